@@ -1,0 +1,76 @@
+"""Every error that streamrec raises on purpose.
+
+    StreamrecError                 what, where, expected, got, what to do; in one line
+    ├── UsageError                 wrong option, URL or argument           a retry does not help (exit code 2)
+    │   └── ConfigError            wrong key or value in a settings file   a retry does not help
+    ├── SourceError                a stream is missing, empty or unreadable: mend the stream
+    ├── ServiceError               a local server could not be started     see the log that it names
+    ├── StoreError                 the parameter store refused
+    │   ├── StoreUnavailable       no answer                               a retry helps once the store is back
+    │   ├── StoreFull              out of memory                           a retry helps once memory is free
+    │   ├── Fenced                 a newer learner owns the model          a retry never helps: stop
+    │   └── StoreMismatch          the stored model is of another kind, layout or version
+    └── RecordError                one record cannot be used; carried as a value, never raised through a loop
+"""
+
+__all__ = [
+    "ConfigError",
+    "Fenced",
+    "RecordError",
+    "ServiceError",
+    "SourceError",
+    "StoreError",
+    "StoreFull",
+    "StoreMismatch",
+    "StoreUnavailable",
+    "StreamrecError",
+    "UsageError",
+]
+
+
+class StreamrecError(Exception):
+    """Root of all; its text is one clear line. The command line prints it and exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(StreamrecError):
+    """A wrong option, URL or argument."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A wrong key or value in a settings file; names the line and the nearest valid key."""
+
+
+class SourceError(StreamrecError):
+    """A stream is missing, empty or unreadable."""
+
+
+class ServiceError(StreamrecError):
+    """A local server could not be started or stopped."""
+
+
+class StoreError(StreamrecError):
+    """The parameter store refused."""
+
+
+class StoreUnavailable(StoreError):
+    """The store does not answer; try again."""
+
+
+class StoreFull(StoreError):
+    """The store is out of memory; try again once memory is free."""
+
+
+class Fenced(StoreError):
+    """A newer learner has taken the model over; this one must stop."""
+
+
+class StoreMismatch(StoreError):
+    """What is stored does not fit what was asked for."""
+
+
+class RecordError(StreamrecError):
+    """One record cannot be used."""

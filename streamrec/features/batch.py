@@ -1,0 +1,31 @@
+"""A batch of examples as flat arrays: the only form past the extractor (DESIGN 3)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Batch"]
+
+
+class Batch(NamedTuple):
+    """B examples, F fields (crosses are fields too), D dense numbers.
+
+    The bag of example b and field f is `ids[offsets[b * F + f]:offsets[b * F + f + 1]]`; absent is an empty bag.
+    All ids of example b are therefore `ids[offsets[b * F]:offsets[(b + 1) * F]]`, in the order of the spec's fields.
+    """
+
+    ids: np.ndarray  # uint64 (nnz,), never 0
+    values: np.ndarray  # float32 (nnz,)
+    offsets: np.ndarray  # int64 (B * F + 1,)
+    dense: np.ndarray  # float32 (B, D)
+    labels: np.ndarray  # float32 (B,)
+    weights: np.ndarray  # float32 (B,)
+    time_ms: np.ndarray  # int64 (B,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_fields(self) -> int:
+        """F, the number of bags of an example."""
+        return (len(self.offsets) - 1) // max(len(self), 1)

@@ -1,0 +1,74 @@
+"""Raw memory in compiled code: unaligned loads, stores by address, and prefetch.
+
+Numba arrays cannot be held in an array, and an array index costs a bounds-free but dependent load of the array's own header.
+The sparse table (`state/table.py`) is many separately allocated segments behind a directory of addresses, and hashing reads
+eight bytes at a time from any offset; both need what C writes as `*(uint64_t *)p`. Nothing else may import this file.
+All functions take addresses as uint64 and are inlined by LLVM to one instruction.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+__all__ = ["JIT", "address", "load_f32", "load_f64", "load_u64", "prefetch", "store_f32", "store_f64", "store_u64"]
+
+#: The one place for compile options. `nogil`: kernels run beside Python threads. No fastmath: results are bit-identical.
+JIT: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+def _loader(numba_type: Any, llvm_type: ir.Type) -> Any:
+    def load(typingctx: Any, addr: Any) -> Any:  # noqa: ARG001  (numba's signature)
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+            value = builder.load(builder.inttoptr(args[0], llvm_type.as_pointer()))
+            value.align = 1
+            return value
+
+        return numba_type(types.uint64), codegen
+
+    return intrinsic(load)
+
+
+def _storer(numba_type: Any, llvm_type: ir.Type) -> Any:
+    def store(typingctx: Any, addr: Any, value: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+            instruction = builder.store(args[1], builder.inttoptr(args[0], llvm_type.as_pointer()))
+            instruction.align = 1
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, numba_type), codegen
+
+    return intrinsic(store)
+
+
+load_u64 = _loader(types.uint64, ir.IntType(64))
+load_f32 = _loader(types.float32, ir.FloatType())
+load_f64 = _loader(types.float64, ir.DoubleType())
+store_u64 = _storer(types.uint64, ir.IntType(64))
+store_f32 = _storer(types.float32, ir.FloatType())
+store_f64 = _storer(types.float64, ir.DoubleType())
+
+
+@intrinsic
+def prefetch(typingctx: Any, addr: Any) -> Any:  # noqa: ARG001
+    """Ask the processor to fetch the cache line at this address; never faults."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        byte_pointer = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", [byte_pointer], ir.FunctionType(ir.VoidType(), [byte_pointer, flag, flag, flag])
+        )
+        # for writing, keep in all cache levels, data
+        builder.call(function, [builder.inttoptr(args[0], byte_pointer), flag(1), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), codegen
+
+
+@njit(**JIT)
+def address(array: np.ndarray) -> np.uint64:
+    """The address of the first byte of a contiguous array."""
+    return np.uint64(array.ctypes.data)

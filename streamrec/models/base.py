@@ -1,0 +1,39 @@
+"""What a model is to the learner, the store and the scorer."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from streamrec.features.batch import Batch
+from streamrec.state.table import SparseTable
+
+__all__ = ["Model"]
+
+
+class Model(Protocol):
+    """Predicts and learns from batches; its whole state is its tables and blobs."""
+
+    kind: str
+    #: Every sparse parameter, by table name.
+    tables: Mapping[str, SparseTable]
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        """Probabilities float32 (B,); pure: nothing changes, unknown ids count as absent."""
+        ...
+
+    def learn(self, batch: Batch) -> np.ndarray:
+        """Learn one example after another; returns each one's prediction made before it was learned, float32 (B,)."""
+        ...
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """Small state that is not in a table (dense parameters, mixing weights)."""
+        ...
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
+        ...
+
+    def shadow(self, table: str, rows: np.ndarray) -> np.ndarray:
+        """bool (N,): which of these rows float32 (N, W) have no influence on a prediction (weight 0)."""
+        ...

@@ -1,0 +1,110 @@
+"""What a parameter store is: commits go in atomically, generations come out.
+
+A model in a store is (1) keyed rows, brought up to date by a background flush and complete up to a sequence number, and
+(2) a log with one entry for every commit after that. Recovery, and a scorer's start, is rows plus log.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+__all__ = ["Commit", "Head", "Lease", "Rows", "Snapshot", "Store", "TableLayout"]
+
+
+class TableLayout(NamedTuple):
+    """Shape of one table: an id of 64 bits and a row of float32 slots."""
+
+    name: str
+    width: int  # float32 slots of a row
+
+
+class Rows(NamedTuple):
+    """Changed rows of one table. Values are absolute, so applying them twice changes nothing."""
+
+    ids: np.ndarray  # uint64 (N,)
+    rows: np.ndarray  # float32 (N, W)
+    #: bool (N,): rows that a reader must not see (weight set to 0 by L1); the learner needs them for recovery.
+    shadow: np.ndarray
+    deleted: np.ndarray  # uint64 (K,): ids that are gone (expired, evicted)
+
+
+class Commit(NamedTuple):
+    """Everything that one step of progress changed; stored all or not at all."""
+
+    seq: int  # 1, 2, 3, … without gaps
+    tables: Mapping[str, Rows]
+    #: Small state by name, each complete: "position", "metrics", "model", "dense/…". Names absent here keep their last value.
+    blobs: Mapping[str, bytes]
+    time_ms: int  # when it was made
+
+
+class Head(NamedTuple):
+    """The newest commit of a model."""
+
+    seq: int  # 0: nothing committed yet
+    epoch: int  # of the learner that owns the model; 0: none so far
+    time_ms: int
+
+
+class Snapshot(NamedTuple):
+    """One whole generation, in pieces small enough to hold in memory one at a time."""
+
+    head: Head
+    blobs: Mapping[str, bytes]
+    #: (table, rows); an id may come more than once: the last one counts. Must be consumed once, in order.
+    pieces: Iterable[tuple[str, Rows]]
+
+
+class Lease(Protocol):
+    """The right of one learner to commit to one model. A newer lease on the same model ends it."""
+
+    epoch: int
+
+    def commit(self, commit: Commit) -> None:
+        """Store it atomically; returns once it is durable as far as the store promises.
+
+        Calling again with the commit that was refused or whose answer was lost is safe.
+
+        Raises:
+            Fenced: a newer learner owns the model.
+            StoreFull, StoreUnavailable: try the same commit again.
+
+        """
+        ...
+
+    def flush(self) -> None:
+        """Bring the keyed rows up to the last commit and trim the log (a reader that is behind re-synchronises)."""
+        ...
+
+    def close(self) -> None:
+        """Flush and stop the background work."""
+        ...
+
+
+class Store(Protocol):
+    """A place for models."""
+
+    def models(self) -> list[str]:
+        """Names of the models that have a commit, sorted."""
+        ...
+
+    def head(self, model: str) -> Head:
+        """The newest commit; `Head(0, 0, 0)` for an unknown model."""
+        ...
+
+    def acquire(self, model: str, *, fresh: bool = False) -> Lease:
+        """Become the learner of this model: a new epoch, every older lease is fenced. `fresh` forgets what was stored."""
+        ...
+
+    def load(self, model: str, *, shadow: bool = False) -> Snapshot:
+        """The newest generation: keyed rows, then the log. `shadow` includes rows that readers must not see."""
+        ...
+
+    def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
+        """Commits after sequence number `after`, oldest first (empty after the wait); None: trimmed away, load again."""
+        ...
+
+    def close(self) -> None:
+        """Free connections; stop a server that this process started."""
+        ...
