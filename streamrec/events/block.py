@@ -16,6 +16,7 @@ __all__ = [
     "STRING",
     "TOKEN",
     "EventBlock",
+    "Examples",
     "Rejection",
 ]
 
@@ -61,3 +62,24 @@ class Rejection(NamedTuple):
     start: int  # byte span in the bytes that were decoded
     end: int
     raw: bytes
+
+
+class Examples(NamedTuple):
+    """B labelled examples in the order in which they are learned, E feature entries in all: what joining gives.
+
+    Ratings and `example` events pass through; impressions arrive here with the label that joining found.
+    """
+
+    time_ms: np.ndarray  # int64 (B,): of the impression, rating or example
+    key: np.ndarray  # uint64 (B,): id of its `id`
+    user: np.ndarray  # uint64 (B,), 0 absent
+    item: np.ndarray  # uint64 (B,), 0 absent
+    labels: np.ndarray  # float32 (B,)
+    weights: np.ndarray  # float32 (B,)
+    entry_offsets: np.ndarray  # int64 (B + 1,), entries as in EventBlock
+    entry_field: np.ndarray  # int32 (E,)
+    entry_kind: np.ndarray  # uint8 (E,)
+    entry_value: np.ndarray  # uint64 (E,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
