@@ -1,4 +1,4 @@
-"""Losses of one example as scalar formulas in float64: the value, and its gradient with respect to the logit."""
+"""Losses of one example: scalar formulas in float64, the value and its gradient with respect to the logit."""
 
 import math
 
@@ -21,17 +21,17 @@ def _clip(logit: float) -> float:
 @njit(**JIT)
 def sigmoid(logit: float) -> float:
     """1/(1 + e^−logit) of the logit clipped to ±LOGIT_LIMIT: strictly between 0 and 1."""
-    clipped = _clip(logit)
+    clipped: float = _clip(logit)
     if clipped >= 0.0:
         return 1.0 / (1.0 + math.exp(-clipped))
-    power = math.exp(clipped)  # dividing by it, not 1 − (…): nothing cancels in a small probability
+    power: float = math.exp(clipped)  # dividing by it, not 1 − (…): nothing cancels in a small probability
     return power / (1.0 + power)
 
 
 @njit(**JIT)
 def log_loss(logit: float, label: float) -> float:
     """−label·ln p − (1 − label)·ln(1 − p) at p = sigmoid(logit), label in [0, 1]; nothing cancels."""
-    clipped = _clip(logit)
+    clipped: float = _clip(logit)
     return max(clipped, 0.0) - clipped * label + math.log1p(math.exp(-abs(clipped)))
 
 
