@@ -13,7 +13,22 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["JIT", "address", "load_f32", "load_f64", "load_u64", "prefetch", "store_f32", "store_f64", "store_u64"]
+from streamrec import _cache
+
+__all__ = [
+    "JIT",
+    "address",
+    "load_f32",
+    "load_f64",
+    "load_u64",
+    "prefetch",
+    "store_f32",
+    "store_f64",
+    "store_u64",
+    "trailing_zeros",
+]
+
+_cache.register()
 
 #: The one place for compile options. `nogil`: kernels run beside Python threads. No fastmath: results are bit-identical.
 JIT: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -66,6 +81,16 @@ def prefetch(typingctx: Any, addr: Any) -> Any:  # noqa: ARG001
         return context.get_dummy_value()
 
     return types.void(types.uint64), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx: Any, word: Any) -> Any:  # noqa: ARG001
+    """How many of the lowest bits are 0; of a word that is not 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        return builder.cttz(args[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), codegen
 
 
 @njit(**JIT)

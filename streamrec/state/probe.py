@@ -2,7 +2,7 @@
 
 A table is `SEGMENTS` segments behind a `directory`, uint64 (SEGMENTS, 3): address, capacity, count. A segment is
 `capacity` slots of `stride` bytes (id uint64, then the row) followed by one dirty bit per slot. Id 0 marks an empty slot.
-The upper ten bits of the spread id choose the segment, the next 32 the home slot; collisions walk to the next slot (linear
+The upper six bits of the spread id choose the segment, the next 32 the home slot; collisions walk to the next slot (linear
 probing, Knuth TAOCP 6.4). The walk is short because a segment is never more than four fifths full.
 """
 
@@ -26,20 +26,21 @@ __all__ = [
     "read_rows",
     "rehash",
     "row_address",
-    "segment_bytes",
     "segment_of",
+    "slots_in",
     "spread",
 ]
 
-#: Enough that rebuilding one segment of a 50M-row table (49k rows) takes about a millisecond.
-SEGMENTS = 1024
+#: So many that rebuilding one segment of a 50M-row table (0.8M rows) takes a few milliseconds, so few that a segment of a large
+#: table fills large pages.
+SEGMENTS = 64
 #: `acquire` found no room: grow the id's segment and call again.
 FULL = -1
 
 _ABSENT = -2
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: sequential ids land far apart (Knuth 6.4)
-_TOP = np.uint64(54)  # 64 − log2(SEGMENTS)
-_MIDDLE, _LOW32, _32 = np.uint64(22), np.uint64(0xFFFFFFFF), np.uint64(32)
+_TOP = np.uint64(58)  # 64 − log2(SEGMENTS)
+_MIDDLE, _LOW32, _32 = np.uint64(26), np.uint64(0xFFFFFFFF), np.uint64(32)
 _0, _1, _2, _3, _4, _5, _6, _8, _63 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 5, 6, 8, 63))
 
 
@@ -133,9 +134,9 @@ def _is_dirty(base: np.uint64, capacity: np.uint64, stride: np.uint64, slot: np.
     return (word >> (slot & _63)) & _1
 
 
-def segment_bytes(capacity: int, stride: int) -> int:
-    """Size of a segment: its slots and behind them its dirty bits, in whole words."""
-    return (capacity * stride + (capacity + 63) // 64 * 8 + 7) // 8 * 8
+def slots_in(n_bytes: int, stride: int) -> int:
+    """How many slots a segment of this size has, their dirty bits (whole words behind them) allowed for."""
+    return (n_bytes - 8) * 8 // (stride * 8 + 1)
 
 
 @njit(inline="always", **JIT)

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 from streamrec.state import probe
+from streamrec.state.pages import PAGE_BYTES, zeros
 
 __all__ = ["SparseTable"]
 
-_FIRST_SEGMENT_BYTES = 4096  # 4 MiB for an empty table: no growth at all for the first 200,000 linear rows
-_DOUBLE_UP_TO = 8192  # slots of a segment; up to here memory is cheap (128 MiB), above it growth is by a seventh, so that
-_GROWTH = 8 / 7  # the load stays between .7 and .8: 20 to 23 bytes a live row of 16
+_FIRST_SEGMENT_BYTES = 64 << 10  # 4 MiB for an empty table: no growth at all for the first 200,000 linear rows
+_STEP = 8  # large segments grow by an eighth, so that they stay .7 to .8 full: 20 to 23 bytes a live row of 16
 
 
 class SparseTable:
     """Rows of `width` float32 under 64-bit ids.
 
-    Open addressing in 1,024 segments that grow one at a time (`probe`), each id and its row side by side in memory. Two ids never
+    Open addressing in 64 segments that grow one at a time (`probe`), each id and its row side by side in memory. Two ids never
     share a row. Id 0 is reserved. A dirty bit a row remembers what changed since `take_changed`. One thread writes.
 
     Kernels work on `directory` and `stride` with the functions of `probe`; when `probe.acquire` returns `probe.FULL` they
@@ -44,9 +44,10 @@ class SparseTable:
         self.directory = np.zeros((probe.SEGMENTS, 3), np.uint64)
         self._blocks: list[np.ndarray[Any, Any]] = [np.empty(0, np.uint64)] * probe.SEGMENTS
         self._deleted: set[int] = set()
-        first = max(16, _FIRST_SEGMENT_BYTES // int(self.stride))
+        self._level: np.ndarray[Any, Any] = np.empty((0, 0), np.uint64)
+        self._level_used = 0
         for s in range(probe.SEGMENTS):
-            self._resize(s, first)
+            self._resize(s, _FIRST_SEGMENT_BYTES)
 
     def __len__(self) -> int:
         return int(self.directory[:, 2].sum())
@@ -124,18 +125,37 @@ class SparseTable:
 
     def reserve(self, n: int) -> None:
         """Make room for n rows in all at once, so that loading them grows nothing."""
-        capacity = int(n / probe.SEGMENTS / 0.75) + 16
+        size = _FIRST_SEGMENT_BYTES
+        while probe.slots_in(size, int(self.stride)) * 0.75 < n / probe.SEGMENTS + 16:
+            size = _next_size(size)
         for s in range(probe.SEGMENTS):
-            if self.directory[s, 1] < capacity:
-                self._resize(s, capacity)
+            if self._blocks[s].nbytes < size:
+                self._resize(s, size)
 
     def grow_for(self, identity: int) -> None:
         """Make room in the segment of this id."""
         s = int(probe.segment_of(np.uint64(probe.spread(np.uint64(identity)))))
-        capacity = int(self.directory[s, 1])
-        self._resize(s, capacity * 2 if capacity < _DOUBLE_UP_TO else int(capacity * _GROWTH))
+        self._resize(s, _next_size(self._blocks[s].nbytes))
 
-    def _resize(self, s: int, capacity: int) -> None:
-        block = np.zeros(probe.segment_bytes(capacity, int(self.stride)) // 8, np.uint64)
+    def _resize(self, s: int, n_bytes: int) -> None:
+        block = self._allocate(n_bytes)
+        capacity = probe.slots_in(n_bytes, int(self.stride))
         probe.rehash(self.directory, self.stride, s, block, np.uint64(capacity))
         self._blocks[s] = block
+
+    def _allocate(self, n_bytes: int) -> np.ndarray[Any, Any]:
+        """A block of its own, or while blocks are smaller than a large page, a slice of one that all segments will share."""
+        if n_bytes > PAGE_BYTES:
+            return zeros(n_bytes)
+        if self._level.shape[1] * 8 != n_bytes or self._level_used == probe.SEGMENTS:
+            self._level = zeros(n_bytes * probe.SEGMENTS).reshape(probe.SEGMENTS, -1)
+            self._level_used = 0
+        self._level_used += 1
+        block: np.ndarray[Any, Any] = self._level[self._level_used - 1]
+        return block
+
+
+def _next_size(n_bytes: int) -> int:
+    if n_bytes < PAGE_BYTES:
+        return n_bytes * 2
+    return n_bytes + max(1, n_bytes // _STEP // PAGE_BYTES) * PAGE_BYTES

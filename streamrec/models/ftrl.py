@@ -1,0 +1,203 @@
+"""The linear model: logistic (or plain) regression over sparse ids, learned by FTRL-Proximal one example after another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from streamrec.features.batch import Batch
+from streamrec.hashing import hash_text
+from streamrec.losses import sigmoid
+from streamrec.memory import JIT, load_f32, store_f32
+from streamrec.optim.ftrl import FTRLParameters, confidence, update_float32, weight
+from streamrec.state.probe import acquire, find, mark_dirty, prefetch_slot, row_address, spread
+from streamrec.state.table import SparseTable
+
+__all__ = ["INTERCEPT", "FTRLModel"]
+
+#: The id of the intercept: one more coordinate of value 1, learned like the others.
+INTERCEPT = np.uint64(hash_text("streamrec.intercept"))
+
+_AHEAD = 2  # examples between prefetch and use: 40 cache lines on the way hide most of a memory access
+_N = np.uint64(4)  # byte offset of n behind z in a row
+
+
+@njit(inline="always", **JIT)
+def _prefetch_example(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, begin: int, end: int) -> None:
+    for k in range(begin, end):
+        prefetch_slot(directory, stride, ids[k])
+
+
+@njit(inline="always", **JIT)
+def _merge_repeats(ids: np.ndarray, values: np.ndarray, begin: int, end: int, xs: np.ndarray, at: int) -> None:
+    """Give the first of equal ids in one bag the sum of their values, the others 0: one gradient per coordinate."""
+    for k in range(begin, end):
+        xs[at + k - begin] = values[k]
+        for earlier in range(begin, k):
+            if ids[earlier] == ids[k]:
+                xs[at + earlier - begin] += values[k]
+                xs[at + k - begin] = 0.0
+                break
+
+
+@njit(inline="always", **JIT)
+def _load_values(batch_ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, b: int, n_fields: int, xs: np.ndarray) -> int:
+    """Fill xs with the value of every id of example b; returns how many there are."""
+    first = offsets[b * n_fields]
+    for f in range(b * n_fields, (b + 1) * n_fields):
+        if offsets[f + 1] - offsets[f] == 1:
+            xs[offsets[f] - first] = values[offsets[f]]
+        else:
+            _merge_repeats(batch_ids, values, offsets[f], offsets[f + 1], xs, offsets[f] - first)
+    return offsets[(b + 1) * n_fields] - first
+
+
+@njit(**JIT)
+def learn_examples(
+    directory: np.ndarray,
+    stride: np.uint64,
+    batch: Any,
+    parameters: FTRLParameters,
+    options: Any,
+    predictions: np.ndarray,
+    start: int,
+) -> tuple[int, np.uint64]:
+    """Learn examples start, start + 1, …; each one's prediction is made before it is learned.
+
+    Returns (B, 0), or (b, id) where example b could not be started because the segment of this id is full.
+    `options` is (n_fields, linear link, blank row).
+    """
+    ids, values, offsets, labels, weights = batch
+    n_fields, linear, blank = options
+    n_examples = labels.size
+    longest = 0
+    for b in range(start, n_examples):
+        longest = max(longest, offsets[(b + 1) * n_fields] - offsets[b * n_fields])
+    xs = np.empty(longest + 1, np.float64)
+    ws = np.empty(longest + 1, np.float64)
+    spreads = np.empty(longest + 1, np.uint64)
+    slots = np.empty(longest + 1, np.int64)
+    spreads[longest] = spread(INTERCEPT)
+    for b in range(start, n_examples):
+        first = offsets[b * n_fields]
+        if b + _AHEAD < n_examples:
+            ahead = (b + _AHEAD) * n_fields
+            _prefetch_example(directory, stride, ids, offsets[ahead], offsets[ahead + n_fields])
+        n = _load_values(ids, values, offsets, b, n_fields, xs)
+        xs[n] = 1.0
+        logit = 0.0
+        for k in range(n + 1):
+            identity = ids[first + k] if k < n else INTERCEPT
+            spreads[k] = spread(identity)
+            slots[k] = acquire(directory, stride, identity, spreads[k], blank)
+            if slots[k] < 0:
+                return b, identity
+            at = row_address(directory, stride, spreads[k], slots[k])
+            ws[k] = weight(load_f32(at), load_f32(at + _N), parameters)
+            logit += ws[k] * xs[k]
+        predicted = logit if linear else sigmoid(logit)
+        predictions[b] = predicted
+        gradient = (predicted - labels[b]) * weights[b]
+        for k in range(n + 1):
+            if xs[k] != 0.0:
+                at = row_address(directory, stride, spreads[k], slots[k])
+                z, grown = update_float32(ws[k], load_f32(at), load_f32(at + _N), gradient * xs[k], parameters)
+                store_f32(at, np.float32(z))
+                store_f32(at + _N, np.float32(grown))
+                mark_dirty(directory, stride, spreads[k], slots[k])
+    return n_examples, np.uint64(0)
+
+
+@njit(**JIT)
+def score_examples(
+    directory: np.ndarray, stride: np.uint64, batch: Any, parameters: FTRLParameters, options: Any, scores: np.ndarray
+) -> None:
+    """Predictions into scores[0] float32 (2, B), how far one more example could move each logit into scores[1]."""
+    ids, values, offsets, labels, _ = batch
+    n_fields, linear, blank = options
+    longest = 0
+    for b in range(labels.size):
+        longest = max(longest, offsets[(b + 1) * n_fields] - offsets[b * n_fields])
+    xs = np.empty(longest + 1, np.float64)
+    for b in range(labels.size):
+        first = offsets[b * n_fields]
+        n = _load_values(ids, values, offsets, b, n_fields, xs)
+        xs[n] = 1.0
+        logit, bound = 0.0, 0.0
+        for k in range(n + 1):
+            identity = ids[first + k] if k < n else INTERCEPT
+            h = spread(identity)
+            slot = find(directory, stride, identity, h)
+            z, accumulated = 0.0, float(blank[1])
+            if slot >= 0:
+                at = row_address(directory, stride, h, slot)
+                z, accumulated = float(load_f32(at)), float(load_f32(at + _N))
+            logit += weight(z, accumulated, parameters) * xs[k]
+            bound += confidence(xs[k], accumulated, parameters)
+        scores[0, b] = logit if linear else sigmoid(logit)
+        scores[1, b] = bound
+
+
+class FTRLModel:
+    """FTRL-Proximal over every id of a batch, an intercept included.
+
+    A row is (z, n); the weight is a function of both. One example is one gradient per coordinate: an id that comes twice in
+    a bag counts once, with the sum of its values.
+
+    Args:
+        parameters: the scalars of the equations.
+        task: "click" (logistic link, log loss) or "rating" (no link, squared error).
+
+    """
+
+    kind = "ftrl"
+
+    def __init__(self, parameters: FTRLParameters, task: str = "click") -> None:
+        self.parameters = parameters
+        self._linear = task == "rating"
+        self._blank = np.array([0.0, parameters.initial_accumulator], np.float32)
+        self.table = SparseTable(width=2)
+        self.tables: Mapping[str, SparseTable] = {"linear": self.table}
+
+    def learn(self, batch: Batch) -> np.ndarray[Any, Any]:
+        """Learn one example after another; returns each one's prediction made before, float32 (B,)."""
+        predictions = np.empty(len(batch), np.float32)
+        table, arrays, options = self.table, _arrays(batch), self._options(batch)
+        done = 0
+        while True:
+            done, full = learn_examples(
+                table.directory, table.stride, arrays, self.parameters, options, predictions, done
+            )
+            if not full:
+                return predictions
+            table.grow_for(full)
+
+    def predict(self, batch: Batch) -> np.ndarray[Any, Any]:
+        """Predictions float32 (B,); changes nothing."""
+        return self.score(batch)[0]
+
+    def score(self, batch: Batch) -> np.ndarray[Any, Any]:
+        """float32 (2, B): predictions, and the bound on how much the next update could move each logit (REFERENCE 3)."""
+        scores = np.empty((2, len(batch)), np.float32)
+        table = self.table
+        score_examples(table.directory, table.stride, _arrays(batch), self.parameters, self._options(batch), scores)
+        return scores
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """Nothing: the table is all there is."""
+        return {}
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Nothing to take back."""
+
+    def shadow(self, table: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Rows inside the L1 ball, or never moved: |z| ≤ l1."""
+        return np.asarray(np.abs(rows[:, 0]) <= self.parameters.l1)
+
+    def _options(self, batch: Batch) -> tuple[int, bool, np.ndarray[Any, Any]]:
+        return batch.n_fields, self._linear, self._blank
+
+
+def _arrays(batch: Batch) -> tuple[np.ndarray[Any, Any], ...]:
+    return batch.ids, batch.values, batch.offsets, batch.labels, batch.weights
