@@ -1,0 +1,132 @@
+"""What goes in and out of the service: the models behind its OpenAPI document."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamrec.events.model import MAX_TIME_MS, MIN_TIME_MS, Features
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_CANDIDATES",
+    "Candidate",
+    "Contribution",
+    "Health",
+    "ModelState",
+    "Problem",
+    "RankRequest",
+    "RankResponse",
+    "RankedItem",
+]
+
+#: 10,000 candidates of 50 features each are some 10 MB of JSON.
+MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Ranks after a retrieval step come with hundreds to a few thousand candidates.
+MAX_CANDIDATES = 10_000
+
+
+class Candidate(BaseModel):
+    """One item to be scored."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    item: str | None = Field(None, description="the item's id; echoed in the answer")
+    features: Features = Field(
+        {}, description="what is known of the item; wins over the request's feature of the same name"
+    )
+
+
+class RankRequest(BaseModel):
+    """Who asks, in what situation, and what could be shown."""
+
+    model_config = ConfigDict(
+        strict=True,
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {
+                    "user": "u1",
+                    "features": {"device": "phone", "hour": 20},
+                    "candidates": [
+                        {"item": "i1", "features": {"genres": ["drama", "war"]}},
+                        {"item": "i2", "features": {"genres": ["comedy"]}},
+                    ],
+                    "k": 2,
+                }
+            ]
+        },
+    )
+
+    user: str | None = Field(None, description="the user's id; absent: nobody in particular")
+    features: Features = Field({}, description="features that all candidates share (user, situation)")
+    candidates: list[Candidate] = Field(description="what to rank", max_length=MAX_CANDIDATES)
+    k: int | None = Field(None, ge=1, le=MAX_CANDIDATES, description="how many to return; absent: all")
+    time: int | None = Field(
+        None,
+        ge=MIN_TIME_MS,
+        le=MAX_TIME_MS,
+        description="milliseconds since 1970 UTC at which the scores shall hold; absent: now",
+    )
+    explain: bool = Field(False, description="add each feature's contribution (at most 100 items: set k)")
+
+
+class Contribution(BaseModel):
+    """How much one feature moves the score."""
+
+    feature: str
+    logit: float = Field(description="the log-odds with the feature minus the log-odds without it")
+
+
+class RankedItem(BaseModel):
+    """One candidate with its score."""
+
+    item: str | None
+    probability: float = Field(description="the model's prediction, a float32 printed exactly")
+    confidence: float = Field(
+        description="how far one more example can move the log-odds at most (small: well known); a float32"
+    )
+    contributions: list[Contribution] | None = Field(None, description="with `explain`, largest first")
+
+
+class RankResponse(BaseModel):
+    """The candidates by falling probability; equal ones in the order of the request."""
+
+    items: list[RankedItem]
+    model: str = Field(description="name of the model")
+    seq: int = Field(description="sequence number of the commit from which every score was computed")
+    epoch: int = Field(description="epoch of the learner that made the commit")
+    staleness_ms: int = Field(
+        description="age of that commit: it grows while the learner has nothing to commit"
+    )
+
+
+class ModelState(BaseModel):
+    """What the scorer holds."""
+
+    name: str
+    kind: str | None = Field(description="kind of model (`ftrl`, …)")
+    seq: int
+    epoch: int
+    time_ms: int = Field(description="when the learner made the commit, milliseconds since 1970 UTC")
+    staleness_ms: int
+    weights: int | None = Field(
+        description="rows in memory, all tables; rows without influence are not served"
+    )
+    tables: dict[str, int] = Field(description="rows by table")
+    metrics: dict[str, Any] | None = Field(description="the learner's progressive metrics of the same commit")
+    spec: Any = Field(description="settings and frozen feature spec of the same commit")
+
+
+class Health(BaseModel):
+    """Whether the process lives, or may be asked."""
+
+    status: str = Field(description="`ok`, or why not")
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 (`application/problem+json`) has it."""
+
+    type: str = "about:blank"
+    title: str = Field(description="the status in words")
+    status: int
+    detail: str = Field(description="what, where, expected, got; one line")

@@ -1,0 +1,108 @@
+"""One generation of a model in memory: rows, dense state and metrics of the same commit, never of two."""
+
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import contextmanager
+from threading import Lock
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from streamrec.errors import StoreUnavailable
+from streamrec.store.base import Commit, Rows, Snapshot
+
+__all__ = ["Generation", "Mirror", "Version", "generation_of"]
+
+
+class Mirror(Protocol):
+    """A model built from its commits, as the scorer needs it (`models.pipeline.Pipeline`)."""
+
+    @property
+    def tables(self) -> Mapping[str, Sized]:
+        """The sparse parameters, by table name."""
+        ...
+
+    def apply(self, table: str, rows: Rows) -> None:
+        """Take over changed rows of one table."""
+        ...
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take over the small state; names that are absent keep what they have."""
+        ...
+
+    def predict_lines(self, data: bytes) -> np.ndarray:
+        """Probabilities float32 (N,) of N JSON lines, each an `example` event."""
+        ...
+
+    def confidence_lines(self, data: bytes) -> np.ndarray:
+        """Confidence float32 (N,) of the same."""
+        ...
+
+
+class Version(NamedTuple):
+    """Which commit an answer was computed from."""
+
+    seq: int
+    epoch: int
+    time_ms: int  # when the learner made the commit
+
+
+class Generation:
+    """A mirror of one lineage of commits (one learner epoch); commits go in whole, between two readers.
+
+    Two locks make it cheap and fair: a reader passes through `_turn` (free unless a commit is waiting) and
+    computes under `_use`; a commit holds `_turn` while it waits for `_use`, so that readers who never pause
+    cannot keep it out. One computation at a time is no loss: decoding uses the decoder's own scratch memory,
+    and a second core is better spent on a second process.
+    """
+
+    def __init__(self, mirror: Mirror, version: Version, blobs: Mapping[str, bytes]) -> None:
+        self._mirror = mirror
+        self._version = version
+        self._blobs = dict(blobs)
+        self._turn = Lock()
+        self._use = Lock()
+        self._broken = False
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Mirror, Version]]:
+        """The mirror and its version, unchanged until the block ends.
+
+        Raises:
+            StoreUnavailable: the last commit went in by half.
+
+        """
+        with self._turn:
+            pass
+        with self._use:
+            if self._broken:
+                raise StoreUnavailable("a commit could not be applied; the model is being loaded afresh")
+            yield self._mirror, self._version
+
+    @property
+    def version(self) -> Version:
+        """The newest commit that is whole."""
+        return self._version
+
+    def blob(self, name: str) -> bytes | None:
+        """One piece of small state, None where the learner stored none."""
+        return self._blobs.get(name)
+
+    def apply(self, commit: Commit) -> None:
+        """Go on to the next commit; after an exception it is half-way and answers nobody."""
+        with self._turn, self._use:
+            self._broken = True
+            for table, rows in commit.tables.items():
+                self._mirror.apply(table, rows)
+            self._mirror.restore(commit.blobs)
+            self._blobs.update(commit.blobs)
+            self._version = Version(commit.seq, self._version.epoch, commit.time_ms)
+            self._broken = False
+
+
+def generation_of(mirror: Mirror, snapshot: Snapshot) -> Generation:
+    """A generation from a snapshot: the rows first, then the small state."""
+    for table, rows in snapshot.pieces:
+        mirror.apply(table, rows)
+    mirror.restore(snapshot.blobs)
+    head = snapshot.head
+    return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs)

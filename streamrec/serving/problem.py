@@ -1,0 +1,78 @@
+"""Errors as `application/problem+json` (RFC 9457), each one clear line."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from streamrec.errors import StoreError, UsageError
+from streamrec.serving.api import Problem
+
+__all__ = ["add_problems", "problem"]
+
+#: A request with a thousand faults is told the first few.
+N_FAULTS = 5
+
+
+def problem(status: int, detail: str) -> JSONResponse:
+    """The answer for one error."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return JSONResponse(body.model_dump(), status, media_type="application/problem+json")
+
+
+def add_problems(app: FastAPI) -> None:
+    """Answer every error of this app with a problem."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        answer = problem(error.status_code, error.detail)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(ValidationError)
+    async def _invalid(_: Request, error: ValidationError) -> JSONResponse:
+        return problem(422, _faults(error))
+
+    @app.exception_handler(UsageError)
+    async def _usage(_: Request, error: UsageError) -> JSONResponse:
+        return problem(422, str(error))
+
+    @app.exception_handler(StoreError)
+    async def _away(_: Request, error: StoreError) -> JSONResponse:
+        answer = problem(503, str(error))
+        answer.headers["retry-after"] = "1"
+        return answer
+
+    @app.exception_handler(Exception)
+    async def _fault(_: Request, error: Exception) -> JSONResponse:
+        return problem(500, f"a fault of the service: {type(error).__name__}; its log has the trace")
+
+
+def _faults(error: ValidationError) -> str:
+    """The first faults in one line, each with its place in the request."""
+    seen: dict[str, str] = {}
+    for fault in error.errors(include_url=False, include_context=False):
+        where, expected = _place(fault["loc"], fault["msg"])
+        got = "" if fault["type"] in ("missing", "json_invalid") else f", got {_short(fault['input'])}"
+        seen.setdefault(where, f"{where}: {expected}{got}")
+    told = list(seen.values())[:N_FAULTS]
+    more = len(seen) - len(told)
+    return "; ".join(told) + (f"; and {more} more" if more else "")
+
+
+def _place(loc: tuple[int | str, ...], message: str) -> tuple[str, str]:
+    """Where the fault is, in the words of the request, and what was expected.
+
+    Below a feature's name pydantic lists the members of the union that it tried: one sentence says it better.
+    """
+    depth = 4 if loc[:1] == ("candidates",) else 2
+    if len(loc) >= depth and loc[depth - 2] == "features":
+        loc, message = loc[:depth], "expected a finite number, string, boolean, list of strings or null"
+    return ".".join(map(str, loc)) or "body", message
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

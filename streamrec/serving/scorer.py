@@ -1,0 +1,194 @@
+"""A scorer mirrors one model from its store and answers from memory.
+
+It starts from a snapshot (rows, then log) and follows the log commit by commit. Where following is not enough
+(commits were trimmed away, a new learner took over, the model's form changed) it builds a second generation
+beside the first, which keeps answering until the new one is complete. Where the store is away it answers from
+memory and says so.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import NamedTuple
+
+from streamrec.clock import Clock
+from streamrec.errors import StoreError, StoreUnavailable
+from streamrec.serving.generation import Generation, Mirror, Version, generation_of
+from streamrec.store.base import Commit, Store
+
+__all__ = ["Scorer", "Status"]
+
+#: How long one wait for the next commit lasts: bounds what `stop` and noticing a new learner take.
+FOLLOW_S = 0.5
+#: Pause before asking again for a model that is not there, or a store that is away.
+RETRY_S = 0.1
+
+log = logging.getLogger("streamrec.serving")
+
+
+class Status(NamedTuple):
+    """Whether the scorer can answer, and whether it is up to date."""
+
+    ready: bool
+    reason: str  # one clear line where not ready, else empty
+
+
+def _pipeline(blob: bytes) -> Mirror:
+    from streamrec.models.pipeline import Pipeline  # compiled code: loaded when the first model is there
+
+    return Pipeline.from_blob(blob)
+
+
+class Scorer:
+    """A mirror of one model; `start` keeps it up to date in the background.
+
+    Args:
+        store: where the learner commits; the scorer does not close it.
+        model: name of the model.
+        clock: for the age of an answer.
+        build: makes the empty mirror from the "model" blob of a commit.
+
+    """
+
+    def __init__(
+        self, store: Store, model: str, clock: Clock, *, build: Callable[[bytes], Mirror] = _pipeline
+    ) -> None:
+        self.model = model
+        self._store = store
+        self._clock = clock
+        self._build = build
+        self._generation: Generation | None = None
+        self._current = False  # the generation can be continued by following the log
+        self._trouble = f"waiting for the first commit of model {model!r}"
+        self._stopping = Event()
+        self._thread: Thread | None = None
+
+    @property
+    def generation(self) -> Generation | None:
+        """What is answered from; None until the first one is complete."""
+        return self._generation
+
+    def status(self) -> Status:
+        """Ready while there is a whole generation and the store confirms that nothing newer is missing."""
+        return Status(self._generation is not None and not self._trouble, self._trouble)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Mirror, Version]]:
+        """The mirror and its version; neither changes until the block ends.
+
+        Raises:
+            StoreUnavailable: there is no complete generation yet.
+
+        """
+        generation = self._generation
+        if generation is None:
+            raise StoreUnavailable(self._trouble)
+        with generation.reading() as reading:
+            yield reading
+
+    def staleness_ms(self, version: Version) -> int:
+        """Age of the commit that an answer was computed from."""
+        return max(0, self._clock.now_ms() - version.time_ms)
+
+    def start(self) -> None:
+        """Follow the model in a thread; calling it again changes nothing."""
+        if self._thread is None:
+            self._stopping.clear()
+            self._thread = Thread(target=self._run, name=f"scorer-{self.model}", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following; what is in memory stays and can still be asked."""
+        if self._thread is not None:
+            self._stopping.set()
+            self._thread.join()
+            self._thread = None
+
+    def load(self) -> bool:
+        """Build the newest generation and answer from it; False where the store has no commit of it."""
+        if self._store.head(self.model).seq == 0:
+            return False
+        snapshot = self._store.load(self.model)
+        if snapshot.head.seq == 0 or "model" not in snapshot.blobs:
+            return False
+        generation = generation_of(self._build(snapshot.blobs["model"]), snapshot)
+        self._generation, self._current = generation, True
+        self._note("")
+        version = generation.version
+        log.info("model %r: mirrored at commit %d of epoch %d", self.model, version.seq, version.epoch)
+        return True
+
+    def step(self) -> None:
+        """One round of following: load, or wait for commits and apply them.
+
+        Raises:
+            StoreError: the store refused or does not answer; what is in memory is still whole.
+
+        """
+        generation = self._generation
+        if generation is None or not self._current:
+            if not self.load():
+                self._note(f"waiting for the first commit of model {self.model!r}")
+                self._stopping.wait(RETRY_S)
+            return
+        commits = self._store.follow(self.model, generation.version.seq, timeout_s=FOLLOW_S)
+        self._current = commits is not None
+        n_applied = 0
+        for commit in commits or ():
+            if not self._continues(generation, commit):
+                self._current = False
+                return
+            self._apply(generation, commit)
+            n_applied += 1
+        if n_applied == 0:
+            self._current = self._current and self._same_learner(generation)
+        self._note("")
+
+    def _continues(self, generation: Generation, commit: Commit) -> bool:
+        """Whether this commit is the next one of the same lineage.
+
+        The epoch is asked for after the commit was received: commits of a learner that started over are
+        noticed before one is applied, also where its sequence numbers have already passed ours.
+        """
+        model = commit.blobs.get("model")
+        return (
+            commit.seq == generation.version.seq + 1
+            and (model is None or model == generation.blob("model"))
+            and self._same_learner(generation)
+        )
+
+    def _same_learner(self, generation: Generation) -> bool:
+        head = self._store.head(self.model)
+        return head.epoch == generation.version.epoch and head.seq >= generation.version.seq
+
+    def _apply(self, generation: Generation, commit: Commit) -> None:
+        try:
+            generation.apply(commit)
+        except Exception:
+            self._generation = None  # half of a commit is no generation: better no answer than a wrong one
+            raise
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.step()
+            except StoreError as error:
+                self._note(f"the store is away: {error}")
+                self._stopping.wait(RETRY_S)
+            except Exception as error:  # a damaged commit must not end the thread: load afresh
+                self._current = False
+                if self._note(f"model {self.model!r} cannot be mirrored: {error}"):
+                    log.debug("model %r", self.model, exc_info=True)
+                self._stopping.wait(RETRY_S)
+
+    def _note(self, trouble: str) -> bool:
+        """Keep the trouble (empty: none) and log it once; whether it is new."""
+        if trouble == self._trouble:
+            return False
+        if trouble:
+            log.warning("%s%s", trouble, "; answering from memory" if self._generation else "")
+        elif self._trouble and self._generation is not None:
+            log.info("model %r: up to date again", self.model)
+        self._trouble = trouble
+        return True

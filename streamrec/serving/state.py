@@ -1,0 +1,45 @@
+"""What `/v1/model` tells: the state of the mirrored generation."""
+
+import json
+from typing import Any
+
+from streamrec.errors import StoreUnavailable
+from streamrec.serving.api import ModelState
+from streamrec.serving.scorer import Scorer
+
+__all__ = ["model_state"]
+
+
+def model_state(scorer: Scorer) -> ModelState:
+    """The state of what is served now.
+
+    Raises:
+        StoreUnavailable: there is no complete generation yet.
+
+    """
+    generation = scorer.generation
+    if generation is None:
+        raise StoreUnavailable(scorer.status().reason)
+    with generation.reading() as (mirror, version):
+        tables = {name: len(table) for name, table in mirror.tables.items()}
+        spec, metrics = _decoded(generation.blob("model")), _decoded(generation.blob("metrics"))
+    return ModelState(
+        name=scorer.model,
+        kind=spec.get("kind") if isinstance(spec, dict) else None,
+        seq=version.seq,
+        epoch=version.epoch,
+        time_ms=version.time_ms,
+        staleness_ms=scorer.staleness_ms(version),
+        weights=sum(tables.values()),
+        tables=tables,
+        metrics=metrics if isinstance(metrics, dict) else None,
+        spec=spec,
+    )
+
+
+def _decoded(blob: bytes | None) -> Any:
+    """The JSON value of a blob; None where there is none or it is no JSON."""
+    try:
+        return None if blob is None else json.loads(blob)
+    except ValueError:
+        return None
