@@ -22,6 +22,10 @@ class Model(Protocol):
         """Probabilities float32 (B,); pure: nothing changes, unknown ids count as absent."""
         ...
 
+    def score(self, batch: Batch) -> np.ndarray:
+        """float32 (2, B): predictions, and how far one more example could move each logit; pure."""
+        ...
+
     def learn(self, batch: Batch) -> np.ndarray:
         """Learn one example after another; returns each one's prediction made before it was learned, float32 (B,)."""
         ...

@@ -1,0 +1,49 @@
+"""Options and outputs that several commands share."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["json_option", "name_option", "print_result", "store_option"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def json_option(command: _F) -> _F:
+    """`--json`: exactly one JSON object on stdout, everything else on stderr."""
+    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")(command)
+
+
+def name_option(command: _F) -> _F:
+    """`--name`: which model of the store."""
+    return click.option("--name", default="default", show_default=True, help="Name of the model in the store.")(command)
+
+
+def store_option(command: _F) -> _F:
+    """`--store`: where models are kept."""
+    text = "Where the model is kept: memory, embedded[:DIR] or redis://host:port/db."
+    return click.option("--store", "store_url", default="memory", show_default=True, help=text)(command)
+
+
+def print_result(result: dict[str, Any], as_json: bool) -> None:
+    """A mapping as one JSON object, or as aligned lines for a person."""
+    if as_json:
+        json.dump(result, sys.stdout, allow_nan=False)
+        sys.stdout.write("\n")
+        return
+    width = max(map(len, result), default=0)
+    for key, value in result.items():
+        click.echo(f"{key:<{width}}  {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if value is None:
+        return "undefined"
+    if isinstance(value, float):
+        return f"{value:,.5f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,249 @@
+"""The learning loop: read, decode, join, extract, learn, measure, commit."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamrec.clock import Clock, SystemClock
+from streamrec.errors import StreamrecError
+from streamrec.events.block import Examples
+from streamrec.events.decoder import BlockDecoder
+from streamrec.join.joiner import Joined, Joiner
+from streamrec.join.settings import JoinSettings
+from streamrec.learner.committer import Committer
+from streamrec.learner.measures import Measures
+from streamrec.learner.progress import Progress
+from streamrec.learner.reader import Decoded, decode_chunk, read_ahead
+from streamrec.learner.settings import LearnerSettings
+from streamrec.models.pipeline import Pipeline
+from streamrec.store.base import Commit, Lease
+from streamrec.transport.base import Source
+from streamrec.transport.deadletter import DeadLetters
+from streamrec.transport.writer import LineWriter
+
+__all__ = ["Learner", "Parts", "Report"]
+
+_log = logging.getLogger("streamrec")
+
+#: Blob of a commit: how the model is built.
+MODEL = "model"
+
+
+class Parts(NamedTuple):
+    """What a learner is made of; see `learner.start`, which builds them."""
+
+    source: Source
+    pipeline: Pipeline
+    lease: Lease
+    measures: Measures
+    progress: Progress
+    rejects: DeadLetters
+    predictions: LineWriter | None
+
+
+class Report(NamedTuple):
+    """The state of a run, for progress bars, logs and the final answer."""
+
+    events: int
+    examples: int
+    rejected: int
+    share: float | None  # of the source that is read
+    examples_per_s: float | None  # of this process
+    seq: int
+
+
+class Learner:
+    """Learns a stream from where the last commit ended.
+
+    What is learned depends on the stream and the settings only; when commits happen depends on the clock and changes nothing.
+
+    Args:
+        parts: open source, pipeline, lease and sinks, all at the same position.
+        seq: sequence number of the last commit.
+        join: settings of joining.
+        settings: of the loop.
+        clock: for commit intervals.
+
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        seq: int,
+        join: JoinSettings,
+        settings: LearnerSettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._parts = parts
+        self._seq = seq
+        self._join = join
+        self._settings = settings or LearnerSettings()
+        self._clock = clock or SystemClock()
+        self._decoder = BlockDecoder(text_fields=parts.pipeline.extractor.text_fields)
+        self._joiners: dict[str, Joiner] = {}
+        self._committer = Committer(parts.lease, self._settings.patience_s, self._clock)
+        self._warned: set[str] = set()
+        self._started_s: float | None = None
+        self._learned_before = parts.progress.examples
+        self._stopping = False
+
+    def run(
+        self,
+        *,
+        limit: int | None = None,
+        finish: bool = True,
+        watch: Callable[[Report], None] = lambda report: None,
+    ) -> Report:
+        """Learn to the end of the source, commit, and tell how it went.
+
+        Args:
+            limit: records of the stream after which to stop, those of earlier runs counted.
+            finish: at the end impressions still waiting become negatives; False where the stream goes on later.
+            watch: called after every chunk.
+
+        Raises:
+            StreamrecError: the source or the store gave up; everything before the last commit is kept.
+
+        """
+        progress = self._parts.progress
+        self._rebuild_joiners()
+        remaining = None if limit is None else max(0, limit - progress.events)
+        chunks = read_ahead(self._parts.source, self._decoder, self._settings.read_ahead, remaining)
+        committed_s = self._clock.monotonic_s()
+        try:
+            for decoded in chunks:
+                if self._started_s is None:
+                    self._started_s = self._clock.monotonic_s()
+                self._take(decoded)
+                watch(self.report())
+                if self._stopping:
+                    break
+                if self._clock.monotonic_s() - committed_s >= self._settings.commit_interval_s and self._committer.ready:
+                    self._commit()
+                    committed_s = self._clock.monotonic_s()
+            if finish and not self._stopping:
+                for partition in sorted(self._joiners):
+                    self._learn(self._joiners[partition].finish(), partition)
+            self._commit()
+            self._committer.wait()
+        finally:
+            chunks.close()
+            self._committer.close()
+        return self.report()
+
+    def stop(self) -> None:
+        """Let `run` end after the chunk it is at, with a commit. May be called from a signal handler."""
+        self._stopping = True
+
+    def report(self) -> Report:
+        """How far it is."""
+        progress = self._parts.progress
+        rate = None
+        if self._started_s is not None:
+            elapsed_s = max(self._clock.monotonic_s() - self._started_s, 1e-9)
+            rate = (progress.examples - self._learned_before) / elapsed_s
+        share = self._parts.source.progress()
+        return Report(progress.events, progress.examples, progress.rejected, share, rate, self._seq)
+
+    def _rebuild_joiners(self) -> None:
+        """Bring the joiners to where the last commit left them, by reading again what they depend on; learns nothing."""
+        progress, source = self._parts.progress, self._parts.source
+        for partition, checkpoint in progress.joiners.items():
+            joiner = Joiner(self._join, checkpoint)
+            self._joiners[partition] = joiner
+            end = progress.position[partition]
+            source.seek({**progress.position, partition: checkpoint["offset"]})
+            while joiner.rebuilding:
+                chunk = source.read()
+                if chunk is None:
+                    raise StreamrecError(
+                        f"{partition}: ends before position {end:,}, up to which it was learned: is it the same stream? "
+                        "Restore it, or start over with --fresh"
+                    )
+                if chunk.partition == partition and chunk.offset < end:
+                    decoded = decode_chunk(chunk._replace(data=chunk.data[: end - chunk.offset]), self._decoder)
+                    joiner.push(decoded.block, chunk.data, chunk.offset)
+        source.seek(progress.position)
+
+    def _take(self, decoded: Decoded) -> None:
+        """Everything that one chunk causes, up to the position after it."""
+        chunk, progress = decoded.chunk, self._parts.progress
+        joiner = self._joiners.get(chunk.partition)
+        if joiner is None:
+            joiner = self._joiners[chunk.partition] = Joiner(self._join)
+        for damage in chunk.damage:
+            self._reject(damage.reason, damage.partition, damage.offset, damage.raw)
+        for rejection in decoded.rejections:
+            self._reject(rejection.reason, chunk.partition, chunk.offset + rejection.start, rejection.raw)
+        progress.events += len(decoded.block) + len(decoded.rejections) + len(chunk.damage)
+        self._learn(joiner.push(decoded.block, chunk.data, chunk.offset), chunk.partition)
+        progress.position[chunk.partition] = chunk.end_offset if chunk.end_offset >= 0 else chunk.offset + len(chunk.data)
+
+    def _learn(self, joined: Joined, partition: str) -> None:
+        for refused in joined.refused:
+            self._reject(refused.reason, partition, refused.offset, refused.raw)
+        examples, parts = joined.examples, self._parts
+        if not len(examples):
+            return
+        learned = parts.pipeline.learn(examples, self._decoder.fields)
+        parts.measures.update(examples, learned.predictions)
+        if parts.predictions is not None:
+            parts.predictions.write(prediction_lines(examples, learned.predictions))
+        progress = parts.progress
+        progress.examples += len(examples)
+        progress.last_time_ms = int(examples.time_ms[-1])
+        if progress.first_time_ms is None:
+            progress.first_time_ms = int(examples.time_ms[0])
+        self._warn_of_unknown_fields()
+
+    def _reject(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
+        self._parts.rejects.write(reason, partition, offset, raw)
+        self._parts.progress.rejected += 1
+
+    def _warn_of_unknown_fields(self) -> None:
+        for name in self._parts.pipeline.extractor.unknown_fields:
+            if name not in self._warned:
+                self._warned.add(name)
+                _log.warning(
+                    "feature %r appeared before position %s, but the model was made without it: it is not learned; "
+                    "name it in the settings file and start over with --fresh to use it",
+                    name,
+                    self._parts.progress.position,
+                )
+
+    def _commit(self) -> None:
+        """Hand a commit of everything since the last one to the committer."""
+        parts, progress = self._parts, self._parts.progress
+        progress.joiners = {partition: joiner.checkpoint() for partition, joiner in self._joiners.items()}
+        progress.rejects_bytes = parts.rejects.position()
+        progress.predictions_bytes = parts.predictions.position() if parts.predictions is not None else 0
+        blobs = {**progress.blobs(), **parts.measures.blobs(), **parts.pipeline.blobs()}
+        if self._seq == 0:
+            blobs[MODEL] = parts.pipeline.describe()
+        self._committer.wait()
+        self._committer.submit(Commit(self._seq + 1, parts.pipeline.take_changed(), blobs, self._clock.now_ms()))
+        self._seq += 1
+
+
+def prediction_lines(examples: Examples, predictions: np.ndarray[Any, Any]) -> bytes:
+    """One JSON line an example: id (16 hexadecimal digits of its hash), time, label and the prediction made before learning it."""
+    columns = zip(
+        examples.key.tolist(), examples.time_ms.tolist(), examples.labels.tolist(), predictions.tolist(), strict=True
+    )
+    lines = (
+        f'{{"key":"{key:016x}","time":{time},"label":{_number(label)},"prediction":{_number(prediction)}}}\n'
+        for key, time, label, prediction in columns
+    )
+    return "".join(lines).encode()
+
+
+def _number(value: float) -> str:
+    return json.dumps(value)
+
+
+def summary(report: Report, measures: Mapping[str, Any]) -> dict[str, Any]:
+    """The counters and metrics of a run as one mapping."""
+    return {"events": report.events, "examples": report.examples, "rejected": report.rejected, **measures}

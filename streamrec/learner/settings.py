@@ -1,0 +1,23 @@
+"""What the user may choose about the learning loop."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["LearnerSettings"]
+
+
+class LearnerSettings(BaseModel):
+    """How the loop runs. Nothing here changes what is learned.
+
+    Attributes:
+        commit_interval_s: seconds between two commits, at least; a commit also ends every run.
+        patience_s: how long a store that is full or away is waited for before the run ends with its error; learning
+            pauses meanwhile, and a later run goes on from the last commit.
+        read_ahead: decoded chunks that may wait for the learner.
+
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    commit_interval_s: float = Field(1.0, gt=0, allow_inf_nan=False)
+    patience_s: float = Field(300.0, ge=0, allow_inf_nan=False)
+    read_ahead: int = Field(4, ge=1, le=1000)

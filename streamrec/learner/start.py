@@ -1,0 +1,154 @@
+"""Building a learner: a new model inferred from its stream, or a stored one where its last commit left it."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamrec.clock import Clock
+from streamrec.errors import StoreMismatch
+from streamrec.events.block import Rejection
+from streamrec.events.codec import decode_line
+from streamrec.features.infer import infer_spec
+from streamrec.features.spec import FeatureSpec
+from streamrec.join.settings import JoinSettings
+from streamrec.learner.loop import MODEL, Learner, Parts
+from streamrec.learner.measures import Measures
+from streamrec.learner.progress import Progress
+from streamrec.learner.settings import LearnerSettings
+from streamrec.models.pipeline import Pipeline
+from streamrec.models.settings import ModelSettings
+from streamrec.store.base import Lease, Store
+from streamrec.transport.base import Chunk, Position, Source
+from streamrec.transport.deadletter import DeadLetters
+from streamrec.transport.writer import LineWriter
+
+__all__ = ["Plan", "Started", "start"]
+
+_log = logging.getLogger("streamrec")
+
+#: Records from which a feature spec is inferred: enough to see every kind of event and how often values repeat, few enough
+#: to be there within seconds on a live topic.
+INFER_FROM = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to learn, into which model, with which outputs.
+
+    Attributes:
+        name: of the model in the store.
+        fresh: forget what the store has under this name.
+        model: None takes the stored model's, or the recommended one.
+        features: None takes the stored model's, or infers them.
+        join: settings of joining.
+        learner: settings of the loop.
+        rejects: file for dead letters.
+        predictions: file for progressive predictions.
+
+    """
+
+    name: str = "default"
+    fresh: bool = False
+    model: ModelSettings | None = None
+    features: FeatureSpec | None = None
+    join: JoinSettings = field(default_factory=JoinSettings)
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    rejects: Path | None = None
+    predictions: Path | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    """A learner ready to run, and what its caller wants to look at."""
+
+    learner: Learner
+    parts: Parts
+    resumed_seq: int  # 0 for a new model
+
+
+def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
+    """Take the model over and put everything where its last commit was.
+
+    1. Become its learner: older learners are fenced from here on.
+    2. Load its last generation, shadow rows too; or infer a new model from the first records.
+    3. Cut the output files where that commit saw them.
+
+    Raises:
+        StoreMismatch: the stored model is another one than was asked for.
+        UsageError: an output file cannot be written or is not the one of the earlier run.
+
+    """
+    lease = store.acquire(plan.name, fresh=plan.fresh)
+    snapshot = store.load(plan.name, shadow=True)
+    if snapshot.head.seq:
+        blobs = snapshot.blobs
+        pipeline = Pipeline.from_blob(blobs[MODEL])
+        _check_same(plan, pipeline)
+        for table, rows in snapshot.pieces:
+            pipeline.apply(table, rows)
+        pipeline.restore(blobs)
+        progress, measures = Progress.from_blobs(blobs), Measures()
+        measures.restore(blobs)
+        _log.info("model %r goes on from commit %d", plan.name, snapshot.head.seq)
+    else:
+        source = _Ahead(source)
+        settings = plan.model or ModelSettings()
+        pipeline = Pipeline(settings, plan.features or _inferred(source, settings))
+        progress, measures = Progress(), Measures()
+    parts = _parts(plan, source, lease, pipeline, (progress, measures))
+    return Started(Learner(parts, snapshot.head.seq, plan.join, plan.learner, clock), parts, snapshot.head.seq)
+
+
+def _parts(plan: Plan, source: Source, lease: Lease, pipeline: Pipeline, state: tuple[Progress, Measures]) -> Parts:
+    progress, measures = state
+    predictions = None
+    if plan.predictions is not None:
+        predictions = LineWriter(plan.predictions, resume_at=progress.predictions_bytes)
+    rejects = DeadLetters(plan.rejects, resume_at=progress.rejects_bytes if plan.rejects is not None else 0)
+    return Parts(source, pipeline, lease, measures, progress, rejects, predictions)
+
+
+def _check_same(plan: Plan, pipeline: Pipeline) -> None:
+    """What the user asked for must be what the stored model is."""
+    if plan.model is not None and plan.model != pipeline.settings:
+        given, stored = plan.model.model_dump(), pipeline.settings.model_dump()
+        key = next(key for key in given if given[key] != stored[key])
+        raise StoreMismatch(
+            f"model {plan.name!r} was learned with {key} = {stored[key]}, but {given[key]} is asked for: "
+            "leave it away to go on, or start over with --fresh"
+        )
+    if plan.features is not None and plan.features != pipeline.spec:
+        raise StoreMismatch(
+            f"model {plan.name!r} was learned with other features than the settings file names: "
+            "use the file it was made with, or start over with --fresh"
+        )
+
+
+def _inferred(source: "_Ahead", settings: ModelSettings) -> FeatureSpec:
+    decoded = (decode_line(line) for line in source.peek_lines(INFER_FROM))
+    events = [event for event in decoded if not isinstance(event, Rejection)]
+    return infer_spec(events, "plain" if settings.kind == "ftrl" else "rich")
+
+
+class _Ahead:
+    """A source whose first chunks were looked at."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._held: list[Chunk] = []
+        self.seek: Callable[[Position], None] = source.seek
+        self.progress = source.progress
+        self.close = source.close
+
+    def peek_lines(self, n: int) -> Iterable[bytes]:
+        """The next n lines, or all that there are."""
+        lines: list[bytes] = []
+        while len(lines) < n and (chunk := self._source.read()) is not None:
+            self._held.append(chunk)
+            lines += (line for line in chunk.data.split(b"\n") if line.strip())
+        return lines[:n]
+
+    def read(self) -> Chunk | None:
+        """The next chunk."""
+        return self._held.pop(0) if self._held else self._source.read()

@@ -1,0 +1,192 @@
+"""Extractor and model behind one face: what the learner trains and the scorer mirrors."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamrec.errors import StoreMismatch
+from streamrec.events.block import EXAMPLE, EventBlock, Examples
+from streamrec.events.decoder import BlockDecoder
+from streamrec.features.batch import Batch
+from streamrec.features.extract import Extractor
+from streamrec.features.spec import FeatureSpec
+from streamrec.models.registry import build_model
+from streamrec.models.settings import ModelSettings
+from streamrec.state.table import SparseTable
+from streamrec.store.base import Rows
+
+__all__ = ["Learned", "Pipeline"]
+
+_FORMAT = 1
+
+
+class Learned(NamedTuple):
+    """What learning a block of examples gave."""
+
+    batch: Batch
+    predictions: np.ndarray[Any, Any]  # float32 (B,), each made before its example was learned
+
+
+class Pipeline:
+    """One model with its features.
+
+    Its state is its `tables` and its `blobs`: what a commit stores, what a scorer mirrors.
+
+    Args:
+        settings: kind and parameters of the model.
+        spec: its features, frozen from now on.
+
+    """
+
+    def __init__(self, settings: ModelSettings, spec: FeatureSpec) -> None:
+        self.settings = settings
+        self.spec = spec
+        self.extractor = Extractor(spec)
+        self.model = build_model(settings)
+        self.tables: Mapping[str, SparseTable] = {**self.model.tables, **self.extractor.tables}
+        self._decoder: BlockDecoder | None = None
+
+    @classmethod
+    def from_blob(cls, blob: bytes) -> "Pipeline":
+        """An empty pipeline as `describe` wrote it down.
+
+        Raises:
+            StoreMismatch: written by another version.
+
+        """
+        try:
+            stored = json.loads(blob)
+            if stored["format"] != _FORMAT:
+                raise ValueError(f"format {stored['format']}")
+            settings = ModelSettings.model_validate(stored["settings"])
+            return cls(settings, FeatureSpec.model_validate(stored["spec"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreMismatch(
+                f"stored model: expected format {_FORMAT}, got {str(error).splitlines()[0]}; "
+                "it was made by another version of streamrec: start over with --fresh"
+            ) from None
+
+    def describe(self) -> bytes:
+        """Kind, settings and spec as one JSON object: the commit's blob "model"."""
+        described = {
+            "format": _FORMAT,
+            "kind": self.settings.kind,
+            "settings": self.settings.model_dump(mode="json"),
+            "spec": json.loads(self.spec.to_json()),
+        }
+        return json.dumps(described, separators=(",", ":")).encode()
+
+    def learn(self, examples: Examples, fields: Sequence[str]) -> Learned:
+        """Learn one example after another.
+
+        Args:
+            examples: the next of the stream.
+            fields: names of the decoder's fields.
+
+        """
+        batch = self.extractor.extract(examples, fields)
+        return Learned(batch, self.model.learn(batch))
+
+    def blobs(self) -> dict[str, bytes]:
+        """State that is not in a table."""
+        return {**self.extractor.blobs(), **self.model.blobs()}
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
+        self.extractor.restore(blobs)
+        self.model.restore(blobs)
+
+    def take_changed(self) -> dict[str, Rows]:
+        """Rows that changed since the last call, by table."""
+        changed = {}
+        for name, table in self.tables.items():
+            ids, rows, deleted = table.take_changed()
+            if len(ids) or len(deleted):
+                changed[name] = Rows(ids, rows, self._shadow(name, rows), deleted)
+        return changed
+
+    def apply(self, table: str, rows: Rows) -> None:
+        """Take over rows from a store; they do not count as changed.
+
+        Raises:
+            StoreMismatch: the model has no such table, or rows of another width.
+
+        """
+        target = self.tables.get(table)
+        if target is None or rows.rows.shape[1:] != (target.width,):
+            expected = ", ".join(f"{name} of width {t.width}" for name, t in self.tables.items())
+            raise StoreMismatch(f"stored table {table!r} of shape {rows.rows.shape}: expected {expected}")
+        if len(rows.deleted):
+            target.delete(rows.deleted, changed=False)
+        target.upsert(rows.ids, rows.rows, changed=False)
+
+    def state_sha256(self) -> str:
+        """SHA-256 over model description, blobs and every row in canonical order."""
+        sha = hashlib.sha256(self.describe())
+        for key, blob in sorted(self.blobs().items()):
+            sha.update(f"{key}:{len(blob)}:".encode())
+            sha.update(blob)
+        for name in sorted(self.tables):
+            sha.update(name.encode())
+            sha.update(self.tables[name].digest())
+        return sha.hexdigest()
+
+    def count_weights(self) -> tuple[int, int]:
+        """(rows of the model, rows with any influence on a prediction)."""
+        total = nonzero = 0
+        for name, table in self.model.tables.items():
+            for ids, rows in table.pieces():
+                total += len(ids)
+                nonzero += len(ids) - int(np.count_nonzero(self.model.shadow(name, rows)))
+        return total, nonzero
+
+    def predict(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Predictions float32 (B,); changes nothing."""
+        return self.model.predict(self.extractor.preview(examples, fields))
+
+    def predict_lines(self, data: bytes) -> np.ndarray[Any, Any]:
+        """Predictions float32 (N,) of N JSON lines, each an `example` event, by the learner's own path.
+
+        Raises:
+            StoreMismatch: a line is no valid `example`.
+
+        """
+        return self.predict(*self._examples(data))
+
+    def confidence_lines(self, data: bytes) -> np.ndarray[Any, Any]:
+        """How far one more example could move each line's logit, float32 (N,)."""
+        examples, fields = self._examples(data)
+        return self.model.score(self.extractor.preview(examples, fields))[1]
+
+    def _examples(self, data: bytes) -> tuple[Examples, Sequence[str]]:
+        if self._decoder is None:
+            self._decoder = BlockDecoder(text_fields=self.extractor.text_fields)
+        block, rejections = self._decoder.decode(data)
+        if rejections or not (block.type == EXAMPLE).all():
+            reason = rejections[0].reason if rejections else "not an example event"
+            raise StoreMismatch(f"line to score: {reason}")
+        return _labelled(block), self._decoder.fields
+
+    def _shadow(self, name: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if name in self.model.tables:
+            return self.model.shadow(name, rows)
+        return np.zeros(len(rows), np.bool_)
+
+
+def _labelled(block: EventBlock) -> Examples:
+    """A block of `example` events as examples."""
+    return Examples(
+        block.time_ms,
+        block.key,
+        block.user,
+        block.item,
+        block.value.astype(np.float32),
+        block.weight,
+        block.entry_offsets,
+        block.entry_field,
+        block.entry_kind,
+        block.entry_value,
+    )
