@@ -1,0 +1,18 @@
+"""Bytes in and out: recorded streams as sources, files as sinks, dead letters."""
+
+from streamrec.transport.base import Chunk, Damage, Position, Sink, Source
+from streamrec.transport.deadletter import DeadLetters
+from streamrec.transport.registry import open_source
+from streamrec.transport.writer import LineWriter, write_stream
+
+__all__ = [
+    "Chunk",
+    "Damage",
+    "DeadLetters",
+    "LineWriter",
+    "Position",
+    "Sink",
+    "Source",
+    "open_source",
+    "write_stream",
+]

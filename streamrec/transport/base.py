@@ -10,7 +10,7 @@ Position = Mapping[str, int]
 
 
 class Damage(NamedTuple):
-    """A stretch of a source that is no record: an over-long line, the end of a gzip file that was cut short."""
+    """A stretch of a source that is no record: an over-long line, the end of a file that was cut short."""
 
     reason: str  # one clear line
     partition: str
@@ -25,7 +25,8 @@ class Chunk(NamedTuple):
     offset: int  # of data[0]
     data: bytes  # whole lines, each ended by a newline (one is added to the last line of a stream without)
     damage: Sequence[Damage] = ()  # found while reading up to the end of `data`; counted as rejected records
-    end_offset: int = -1  # position after this chunk (differs from offset + len(data) where lines were skipped)
+    #: Position after this chunk; differs from offset + len(data) where lines were skipped.
+    end_offset: int = -1
 
 
 class Source(Protocol):

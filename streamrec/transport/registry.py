@@ -1,0 +1,50 @@
+"""Opening a source by its URL. A new transport is one file and one line here."""
+
+from collections.abc import Callable, Mapping
+
+from streamrec.errors import UsageError
+from streamrec.transport.base import Source
+from streamrec.transport.lines import Limits
+
+__all__ = ["SCHEMES", "open_source"]
+
+
+def _file(url: str, limits: Limits) -> Source:
+    from streamrec.transport.file import open_file
+
+    return open_file(url.removeprefix("file://"), limits)
+
+
+#: Scheme of a URL → what opens it. A path without a scheme is a file.
+SCHEMES: Mapping[str, Callable[[str, Limits], Source]] = {
+    "file": _file,
+}
+
+
+def open_source(
+    url: str,
+    *,
+    chunk_bytes: int = Limits().chunk_bytes,
+    max_line_bytes: int = Limits().max_line_bytes,
+) -> Source:
+    """The stream at `url`: a file, a directory, `-` for standard input, or a registered scheme's URL.
+
+    Files may be plain, gzip or Zstandard, whatever their names.
+
+    chunk_bytes: about this much is read at a time.
+    max_line_bytes: a longer line is damage, and is never held in memory whole.
+
+    Raises:
+        UsageError: the scheme is unknown, or a limit is not positive.
+        SourceError: there is nothing at `url`, or nothing that could be read.
+
+    """
+    if chunk_bytes < 1 or max_line_bytes < 1:
+        raise UsageError(
+            f"chunk_bytes ({chunk_bytes}) and max_line_bytes ({max_line_bytes}) must be at least 1"
+        )
+    scheme = url.partition("://")[0] if "://" in url else "file"
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://…" for name in SCHEMES)
+        raise UsageError(f"{url}: unknown scheme {scheme!r}: expected a file, a directory, - or {known}")
+    return SCHEMES[scheme](url, Limits(chunk_bytes, max_line_bytes))
