@@ -1,0 +1,214 @@
+"""What the features are, as data: fields of a kind, and crosses of fields (DESIGN 3).
+
+A spec is frozen with its model, so everything here is immutable, comparable and has one JSON form. The same
+models validate the `[features]` section of a settings file.
+"""
+
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import Field as Setting
+
+__all__ = ["BUILTIN", "REST", "Cross", "FeatureSpec", "Field", "Kind", "Statistics", "TimePart"]
+
+Kind = Literal["category", "bag", "number", "text", "time"]
+TimePart = Literal["hour", "weekday", "hour_of_week", "day"]
+
+#: Fields of an example that are not features; a field with such a name reads them unless its `source` says
+#: otherwise.
+BUILTIN = ("user", "item", "time")
+#: The source that takes every feature which no other field reads.
+REST = "features.*"
+
+#: Which kinds an option of `Field` belongs to.
+_OPTION_KINDS: dict[str, tuple[Kind, ...]] = {
+    "buckets": ("number",),
+    "per_octave": ("number",),
+    "normalise": ("number",),
+    "parts": ("time",),
+    "pooling": ("category", "bag", "text"),
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Statistics(_Frozen):
+    """Streaming target statistics of a field or cross: the smoothed rate of labels per value, known before
+    the example.
+
+    rate = (sum + prior·p0) / (count + prior), p0 the running rate of all examples. The feature's value is
+    logit(rate) − logit(p0), or rate − p0; of a bag, the mean over its values.
+
+    Attributes:
+        prior: how many examples at the rate p0 every value starts with, above 0.
+        half_life_s: seconds of event time in which sum and count halve; None never.
+        link: "logit" for labels of 0 and 1, "identity" for any number.
+        rate_buckets: also an id per quarter of the value (a quarter of a logit).
+        count_buckets: also an id per half octave of the count.
+        age_buckets: also an id per octave of the minutes since the value was first seen.
+
+    """
+
+    prior: float = Setting(20.0, gt=0)
+    half_life_s: float | None = Setting(None, gt=0)
+    link: Literal["logit", "identity"] = "logit"
+    rate_buckets: bool = False
+    count_buckets: bool = False
+    age_buckets: bool = False
+
+
+class _Counted(_Frozen):
+    """What may carry target statistics; `statistics = true` means the default ones."""
+
+    statistics: Statistics | None = None
+
+    @field_validator("statistics", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return {} if value else None
+        return value
+
+
+class Field(_Counted):
+    """One field: where its values come from and what they become.
+
+    Attributes:
+        name: unique; its hash is half of every id, so renaming a field forgets what it learned.
+        kind: category (one id), bag (an id per element), number, text (an id per word), time.
+        source: "user", "item", "time", "features.NAME", or "features.*" for all features that no other field
+            reads.
+        buckets: number: an id per logarithmic bucket.
+        per_octave: number: buckets between x and 2x, 1 to 16.
+        normalise: number: also one id with the value (x − mean) / deviation, both of the stream so far; a
+            dense column too.
+        parts: time (UTC): what to take, an id each.
+        pooling: values of n ids of a bag: 1 (sum), 1/n (mean) or 1/√n (sqrt).
+        statistics: target statistics per value, or true.
+
+    """
+
+    name: str = Setting(min_length=1, max_length=1000)
+    kind: Kind
+    source: str = ""
+    buckets: bool = True
+    per_octave: int = Setting(2, ge=1, le=16)
+    normalise: bool = True
+    parts: tuple[TimePart, ...] = Setting(("hour", "weekday"), min_length=1)
+    pooling: Literal["sum", "mean", "sqrt"] = "sum"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        """Defaults that depend on other keys."""
+        if not isinstance(data, dict):
+            return data
+        name, kind = data.get("name"), data.get("kind")
+        filled: dict[str, Any] = {}
+        if not data.get("source") and isinstance(name, str):
+            filled["source"] = name if name in BUILTIN else f"features.{name}"
+        if kind == "text" and "pooling" not in data:
+            filled["pooling"] = "mean"
+        return {**data, **filled}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Field":
+        for option, kinds in _OPTION_KINDS.items():
+            if self.kind not in kinds and getattr(self, option) != type(self).model_fields[option].default:
+                raise ValueError(
+                    f"{option} belongs to kind {' or '.join(kinds)}, not to {self.kind} ({self.name!r})"
+                )
+        if self.source not in BUILTIN and not (self.source.startswith("features.") and len(self.source) > 9):
+            expected = "'user', 'item', 'time' or 'features.NAME'"
+            raise ValueError(f"source of {self.name!r}: expected {expected}, got {self.source!r}")
+        allowed: dict[str, tuple[Kind, ...]] = {
+            "user": ("category",),
+            "item": ("category",),
+            "time": ("time", "number"),
+            REST: ("category",),
+        }
+        if self.kind not in allowed.get(self.source, get_args(Kind)):
+            expected = " or ".join(allowed[self.source])
+            raise ValueError(
+                f"kind of {self.name!r}: expected {expected} from {self.source!r}, got {self.kind!r}"
+            )
+        if self.kind == "number" and not (self.buckets or self.normalise):
+            raise ValueError(f"number {self.name!r}: expected buckets, normalise or both, got neither")
+        if self.kind == "number" and self.statistics is not None and not self.buckets:
+            raise ValueError(f"number {self.name!r}: statistics are per bucket and need buckets = true")
+        if self.source == REST and self.statistics is not None:
+            raise ValueError(f"{self.name!r}: statistics need a field of their own, not {REST!r}")
+        return self
+
+
+class Cross(_Counted):
+    """Every combination of the values of two or three fields is a value of its own.
+
+    Attributes:
+        fields: names of two or three different fields; their order is part of the id.
+        limit: most combinations of one example, 1 to 4096; further ones are left out, last field first.
+        statistics: target statistics per combination, or true.
+
+    """
+
+    fields: tuple[str, ...] = Setting(min_length=2, max_length=3)
+    limit: int = Setting(64, ge=1, le=4096)
+
+    @property
+    def name(self) -> str:
+        """The names of its fields, joined by ×."""
+        return "×".join(self.fields)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Cross":
+        if len(set(self.fields)) < len(self.fields):
+            raise ValueError(f"cross {list(self.fields)}: expected different fields")
+        return self
+
+
+class FeatureSpec(_Frozen):
+    """All fields and crosses of a model.
+
+    >>> spec = FeatureSpec(fields=[Field(name="user", kind="category")])
+    >>> FeatureSpec.from_json(spec.to_json()) == spec
+    True
+    """
+
+    fields: tuple[Field, ...] = Setting(min_length=1)
+    crosses: tuple[Cross, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> "FeatureSpec":
+        fields = {field.name: field for field in self.fields}
+        _unique("field", [field.name for field in self.fields])
+        _unique("cross", [cross.name for cross in self.crosses])
+        _unique("field that reads 'features.*'", [f.source for f in self.fields if f.source == REST])
+        for cross in self.crosses:
+            for name in cross.fields:
+                if name not in fields:
+                    near = get_close_matches(name, fields, n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(fields)}"
+                    raise ValueError(f"cross {list(cross.fields)}: no field {name!r}{hint}")
+                if fields[name].kind == "number" and not fields[name].buckets:
+                    raise ValueError(
+                        f"cross {list(cross.fields)}: number {name!r} can be crossed with buckets = true only"
+                    )
+        return self
+
+    def to_json(self) -> str:
+        """The form that is frozen with a model: every option written out, so new defaults change nothing."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "FeatureSpec":
+        """What `to_json` gave."""
+        return cls.model_validate_json(text)
+
+
+def _unique(what: str, names: list[str]) -> None:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ValueError(f"expected one {what} of a name, got {name!r} twice")
