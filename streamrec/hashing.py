@@ -11,7 +11,7 @@ from numba import njit
 
 from streamrec.memory import JIT, address, load_u64
 
-__all__ = ["combine", "hash_bytes", "hash_number", "hash_text", "mix"]
+__all__ = ["combine", "hash_bytes", "hash_number", "hash_span", "hash_text", "mix"]
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio
 _FOLD = np.uint64(0xD6E8FEB86659FD93)  # odd, good avalanche under xor-shift 32
@@ -32,22 +32,51 @@ def mix(h: np.uint64) -> np.uint64:
     return h ^ (h >> _S33)
 
 
+@njit(inline="always", **JIT)
+def _start(n: np.uint64) -> np.uint64:
+    return _SEED ^ (n * _PAIR)
+
+
+@njit(inline="always", **JIT)
+def _fold(h: np.uint64, word: np.uint64) -> np.uint64:
+    h = (h ^ word) * _FOLD
+    return h ^ (h >> _S32)
+
+
+@njit(inline="always", **JIT)
+def _finish(h: np.uint64, tail: np.uint64) -> np.uint64:
+    h = mix((h ^ tail) * _FOLD)
+    return h if h != _ZERO else _ONE
+
+
 @njit(**JIT)
 def hash_bytes(data: np.ndarray, start: int, end: int) -> np.uint64:
     """The id of the bytes data[start:end] (uint8 array)."""
     n = np.uint64(end - start)
     at = address(data) + np.uint64(start)
-    h = _SEED ^ (n * _PAIR)
-    words = n >> np.uint64(3)
-    for _ in range(words):
-        h = (h ^ load_u64(at)) * _FOLD
-        h ^= h >> _S32
+    h = _start(n)
+    for _ in range(n >> np.uint64(3)):
+        h = _fold(h, load_u64(at))
         at += _EIGHT
     tail = _ZERO
     for i in range(end - 1, end - 1 - np.int64(n & np.uint64(7)), -1):
         tail = (tail << _S8) | np.uint64(data[i])
-    h = mix((h ^ tail) * _FOLD)
-    return h if h != _ZERO else _ONE
+    return _finish(h, tail)
+
+
+@njit(**JIT)
+def hash_span(at: np.uint64, n: np.uint64, ones: np.uint64) -> np.uint64:
+    """The id of n bytes at an address, each or-ed with its byte of `ones`; 7 bytes past them must be readable.
+
+    `ones` = 0 gives `hash_bytes`; 0x2020202020202020 the id of the lower-cased text where all bytes are ASCII letters
+    or digits.
+    """
+    h = _start(n)
+    for _ in range(n >> np.uint64(3)):
+        h = _fold(h, load_u64(at) | ones)
+        at += _EIGHT
+    below_tail = (_ONE << ((n & np.uint64(7)) << np.uint64(3))) - _ONE
+    return _finish(h, (load_u64(at) | ones) & below_tail)
 
 
 @njit(inline="always", **JIT)

@@ -24,6 +24,8 @@ __all__ = [
     "prefetch",
     "store_f32",
     "store_f64",
+    "store_i32",
+    "store_u8",
     "store_u64",
     "trailing_zeros",
 ]
@@ -61,6 +63,8 @@ def _storer(numba_type: Any, llvm_type: ir.Type) -> Any:
 load_u64 = _loader(types.uint64, ir.IntType(64))
 load_f32 = _loader(types.float32, ir.FloatType())
 load_f64 = _loader(types.float64, ir.DoubleType())
+store_u8 = _storer(types.uint8, ir.IntType(8))
+store_i32 = _storer(types.int32, ir.IntType(32))
 store_u64 = _storer(types.uint64, ir.IntType(64))
 store_f32 = _storer(types.float32, ir.FloatType())
 store_f64 = _storer(types.float64, ir.DoubleType())

@@ -42,14 +42,16 @@ class EventBlock(NamedTuple):
     user: np.ndarray  # uint64 (N,)
     item: np.ndarray  # uint64 (N,); of an item event, the id of its `id`
     impression: np.ndarray  # uint64 (N,): of a click, the key of its impression; else 0
-    value: np.ndarray  # float64 (N,): label | rating | click value | propensity of an impression (1 if none) | 1 for a deleted item
+    # float64 (N,): label | rating | click value | propensity of an impression (1 if none) | 1 for a deleted item
+    value: np.ndarray
     weight: np.ndarray  # float32 (N,): example weight, 1 elsewhere
-    start: np.ndarray  # int64 (N,): first byte of the event's line, as an offset into the bytes that were decoded
+    start: np.ndarray  # int64 (N,): first byte of the event's line, an offset into the decoded bytes
     end: np.ndarray  # int64 (N,): one past its last byte, the newline not counted
     entry_offsets: np.ndarray  # int64 (N + 1,)
     entry_field: np.ndarray  # int32 (E,): index into the decoder's `fields`
     entry_kind: np.ndarray  # uint8 (E,)
-    entry_value: np.ndarray  # uint64 (E,): id of the string, token or boolean's text; of a number, the bits of its float64
+    # uint64 (E,): id of the string, token or boolean's text; of a number, the bits of its float64
+    entry_value: np.ndarray
 
     def __len__(self) -> int:
         return len(self.type)
@@ -65,7 +67,7 @@ class Rejection(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """B labelled examples in the order in which they are learned, E feature entries in all: what joining gives.
+    """B labelled examples in the order in which they are learned, E feature entries: what joining gives.
 
     Ratings and `example` events pass through; impressions arrive here with the label that joining found.
     """

@@ -1,0 +1,238 @@
+"""The smallest pieces of JSON in compiled code: white space, strings, numbers, words. No piece rejects anything.
+
+All functions take and give absolute addresses as int64. Reading stops at the newline that ends every line, because no piece
+goes past a byte that it does not know; 16 bytes after the data must be readable. What a piece does not take (an escape,
+a number whose float64 takes more than one division, broken UTF-8) gives NONE, and the pydantic path decides about the line.
+"""
+
+import numpy as np
+from numba import njit
+
+from streamrec.memory import JIT, load_u64, trailing_zeros
+
+__all__ = [
+    "NONE",
+    "QUOTE",
+    "byte",
+    "decimal",
+    "is_word",
+    "skip_space",
+    "string_end",
+    "take_colon",
+    "to_float",
+    "word",
+]
+
+NONE = -1
+QUOTE, COLON, BACKSLASH, MINUS, POINT, ZERO = 0x22, 0x3A, 0x5C, 0x2D, 0x2E, 0x30
+_NEWLINE, _SPACE = 0x0A, 0x20
+
+_EACH = np.uint64(0x0101010101010101)
+_HIGH = np.uint64(0x8080808080808080)
+_QUOTES = np.uint64(0x2222222222222222)
+_BACKSLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
+_SPACES = np.uint64(0x2020202020202020)
+_NO_BIT = np.uint64(0)
+
+_MAX_DIGITS = 18  # always fit int64; repr() of a float64 has at most 17
+_EXACT = 2**53  # integers up to here are float64s
+_POWERS = 10.0 ** np.arange(23)  # all exact
+_SPLIT = 134217729.0  # 2²⁷ + 1, Veltkamp
+_MARGIN = 2.0**-48  # far above the relative error of the correction, 2⁻⁵²
+
+
+@njit(**JIT)
+def word(at: int) -> np.uint64:
+    """Eight bytes, the first one lowest."""
+    return load_u64(np.uint64(at))
+
+
+@njit(**JIT)
+def byte(at: int) -> int:
+    """One byte."""
+    return np.int64(load_u64(np.uint64(at)) & np.uint64(0xFF))
+
+
+@njit(**JIT)
+def skip_space(at: int) -> int:
+    """The first byte that is no white space; a newline ends the line and is none."""
+    b = byte(at)
+    while b <= _SPACE and (b == _SPACE or b == 0x09 or b == 0x0D):
+        at += 1
+        b = byte(at)
+    return at
+
+
+@njit(**JIT)
+def take_colon(at: int) -> int:
+    """Past a colon and the white space around it."""
+    if byte(at) != COLON:
+        at = skip_space(at)
+        if byte(at) != COLON:
+            return NONE
+    at += 1
+    return at if byte(at) > _SPACE else skip_space(at)
+
+
+@njit(**JIT)
+def _special(w: np.uint64) -> np.uint64:
+    """The lowest high bit belongs to the first quote, backslash, control character or byte above 127; 0 without any.
+
+    Borrows of the subtractions only ever run upwards, and a byte above 127 sets its own bit by `w`.
+    """
+    return (((w ^ _QUOTES) - _EACH) | ((w ^ _BACKSLASHES) - _EACH) | (w - _SPACES) | w) & _HIGH
+
+
+@njit(**JIT)
+def string_end(at: int) -> int:
+    """The closing quote of the string whose first character is at `at`: plain UTF-8 without escapes; or NONE."""
+    special = _special(word(at))
+    while special == _NO_BIT:
+        at += 8
+        special = _special(word(at))
+    at += trailing_zeros(special) >> 3
+    b = byte(at)
+    if b == QUOTE:
+        return at
+    return _unicode_end(at) if b > 127 else NONE
+
+
+@njit(**JIT)
+def _unicode_end(at: int) -> int:
+    """`string_end` from the first byte above 127 on: checks UTF-8 (RFC 3629: shortest form, no surrogates)."""
+    while True:
+        b = byte(at)
+        if b == QUOTE:
+            return at
+        if b < _SPACE or b == BACKSLASH:
+            return NONE
+        if b < 128:
+            at += 1
+            continue
+        n = 1 if b < 0xE0 else (2 if b < 0xF0 else 3)
+        low, high = 0x80, 0xBF  # of the second byte
+        if b == 0xE0:
+            low = 0xA0
+        elif b == 0xED:
+            high = 0x9F
+        elif b == 0xF0:
+            low = 0x90
+        elif b == 0xF4:
+            high = 0x8F
+        if b < 0xC2 or b > 0xF4 or byte(at + 1) < low or byte(at + 1) > high:
+            return NONE
+        for i in range(2, n + 1):
+            if byte(at + i) & 0xC0 != 0x80:
+                return NONE
+        at += n + 1
+
+
+@njit(**JIT)
+def decimal(at: int) -> tuple[int, int, int, bool]:
+    """A JSON number: (past it or NONE, its digits with sign as an integer, power of ten, written as an integer)."""
+    negative = byte(at) == MINUS
+    if negative:
+        at += 1
+    digits = byte(at) - ZERO
+    if digits < 0 or digits > 9:
+        return NONE, 0, 0, False
+    first = at
+    n_digits = 1 if digits > 0 else 0
+    at += 1
+    d = byte(at) - ZERO
+    if digits == 0 and 0 <= d <= 9:
+        return NONE, 0, 0, False  # a leading zero
+    while 0 <= d <= 9 and n_digits <= _MAX_DIGITS:
+        digits = digits * 10 + d
+        n_digits += 1
+        at += 1
+        d = byte(at) - ZERO
+    power = 0
+    if byte(at) == POINT:
+        at += 1
+        first = at
+        d = byte(at) - ZERO
+        while 0 <= d <= 9 and n_digits <= _MAX_DIGITS:
+            digits = digits * 10 + d
+            n_digits += 1 if digits > 0 else 0
+            at += 1
+            d = byte(at) - ZERO
+        if at == first:
+            return NONE, 0, 0, False
+        power = first - at
+        integer = False
+    else:
+        integer = True
+    if n_digits > _MAX_DIGITS:
+        return NONE, 0, 0, False
+    if byte(at) | 0x20 == 0x65:  # e or E
+        at, exponent = _exponent(at + 1)
+        power += exponent
+        integer = False
+    return at, -digits if negative else digits, power, integer
+
+
+@njit(**JIT)
+def _exponent(at: int) -> tuple[int, int]:
+    sign = byte(at)
+    if sign == MINUS or sign == 0x2B:
+        at += 1
+    first = at
+    exponent = 0
+    d = byte(at) - ZERO
+    while 0 <= d <= 9 and at - first < 4:
+        exponent = exponent * 10 + d
+        at += 1
+        d = byte(at) - ZERO
+    if at == first or 0 <= d <= 9:
+        return NONE, 0
+    return at, -exponent if sign == MINUS else exponent
+
+
+@njit(**JIT)
+def to_float(digits: int, power: int) -> tuple[bool, float]:
+    """digits · 10^power as the nearest float64; whether it could be computed here. Zero is +0.0.
+
+    Up to 2⁵³ and 10^±22 one rounding is exact (Clinger 1990). Longer fractions, as `repr` writes them, are divided
+    twice: the quotient q, then the exact remainder's own quotient c; q + c is rounded once, unless c is so near a
+    tie that its error could decide.
+    """
+    if digits == 0:
+        return True, 0.0
+    if power == 0:
+        return True, float(digits)
+    if power < -22 or power > 22:
+        return False, 0.0
+    if -_EXACT <= digits <= _EXACT:
+        scaled = digits * _POWERS[power] if power > 0 else digits / _POWERS[-power]
+        return True, scaled
+    if power > 0:
+        return False, 0.0
+    high = float(digits)
+    low = float(digits - np.int64(high))
+    p = _POWERS[-power]
+    q = high / p
+    c = (_remainder(high, q, p) + low) / p
+    nearest = q + c * (1.0 + _MARGIN)
+    return nearest == q + c * (1.0 - _MARGIN), nearest
+
+
+@njit(**JIT)
+def _remainder(x: float, q: float, p: float) -> float:
+    """x − q·p without error, for q = x/p rounded (Dekker 1971)."""
+    t = _SPLIT * q
+    q1 = t - (t - q)
+    q2 = q - q1
+    t = _SPLIT * p
+    p1 = t - (t - p)
+    p2 = p - p1
+    product = q * p
+    error = ((q1 * p1 - product) + q1 * p2 + q2 * p1) + q2 * p2
+    return (x - product) - error
+
+
+@njit(**JIT)
+def is_word(b: int) -> bool:
+    """Whether an ASCII byte is a letter or a digit."""
+    lower = b | 0x20
+    return 0x61 <= lower <= 0x7A or 0x30 <= b <= 0x39
