@@ -81,7 +81,9 @@ class RankedItem(BaseModel):
     """One candidate with its score."""
 
     item: str | None
-    probability: float = Field(description="the model's prediction, a float32 printed exactly")
+    probability: float = Field(
+        description="the model's prediction (of a rating model, the rating), a float32 printed exactly"
+    )
     confidence: float = Field(
         description="how far one more example can move the log-odds at most (small: well known); a float32"
     )
@@ -113,6 +115,7 @@ class ModelState(BaseModel):
         description="rows in memory, all tables; rows without influence are not served"
     )
     tables: dict[str, int] = Field(description="rows by table")
+    position: dict[str, int] | None = Field(description="by partition, how far the stream is learned in it")
     metrics: dict[str, Any] | None = Field(description="the learner's progressive metrics of the same commit")
     spec: Any = Field(description="settings and frozen feature spec of the same commit")
 

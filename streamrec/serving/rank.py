@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import to_json
 
-from streamrec.errors import UsageError
+from streamrec.errors import RecordError, StoreMismatch, UsageError
 from streamrec.serving.api import Candidate, RankRequest
 from streamrec.serving.generation import Mirror
 from streamrec.serving.scorer import Scorer
@@ -90,7 +90,10 @@ def _scores(predict: Any, lines: bytes, n: int) -> np.ndarray:
     """Float32 (n,) of n lines; the empty request costs no call."""
     if n == 0:
         return np.empty(0, dtype=np.float32)
-    scores: np.ndarray = predict(lines)
+    try:
+        scores: np.ndarray = predict(lines)
+    except (RecordError, StoreMismatch) as error:
+        raise UsageError(f"candidates: {error}") from None
     if len(scores) != n:
         raise UsageError(f"candidates: {n - len(scores)} of {n} cannot be decoded as events")
     return scores

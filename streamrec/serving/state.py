@@ -22,7 +22,9 @@ def model_state(scorer: Scorer) -> ModelState:
         raise StoreUnavailable(scorer.status().reason)
     with generation.reading() as (mirror, version):
         tables = {name: len(table) for name, table in mirror.tables.items()}
-        spec, metrics = _decoded(generation.blob("model")), _decoded(generation.blob("metrics"))
+        spec, metrics, position = (
+            _decoded(generation.blob(name)) for name in ("model", "metrics", "position")
+        )
     return ModelState(
         name=scorer.model,
         kind=spec.get("kind") if isinstance(spec, dict) else None,
@@ -32,6 +34,7 @@ def model_state(scorer: Scorer) -> ModelState:
         staleness_ms=scorer.staleness_ms(version),
         weights=sum(tables.values()),
         tables=tables,
+        position=position if isinstance(position, dict) else None,
         metrics=metrics if isinstance(metrics, dict) else None,
         spec=spec,
     )

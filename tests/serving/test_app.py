@@ -205,6 +205,7 @@ def test_model_state(client: Client) -> None:
         "time_ms": 1000,
         "weights": 2,
         "tables": {"a": 1, "b": 1},
+        "position": None,
         "metrics": {"ne": 0.9},
         "spec": {"kind": "fake"},
     }

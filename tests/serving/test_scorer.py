@@ -3,8 +3,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
-from serving_fakes import FakeMirror, FakeStore, commit
+from serving_fakes import FakeMirror, FakeStore, commit, rows
 
 from streamrec.clock import SystemClock
 from streamrec.errors import StoreUnavailable
@@ -91,6 +92,22 @@ def test_a_learner_that_started_over_is_never_mixed_with_the_old_one(
     while answer(scorer) == 3.0:
         scorer.step()
     assert (seq_of(scorer), answer(scorer)) == (n_new, 100.0 + n_new)
+
+
+def test_rows_without_influence_are_not_mirrored(store: FakeStore, scorer: Scorer) -> None:
+    store.add(commit(1))
+    scorer.step()
+    hidden = commit(2)._replace(
+        tables={"a": rows([1, 2], [5.0, 6.0])._replace(shadow=np.array([True, False]))}
+    )
+    store.add(hidden)
+    scorer.step()
+    with scorer.reading() as (mirror, _):
+        assert mirror.tables["a"] == {2: 6.0}
+    again = Scorer(store, "m", SystemClock(), build=lambda _: FakeMirror())
+    assert again.load()
+    with again.reading() as (mirror, _):
+        assert mirror.tables["a"] == {2: 6.0}
 
 
 def test_until_the_new_learner_commits_the_old_generation_answers(store: FakeStore, scorer: Scorer) -> None:

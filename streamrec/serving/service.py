@@ -1,0 +1,105 @@
+"""The service as a process: listen, serve until told to stop, stop cleanly."""
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from streamrec.clock import SystemClock
+from streamrec.errors import ServiceError
+from streamrec.serving.app import create_app
+from streamrec.serving.scorer import Scorer
+from streamrec.store.base import Store
+
+__all__ = ["BackgroundService", "listen", "serve"]
+
+#: Requests under way when the service is told to stop get this long; one takes some ten milliseconds.
+STOP_S = 5
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ServiceError: the address cannot be taken.
+
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise ServiceError(
+            f"cannot listen on {host}:{port}: {error}; choose another --host or --port"
+        ) from None
+
+
+def serve(store: Store, model: str, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
+    """Serve a model until SIGTERM or SIGINT; returns after the requests under way are answered.
+
+    Args:
+        store: where the model is, or will be: `/readyz` says 503 until its first commit.
+        model: its name.
+        listener: from `listen`.
+        on_ready: called with the service's URL once the socket accepts requests.
+
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
+    logging.getLogger("streamrec.serving").setLevel(logging.INFO)
+    server = _server(Scorer(store, model, SystemClock()))
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn handles both signals itself and raises them again at its end, when nothing is left to stop.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    on_ready(_url(listener))
+    server.run(sockets=[listener])
+
+
+class BackgroundService:
+    """The same in a thread of this process, for the demo and tests; a context manager.
+
+    Attributes:
+        url: where it answers.
+        scorer: what it answers from.
+
+    """
+
+    def __init__(self, store: Store, model: str, host: str = "127.0.0.1", port: int = 0) -> None:
+        listener = listen(host, port)
+        self.url = _url(listener)
+        self.scorer = Scorer(store, model, SystemClock())
+        self._server = _server(self.scorer)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="service", daemon=True
+        )
+
+    def __enter__(self) -> "BackgroundService":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+def _server(scorer: Scorer) -> uvicorn.Server:
+    config = uvicorn.Config(
+        create_app(scorer),
+        log_config=None,  # through this process's logging, to stderr
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    return uvicorn.Server(config)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,49 @@
+"""Settings of the workers: `STREAMREC_*` environment variables, and how a worker ends."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from streamrec.errors import StreamrecError, UsageError
+
+__all__ = ["integer", "run", "text"]
+
+
+def text(name: str, default: str | None = None) -> str:
+    """The value of `STREAMREC_<name>`.
+
+    Raises:
+        UsageError: it is not set, and there is no default.
+
+    """
+    value = os.environ.get(f"STREAMREC_{name}") or default
+    if value is None:
+        raise UsageError(f"environment variable STREAMREC_{name} is not set; this worker needs it")
+    return value
+
+
+def integer(name: str, default: int) -> int:
+    """The whole number in `STREAMREC_<name>`.
+
+    Raises:
+        UsageError: it is no whole number.
+
+    """
+    value = text(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(
+            f"environment variable STREAMREC_{name}: expected a whole number, got {value!r}"
+        ) from None
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a worker and leave the process: 0 on success, else one line on stderr and the error's exit code."""
+    try:
+        main()
+    except StreamrecError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
