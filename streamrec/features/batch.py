@@ -29,3 +29,24 @@ class Batch(NamedTuple):
     def n_fields(self) -> int:
         """F, the number of bags of an example."""
         return (len(self.offsets) - 1) // max(len(self), 1)
+
+    def part(self, start: int, end: int) -> "Batch":
+        """Examples start … end − 1 as views."""
+        f = self.n_fields
+        first, last = self.offsets[start * f], self.offsets[end * f]
+        return Batch(
+            self.ids[first:last],
+            self.values[first:last],
+            self.offsets[start * f : end * f + 1] - first,
+            self.dense[start:end],
+            self.labels[start:end],
+            self.weights[start:end],
+            self.time_ms[start:end],
+        )
+
+    def filtered(self, keep: np.ndarray) -> "Batch":
+        """The same examples with those ids only for which keep bool (nnz,) is true."""
+        if keep.all():
+            return self
+        kept = np.concatenate([[0], np.cumsum(keep)])
+        return self._replace(ids=self.ids[keep], values=self.values[keep], offsets=kept[self.offsets])

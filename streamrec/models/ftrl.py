@@ -10,7 +10,10 @@ from streamrec.features.batch import Batch
 from streamrec.hashing import hash_text
 from streamrec.losses import sigmoid
 from streamrec.memory import JIT, load_f32, store_f32
+from streamrec.models.settings import ModelSettings
 from streamrec.optim.ftrl import FTRLParameters, confidence, update_float32, weight
+from streamrec.state.admission import Admission
+from streamrec.state.expiry import Expiry
 from streamrec.state.probe import acquire, find, mark_dirty, prefetch_slot, row_address, spread
 from streamrec.state.table import SparseTable
 
@@ -19,6 +22,7 @@ __all__ = ["INTERCEPT", "FTRLModel"]
 #: The id of the intercept: one more coordinate of value 1, learned like the others.
 INTERCEPT = np.uint64(hash_text("streamrec.intercept"))
 
+_CLOCK = "expiry"  # blob
 _AHEAD = 2  # examples between prefetch and use: 40 cache lines on the way hide most of a memory access
 _N = np.uint64(4)  # byte offset of n behind z in a row
 
@@ -146,32 +150,43 @@ class FTRLModel:
     a bag counts once, with the sum of its values.
 
     Args:
-        parameters: the scalars of the equations.
-        task: "click" (logistic link, log loss) or "rating" (no link, squared error).
+        settings: task "click" (logistic link, log loss) or "rating" (no link, squared error); the equations' scalars; which
+            ids get a row and how long they keep it.
 
     """
 
     kind = "ftrl"
 
-    def __init__(self, parameters: FTRLParameters, task: str = "click") -> None:
-        self.parameters = parameters
-        self._linear = task == "rating"
-        self._blank = np.array([0.0, parameters.initial_accumulator], np.float32)
-        self.table = SparseTable(width=2)
-        self.tables: Mapping[str, SparseTable] = {"linear": self.table}
+    def __init__(self, settings: ModelSettings) -> None:
+        self.parameters = settings.ftrl.parameters()
+        self._linear = settings.task == "rating"
+        width = 2 if settings.expire_after_s is None else 3
+        self._blank = np.zeros(width, np.float32)
+        self._blank[1] = self.parameters.initial_accumulator
+        self.table = SparseTable(width)
+        self.tables: dict[str, SparseTable] = {"linear": self.table}
+        self._expiry = Expiry(settings.expire_after_s, width) if settings.expire_after_s is not None else None
+        self._admission = None
+        if settings.admission.policy != "all":
+            self._admission = Admission(settings.admission, self._blank)
+            self.tables["admission"] = self._admission.memory
 
     def learn(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Learn one example after another; returns each one's prediction made before, float32 (B,)."""
         predictions = np.empty(len(batch), np.float32)
-        table, arrays, options = self.table, _arrays(batch), self._options(batch)
-        done = 0
-        while True:
-            done, full = learn_examples(
-                table.directory, table.stride, arrays, self.parameters, options, predictions, done
-            )
-            if not full:
-                return predictions
-            table.grow_for(full)
+        if self._expiry is None:
+            self._learn(batch, predictions)
+            return predictions
+        start = 0
+        while start < len(batch):
+            end = self._expiry.clock.next_sweep(batch.time_ms, start)
+            part = batch.part(start, end)
+            self._learn(part, predictions[start:end])
+            self._expiry.touch(self.table, part.ids, part.offsets[part.n_fields :: part.n_fields], part.time_ms)
+            if end < len(batch):
+                self._expiry.sweep(self.table)
+            start = end
+        return predictions
 
     def predict(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Predictions float32 (B,); changes nothing."""
@@ -185,15 +200,31 @@ class FTRLModel:
         return scores
 
     def blobs(self) -> Mapping[str, bytes]:
-        """Nothing: the table is all there is."""
-        return {}
+        """The clock of expiry, where rows expire."""
+        return {} if self._expiry is None else {_CLOCK: self._expiry.clock.to_bytes()}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
-        """Nothing to take back."""
+        """Take back what `blobs` gave."""
+        if self._expiry is not None and _CLOCK in blobs:
+            self._expiry.clock.restore(blobs[_CLOCK])
 
     def shadow(self, table: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Rows inside the L1 ball, or never moved: |z| ≤ l1."""
+        """Rows inside the L1 ball, or never moved: |z| ≤ l1. What admission remembers is for the learner only."""
+        if table != "linear":
+            return np.ones(len(rows), np.bool_)
         return np.asarray(np.abs(rows[:, 0]) <= self.parameters.l1)
+
+    def _learn(self, batch: Batch, predictions: np.ndarray[Any, Any]) -> None:
+        if self._admission is not None:
+            batch = batch.filtered(self._admission.admit(self.table, batch.ids))
+        table, arrays, options = self.table, _arrays(batch), self._options(batch)
+        done = 0
+        while done < len(batch):
+            done, full = learn_examples(
+                table.directory, table.stride, arrays, self.parameters, options, predictions, done
+            )
+            if full:
+                table.grow_for(full)
 
     def _options(self, batch: Batch) -> tuple[int, bool, np.ndarray[Any, Any]]:
         return batch.n_fields, self._linear, self._blank

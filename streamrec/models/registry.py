@@ -10,7 +10,7 @@ __all__ = ["KINDS", "build_model"]
 
 
 def _ftrl(settings: ModelSettings) -> Model:
-    return FTRLModel(settings.ftrl.parameters(), settings.task)
+    return FTRLModel(settings)
 
 
 #: Kind → how to build an empty model of it. `wide` is `ftrl` over richer features (`features.infer`).

@@ -20,6 +20,7 @@ __all__ = [
     "find",
     "gather",
     "gather_changed",
+    "has_room",
     "insert_rows",
     "mark_dirty",
     "prefetch_slot",
@@ -94,6 +95,13 @@ def find(directory: np.ndarray, stride: np.uint64, identity: np.uint64, h: np.ui
 
 
 @njit(inline="always", **JIT)
+def has_room(directory: np.ndarray, h: np.uint64) -> bool:
+    """Whether the segment of a spread id takes another row: at four fifths a hit walks 3 slots, a miss 13 (Knuth 6.4)."""
+    s = segment_of(h)
+    return (directory[s, 2] + _1) * _5 <= directory[s, 1] * _4
+
+
+@njit(inline="always", **JIT)
 def acquire(
     directory: np.ndarray, stride: np.uint64, identity: np.uint64, h: np.uint64, blank: np.ndarray
 ) -> np.int64:
@@ -111,7 +119,7 @@ def acquire(
         slot += _1
         if slot == capacity:
             slot = _0
-    if (directory[s, 2] + _1) * _5 > capacity * _4:  # more than four fifths full: 5 probes a hit, 13 a miss
+    if not has_room(directory, h):
         return FULL
     directory[s, 2] += _1
     store_u64(at, identity)
