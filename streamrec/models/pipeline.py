@@ -156,6 +156,16 @@ class Pipeline:
         """
         return self.predict(*self._examples(data))
 
+    def score_lines(self, data: bytes) -> np.ndarray[Any, Any]:
+        """float32 (2, N): `predict_lines` and `confidence_lines` of N JSON lines in one pass.
+
+        Raises:
+            StoreMismatch: a line is no valid `example`.
+
+        """
+        examples, fields = self._examples(data)
+        return self.model.score(self.extractor.preview(examples, fields))
+
     def confidence_lines(self, data: bytes) -> np.ndarray[Any, Any]:
         """How far one more example could move each line's logit, float32 (N,)."""
         examples, fields = self._examples(data)

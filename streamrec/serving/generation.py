@@ -26,15 +26,11 @@ class Mirror(Protocol):
         ...
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
-        """Take over the small state; names that are absent keep what they have."""
+        """Take over the small state, all of it."""
         ...
 
-    def predict_lines(self, data: bytes) -> np.ndarray:
-        """Probabilities float32 (N,) of N JSON lines, each an `example` event."""
-        ...
-
-    def confidence_lines(self, data: bytes) -> np.ndarray:
-        """Confidence float32 (N,) of the same."""
+    def score_lines(self, data: bytes) -> np.ndarray:
+        """float32 (2, N): probabilities and confidences of N JSON lines, each an `example` event."""
         ...
 
 
@@ -93,8 +89,8 @@ class Generation:
             self._broken = True
             for table, rows in commit.tables.items():
                 self._mirror.apply(table, _visible(rows))
-            self._mirror.restore(commit.blobs)
             self._blobs.update(commit.blobs)
+            self._mirror.restore(self._blobs)
             self._version = Version(commit.seq, self._version.epoch, commit.time_ms)
             self._broken = False
 

@@ -36,8 +36,7 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
     time_ms = now_ms if request.time is None else request.time
     lines = example_lines(request, time_ms)
     with scorer.reading() as (mirror, version):
-        probability = _scores(mirror.predict_lines, lines, n_candidates)
-        confidence = _scores(mirror.confidence_lines, lines, n_candidates)
+        probability, confidence = _scores(mirror, lines, n_candidates)
         best = np.argsort(-probability, kind="stable")[:k].tolist()
         why = [
             _contributions(mirror, request, request.candidates[i], time_ms) if request.explain else None
@@ -86,16 +85,16 @@ def _item(item: str | None) -> bytes:
     return b"" if item is None else b',"item":' + to_json(item)
 
 
-def _scores(predict: Any, lines: bytes, n: int) -> np.ndarray:
-    """Float32 (n,) of n lines; the empty request costs no call."""
+def _scores(mirror: Mirror, lines: bytes, n: int) -> np.ndarray:
+    """Probabilities and confidences float32 (2, n) of n lines; the empty request costs no call."""
     if n == 0:
-        return np.empty(0, dtype=np.float32)
+        return np.empty((2, 0), dtype=np.float32)
     try:
-        scores: np.ndarray = predict(lines)
+        scores = mirror.score_lines(lines)
     except (RecordError, StoreMismatch) as error:
         raise UsageError(f"candidates: {error}") from None
-    if len(scores) != n:
-        raise UsageError(f"candidates: {n - len(scores)} of {n} cannot be decoded as events")
+    if scores.shape[1] != n:
+        raise UsageError(f"candidates: {n - scores.shape[1]} of {n} cannot be decoded as events")
     return scores
 
 
@@ -115,7 +114,7 @@ def _contributions(
         rest = {other: value for other, value in features.items() if other != name}
         parts.append((f"features.{name}", user + item + b',"features":' + to_json(rest) + b"}\n"))
     lines = user + item + body + b"".join(line for _, line in parts)
-    logits = _logit(_scores(mirror.predict_lines, lines, len(parts) + 1))
+    logits = _logit(_scores(mirror, lines, len(parts) + 1)[0])
     effects = [(name, float(logits[0] - logits[i + 1])) for i, (name, _) in enumerate(parts)]
     return [{"feature": name, "logit": logit} for name, logit in sorted(effects, key=lambda e: -abs(e[1]))]
 

@@ -150,7 +150,7 @@ def test_wrong_paths_are_problems(client: Client, method: str, path: str, status
 def test_lines_that_the_decoder_refuses_are_a_fault_of_the_request(client: Client, scorer: Scorer) -> None:
     assert scorer.generation is not None
     with scorer.generation.reading() as (mirror, _):
-        mirror.predict_lines = lambda data: np.zeros(0, np.float32)  # type: ignore[method-assign]
+        mirror.score_lines = lambda data: np.zeros((2, 0), np.float32)  # type: ignore[method-assign]
     answer = client.post("/v1/rank", json={"candidates": candidates(1)})
     assert (answer.status_code, answer.json()["detail"]) == (
         422,
@@ -164,7 +164,7 @@ def test_a_fault_of_the_service_shows_no_trace(client: Client, scorer: Scorer) -
 
     assert scorer.generation is not None
     with scorer.generation.reading() as (mirror, _):
-        mirror.predict_lines = fail  # type: ignore[method-assign]
+        mirror.score_lines = fail  # type: ignore[method-assign]
     answer = client.post("/v1/rank", json={"candidates": candidates(1)})
     assert answer.status_code == 500
     assert "secret" not in answer.text

@@ -28,7 +28,7 @@ def seq_of(scorer: Scorer) -> int:
 
 def answer(scorer: Scorer) -> float:
     with scorer.reading() as (mirror, _):
-        return round(1.0 / float(mirror.predict_lines(LINE)[0]) - 1.0, 3)
+        return round(1.0 / float(mirror.score_lines(LINE)[0, 0]) - 1.0, 3)
 
 
 @pytest.fixture
@@ -188,8 +188,7 @@ def test_readers_never_see_half_a_commit(store: FakeStore, scorer: Scorer) -> No
     def read() -> None:
         while not stop.is_set():
             with scorer.reading() as (mirror, version):
-                p = mirror.predict_lines(LINE * 20)
-                c = mirror.confidence_lines(LINE)
+                p, c = mirror.score_lines(LINE * 20)
             seen.add(version.seq)
             if mirror.torn or abs(1.0 / p[0] - 1.0 - version.seq) > 0.01 or c[0] != version.seq:
                 faults.append((version.seq, p[0], c[0]))

@@ -22,9 +22,9 @@ __all__ = ["command"]
 def command(seconds: float, port: int, seed: int, record: str | None, as_json: bool) -> int:
     """Watch a model learn while it is served: events, learning, Redis, live scores.
 
-    A simulated audience asks the live endpoint what to read and clicks as it likes. Its clicks are learned and
-    committed to a Redis that this command starts; the endpoint follows. Half-way everybody's tastes change.
-    Ends with a summary; exit code 1 if the model did not learn what it should have.
+    A simulated audience asks the live endpoint what to read and clicks as it likes. Its clicks are learned
+    and committed to a Redis that this command starts; the endpoint follows. Half-way everybody's tastes
+    change. Ends with a summary; exit code 1 if the model did not learn what it should have.
     """
     from rich.console import Console
 

@@ -4,8 +4,8 @@ A user of group g clicks on item i with probability
 
     sigmoid(base + taste[g, topic(i)] + style[g, style(i)] + popularity(i)).
 
-The model is told group, topic and style of each event, never the tastes. Half-way tastes and popularity change at
-once: what was learned is wrong from then on, and must be learned anew from the clicks.
+The model is told group, topic and style of each event, never the tastes. Half-way tastes and popularity
+change at once: what was learned is wrong from then on, and must be learned anew from the clicks.
 """
 
 from typing import NamedTuple

@@ -32,7 +32,7 @@ class ModelView(NamedTuple):
 
 
 class Endpoint:
-    """One connection to the scoring service, kept alive; "not ready" is an answer, other refusals are errors."""
+    """One connection to the scoring service, kept alive; "not ready" is an answer, others are errors."""
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
