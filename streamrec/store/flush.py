@@ -1,0 +1,247 @@
+"""Bringing the keyed rows up to the log, and the log down to size.
+
+Steps of one round; a crash between any two of them loses nothing, because rows hold absolute values and the log is trimmed last:
+
+1. begin    fix the target: the head, but nothing that a reader of an older generation has not read (its pin)
+2. collect  the commits after `flushed` up to the target: from the learner's memory, else from the log
+3. merge    the last value of every id
+4. room     make or widen the spaces that would get too full: write new buckets, publish them, leave the old to step 7
+5. write    the rows, in transactions that fail once a newer learner has moved the fence of their group
+6. finish   blobs, `flushed` and the trimmed log, in one script
+7. sweep    delete buckets that nobody reads any more
+
+Why a reader gets one generation: it reads `flushed` = F and the head H, then rows, then the log from F+1 to H. A row that it read is as of
+some s with F ≤ s ≤ H (no target passes H while its pin holds). If that differs from the row at H, then a commit in (s, H] changed,
+moved or deleted it, and that commit is in the log that it applies afterwards.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from streamrec.errors import StoreMismatch
+from streamrec.store import log, scripts
+from streamrec.store.backlog import Backlog
+from streamrec.store.base import Commit, Rows
+from streamrec.store.codec import unpack
+from streamrec.store.keys import Keys, Space
+from streamrec.store.log import Entry, Forgotten, Owner, checked
+from streamrec.store.merge import newest, tables_of
+from streamrec.store.rows import RUNG, Batch, batch_commands, read_space, set_commands, space_bits
+from streamrec.store.wire import Script, Wires, store_error
+
+__all__ = ["Fault", "Flusher", "Limits", "no_fault"]
+
+#: Called with the name of the step that has just been done; tests make it raise.
+Fault = Callable[[str], None]
+
+
+def no_fault(step: str) -> None:
+    """Nothing goes wrong."""
+
+
+class Limits(NamedTuple):
+    """Sizes that a store works with."""
+
+    #: Redis takes strings up to 512 MB, but copying one blocks it: 16 MiB take about 10 ms.
+    part_bytes: int = 16 << 20
+    #: A flush starts when this much waits …
+    flush_bytes: int = 64 << 20
+    #: … or after this long, so that little log is read at a start.
+    flush_s: float = 30.0
+    #: Learning waits for the flush when this much of the log is not flushed, whoever reads meanwhile.
+    log_bytes: int = 512 << 20
+    #: What stays in the log for scorers that are a little behind.
+    tail_bytes: int = 16 << 20
+    tail_commits: int = 256
+    #: Rows of a bucket on average before it is split by 4. Redis packs a hash of up to 512 small fields (19 bytes a row of 2 slots).
+    mean_rows: int = 256
+    #: Rows of one transaction: about 10 ms in which Redis answers nobody else.
+    batch_rows: int = 8192
+
+
+class Flusher:
+    """Writes the rows of one learner's commits."""
+
+    def __init__(self, wires: Wires, keys: Keys, owner: Owner, limits: Limits, fault: Fault) -> None:
+        self._wires = wires
+        self._wire = wires.take()
+        self._keys = keys
+        self._owner = owner
+        self._limits = limits
+        self._fault = fault
+        self._spaces: dict[str, Space] = {}
+
+    def round(self, backlog: Backlog, upto: int) -> int:
+        """One round of the seven steps; returns the new `flushed`."""
+        force = int(backlog.waiting_bytes > self._limits.log_bytes)
+        flushed, target = self._script(
+            scripts.BEGIN_FLUSH, (self._keys.head, self._keys.pins), upto, force
+        )  # 1
+        self._fault("flush 1 begin")
+        if target <= flushed:
+            self._sweep()
+            return int(flushed)
+        entries = self._collect(backlog, flushed, target)  # 2
+        self._fault("flush 2 collect")
+        commits = [
+            unpack(entry.data, f"model {self._keys.name!r}, log entry {entry.seq}") for entry in entries
+        ]
+        changes = {name: newest(parts) for name, parts in tables_of(commits).items()}  # 3
+        self._fault("flush 3 merge")
+        self._spaces = self._read_spaces()
+        for name, rows in changes.items():
+            self._room(name, rows)  # 4
+            self._fault("flush 4 room")
+            self._write(self._batches(name, rows))  # 5
+        self._fault("flush 5 write")
+        self._finish(commits, backlog)  # 6
+        self._fault("flush 6 finish")
+        for space in list(self._spaces.values()):
+            if space.rows > self._limits.mean_rows << space.bits:
+                self._widen(space, space_bits(space.rows, self._limits.mean_rows))
+        self._sweep()  # 7
+        self._fault("flush 7 sweep")
+        return commits[-1].seq
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._wire.close()
+
+    def _script(self, script: Script, keys: tuple[str, ...], *arguments: str | int | bytes) -> list[int]:
+        answer = self._wire.run(script, keys, *self._owner, *arguments)
+        return checked(answer, self._keys.name, self._owner)  # type: ignore[return-value]
+
+    def _collect(self, backlog: Backlog, flushed: int, target: int) -> list[Entry]:
+        entries = backlog.between(flushed, target)
+        if (
+            entries is None
+        ):  # this learner has just taken over, or the server came back without the last flush
+            entries = log.read_all(self._wire, self._keys, flushed, target)
+        if entries is None:
+            raise log.missing(self._keys.name, flushed, target)
+        return entries
+
+    def _read_spaces(self) -> dict[str, Space]:
+        pairs = self._wire.call("HGETALL", self._keys.spaces)
+        spaces = [Space.parse(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
+        return {space.field: space for space in spaces}
+
+    def _room(self, table: str, rows: Rows) -> None:
+        width, mean = rows.rows.shape[1], self._limits.mean_rows
+        n_shadow = int(rows.shadow.sum())
+        for shadow, incoming in ((False, len(rows.ids) - n_shadow), (True, n_shadow)):
+            wanted = Space(table, shadow, width, space_bits(incoming, mean), 0, 0)
+            space = self._spaces.get(wanted.field)
+            if space is None:
+                if incoming:
+                    self._publish(self._new(wanted), None)
+            elif space.width != width:
+                raise StoreMismatch(
+                    f"table {table!r} is stored with {space.width} slots a row, this model has {width}: use another name or --fresh"
+                )
+            # 1.5 times the mean is still far enough (6 standard deviations) from the 512 at which Redis unpacks a hash
+            elif 2 * (space.rows + incoming) > 3 * mean << space.bits:
+                self._widen(space, space_bits(space.rows + incoming, mean))
+
+    def _new(self, wanted: Space) -> Space:
+        (token,) = self._script(scripts.NEW_SPACE, (self._keys.head, self._keys.trash), wanted.bits)
+        return wanted._replace(token=token, rows=0)
+
+    def _publish(self, space: Space, old: Space | None) -> None:
+        keys = (self._keys.head, self._keys.spaces, self._keys.trash)
+        past: tuple[str | int, str | int] = (old.token, old.bits) if old else ("", "")
+        self._script(scripts.PUBLISH, keys, space.field, space.value, space.token, *past)
+        self._spaces[space.field] = space
+
+    def _widen(self, old: Space, bits: int) -> None:
+        """Move all rows of a space to more buckets; readers of the old ones are not disturbed."""
+        bits = max(bits, old.bits + RUNG)
+        new = self._new(old._replace(bits=bits))
+        self._fault("widen 1 new")
+        self._spaces[new.field] = new
+        with self._wires.lent() as wire:
+            for piece in read_space(wire, self._keys, old):
+                self._write(self._copies(new, newest([piece])))
+                self._fault("widen 2 copy")
+        self._publish(self._spaces[new.field], old)
+        self._fault("widen 3 publish")
+
+    def _copies(self, space: Space, rows: Rows) -> Iterator[Batch]:
+        for part in _cut(rows, self._limits.batch_rows):
+            commands = set_commands(self._keys, space, part.ids, part.rows)
+            groups = np.unique(part.ids >> np.uint64(56)).tolist()
+            yield Batch(b"".join(commands), groups, [(space.field, 1, len(commands))])
+
+    def _batches(self, table: str, rows: Rows) -> Iterator[Batch]:
+        served, shadow = self._spaces.get(f"r{table}"), self._spaces.get(f"s{table}")
+        for part in _cut(rows, self._limits.batch_rows):
+            yield batch_commands(self._keys, served, shadow, part)
+
+    def _write(self, batches: Iterator[Batch]) -> None:
+        for batch in batches:
+            if not batch.data:
+                continue
+            fences = [self._keys.fence(group) for group in batch.groups]
+            # WATCH lets the transaction fail if a fence moves between this look at it and EXEC
+            _, set_to = self._wire.calls([("WATCH", *fences), ("MGET", *fences)])
+            if any(fence != self._owner.fence.encode() for fence in set_to):
+                self._wire.close()
+                raise Forgotten  # or fenced: the lease finds out by asking for its epoch
+            for (field, sign, _), total in zip(batch.effects, self._execute(batch), strict=True):
+                space = self._spaces[field]
+                self._spaces[field] = space._replace(rows=max(0, space.rows + sign * total))
+            self._fault("flush batch")
+
+    def _execute(self, batch: Batch) -> list[int]:
+        """Run the commands as one transaction; the sum of the answers of each effect."""
+        count = sum(commands for _, _, commands in batch.effects)
+        self._wire.send(b"*1\r\n$5\r\nMULTI\r\n" + batch.data + b"*1\r\n$4\r\nEXEC\r\n")
+        lines = self._wire.lines(count + 2)
+        refused = next((line for line in lines if line.startswith(b"-")), None)
+        if refused is not None:
+            self._wire.close()
+            raise store_error(Exception(refused[1:].decode(errors="replace")), self._wires.url)
+        if lines[count + 1] == b"*-1":
+            raise Forgotten
+        answers = lines[count + 2 :] or self._wire.lines(count)
+        ends = np.cumsum([commands for _, _, commands in batch.effects])
+        return [
+            int(part.sum()) for part in np.split(np.array([int(line[1:]) for line in answers]), ends[:-1])
+        ]
+
+    def _finish(self, commits: list[Commit], backlog: Backlog) -> None:
+        blobs: dict[str, bytes] = {}
+        for commit in commits:
+            blobs |= commit.blobs
+        target = commits[-1].seq
+        keep = backlog.tail(target, self._limits.tail_bytes, self._limits.tail_commits)
+        spaces = [text for space in self._spaces.values() for text in (space.field, space.value)]
+        keys = (self._keys.head, self._keys.log, self._keys.blobs, self._keys.spaces)
+        tail = [argument for pair in blobs.items() for argument in pair]
+        self._script(scripts.FINISH_FLUSH, keys, target, keep, len(spaces) // 2, *spaces, *tail)
+        backlog.flushed(target)
+
+    def _sweep(self) -> None:
+        found = self._script(scripts.SWEEP, (self._keys.head, self._keys.pins, self._keys.trash))
+        for token, bits in zip(found[::2], found[1::2], strict=True):
+            for start in range(0, 1 << bits, 1024):
+                numbers = range(start, min(1 << bits, start + 1024))
+                self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
+            self._wire.call("HDEL", self._keys.trash, token)
+
+
+def _cut(rows: Rows, size: int) -> Iterator[Rows]:
+    """Sorted rows in sorted parts of about `size` rows; deleted ids go along with the rows of their range."""
+    n = max(len(rows.ids), len(rows.deleted))
+    longest = rows.ids if len(rows.ids) >= len(rows.deleted) else rows.deleted
+    for start in range(0, n, size):
+        low = longest[start] if start else np.uint64(0)
+        last = start + size >= n
+        parts = []
+        for ids in (rows.ids, rows.deleted):
+            first = int(np.searchsorted(ids, low))
+            parts.append(slice(first, len(ids) if last else int(np.searchsorted(ids, longest[start + size]))))
+        here, gone = parts
+        yield Rows(rows.ids[here], rows.rows[here], rows.shadow[here], rows.deleted[gone])

@@ -1,0 +1,180 @@
+"""One learner's right to commit to one model in Redis.
+
+Steps of a commit; a crash between any two of them leaves the model at the last complete commit:
+
+1. pack   the commit as bytes with a checksum
+2. send   its parts; the script that adds the last one also moves the head, if the epoch is still this learner's
+3. keep   the bytes for the next flush, which a thread of its own does
+
+The server may have been restarted without its last second (`appendfsync everysec`). Then the lease takes its epoch again, if nobody took
+a newer one, and sends again what the server lost: it keeps what was committed since the flush before the last.
+"""
+
+import secrets
+from threading import Condition, Lock, Thread
+
+from streamrec.clock import Clock
+from streamrec.errors import Fenced, StoreError, StoreMismatch
+from streamrec.store import log, scripts
+from streamrec.store.backlog import Backlog
+from streamrec.store.base import Commit
+from streamrec.store.codec import pack
+from streamrec.store.flush import Fault, Flusher, Limits
+from streamrec.store.keys import GROUPS, MODELS, Keys
+from streamrec.store.log import Behind, Entry, Forgotten, Owner
+from streamrec.store.wire import Wires
+
+__all__ = ["PIN_MS", "RedisLease"]
+
+#: How long a reader may take for one piece before flushes stop waiting for it.
+PIN_MS = 10_000
+#: A part's number within its commit and epoch: 256 parts an attempt (4 GiB), 4,096 attempts.
+_PARTS, _ATTEMPTS = 256, 4096
+#: Pause after a flush that the store refused.
+_RETRY_S = 1.0
+
+
+class RedisLease:
+    """See `streamrec.store.base.Lease`. `commit` is for one thread at a time, `flush` for any."""
+
+    def __init__(
+        self, wires: Wires, model: str, *, fresh: bool, limits: Limits, clock: Clock, fault: Fault
+    ) -> None:
+        self._wires = wires
+        self._wire = wires.take()
+        self._keys = Keys(model)
+        self._limits = limits
+        self._clock = clock
+        self._fault = fault
+        self._owner = Owner(0, secrets.token_hex(8))
+        self._seq = self._acquire(fresh)
+        self.epoch = self._owner.epoch
+        self._attempt = 0
+        self._backlog = Backlog(0)
+        self._flusher = Flusher(wires, self._keys, self._owner, limits, fault)
+        self._flushing = Lock()
+        self._wake = Condition()
+        self._closed = False
+        self._trouble: BaseException | None = None
+        self._thread: Thread | None = None
+
+    def commit(self, commit: Commit) -> None:
+        """Store it atomically: steps 1 to 3."""
+        if self._trouble is not None:
+            raise self._trouble
+        data = pack(commit)  # 1
+        self._fault("commit 1 pack")
+        self._send(Entry(commit.seq, data))  # 2
+        self._fault("commit 2 send")
+        self._backlog.add(Entry(commit.seq, data))  # 3
+        self._seq = max(self._seq, commit.seq)
+        self._fault("commit 3 keep")
+        self._start()
+        waiting = self._backlog.waiting_bytes
+        if waiting > self._limits.log_bytes:
+            self._flush_once()
+        elif waiting > self._limits.flush_bytes:
+            with self._wake:
+                self._wake.notify()
+
+    def flush(self) -> None:
+        """Write the keyed rows up to the last commit and trim the log; waits for readers of an older generation."""
+        deadline = self._clock.monotonic_s() + 2 * PIN_MS / 1000
+        while self._flush_once() < self._seq and self._clock.monotonic_s() < deadline:
+            self._clock.sleep(0.02)
+
+    def close(self) -> None:
+        """Stop the background work and flush once more; what cannot be flushed now stays in the log and is not lost."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            if self._trouble is None:
+                self._flush_once()
+        except StoreError:
+            pass
+        finally:
+            self._flusher.close()
+            self._wire.close()
+
+    def _acquire(self, fresh: bool, epoch: int = 0) -> int:
+        """Take the next epoch, or `epoch` again; returns the head's sequence number."""
+        keys = self._keys
+        owned = (keys.head, keys.log, keys.blobs, keys.spaces, keys.trash, keys.tick)
+        with self._wires.lent() as wire:
+            taken, seq = log.checked(
+                wire.run(scripts.ACQUIRE, owned, self._owner.token, int(fresh), epoch), keys.name, self._owner
+            )
+            self._owner = self._owner._replace(epoch=taken)
+            # from here on no older learner can write rows
+            wire.runs(
+                scripts.FENCE, [((keys.fence(group),), (self._owner.fence,)) for group in range(GROUPS)]
+            )
+            wire.call("SADD", MODELS, keys.name)
+        return seq
+
+    def _send(self, entry: Entry) -> None:
+        entries = [entry]
+        for _ in range(3):
+            try:
+                for each in entries:
+                    self._append(each)
+                return
+            except Forgotten:
+                self._acquire(False, self._owner.epoch)
+            except Behind as behind:
+                lost = self._backlog.between(behind.seq, entry.seq - 1)
+                if lost is None:
+                    raise self._lost(behind.seq, entry.seq) from None
+                entries = [*lost, entry]
+        raise StoreMismatch(
+            f"model {self._keys.name!r}: the store keeps forgetting commits: is it restarting over and over?"
+        )
+
+    def _append(self, entry: Entry) -> None:
+        first = self._attempt % _ATTEMPTS * _PARTS
+        try:
+            log.append(self._wire, self._keys, self._owner, entry.data, (self._limits.part_bytes, first))
+        except BaseException:
+            self._attempt += 1
+            raise
+
+    def _lost(self, head: int, seq: int) -> StoreMismatch:
+        return StoreMismatch(
+            f"model {self._keys.name!r}: the store is at commit {head}, expected {seq - 1}: it lost data; start the learner again, it goes on from there"
+        )
+
+    def _flush_once(self) -> int:
+        with self._flushing:
+            try:
+                return self._flusher.round(self._backlog, self._seq)
+            except Forgotten:
+                self._acquire(False, self._owner.epoch)
+            return self._flusher.round(self._backlog, self._seq)
+
+    def _start(self) -> None:
+        if self._thread is None and self._limits.flush_s < float("inf"):
+            self._thread = Thread(target=self._work, name=f"flush {self._keys.name}", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        pause = self._limits.flush_s
+        while True:
+            with self._wake:
+                if not self._closed:
+                    self._wake.wait(pause)
+                if self._closed:
+                    return
+            pause = self._limits.flush_s
+            try:
+                self._flush_once()
+            except Fenced as error:
+                self._trouble = error
+                return
+            except StoreError:
+                pause = _RETRY_S  # the log has it; commits tell the learner what is wrong with the store
+            except BaseException as error:
+                self._trouble = error
+                return

@@ -1,0 +1,209 @@
+"""Models in Redis (6.2 or newer, or Valkey): a log of commits, keyed rows behind it. Layout in `keys.py`, writing in `flush.py`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from streamrec.clock import Clock, SystemClock
+from streamrec.errors import StoreError, StoreUnavailable
+from streamrec.store import log, scripts
+from streamrec.store.base import Commit, Head, Rows, Snapshot
+from streamrec.store.codec import unpack
+from streamrec.store.flush import Fault, Limits, no_fault
+from streamrec.store.keys import MODELS, Keys, Space, last_id
+from streamrec.store.lease import PIN_MS, RedisLease
+from streamrec.store.merge import served
+from streamrec.store.rows import read_space
+from streamrec.store.wire import Wire, Wires, connections, hide_password
+
+__all__ = ["RedisStore"]
+
+#: XTRIM MINID is of 6.2.
+_OLDEST = (6, 2)
+#: How often a start is tried when the log is trimmed between two commands of it.
+_TRIES = 5
+#: A pin is renewed after a fifth of its life.
+_RENEW_S = PIN_MS / 5000
+#: Commits given to a follower at once: more than it can apply in a second.
+_FOLLOW_BYTES = 64 << 20
+#: One blocking read; shorter than the time after which a connection counts as dead.
+_BLOCK_S = 5.0
+
+
+class _Start(NamedTuple):
+    """What a reader knows before it reads rows."""
+
+    reader: int  # its pin; 0: none
+    head: Head
+    flushed: int
+    birth: int
+    blobs: dict[str, bytes]
+    spaces: list[Space]
+
+
+class RedisStore:
+    """See `streamrec.store.base.Store`.
+
+    Args:
+        url: redis://, rediss:// or unix://.
+        connect: opens connections in another way than by the URL.
+        limits: sizes to work with.
+        clock: for waiting.
+        fault: called at every step of a commit and a flush.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect: Callable[[], Any] | None = None,
+        limits: Limits = Limits(),  # noqa: B008  (immutable)
+        clock: Clock | None = None,
+        fault: Fault = no_fault,
+    ) -> None:
+        self.url = hide_password(url)
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._fault = fault
+        self._wires = Wires(connect or connections(url), self.url)
+        #: The birth of each model as it was when this object first saw it: `--fresh` starts counting commits anew.
+        self._births: dict[str, int] = {}
+        self._check_version()
+
+    def models(self) -> list[str]:
+        """Names of the models that have a commit, sorted."""
+        with self._wires.lent() as wire:
+            names = sorted(name.decode() for name in wire.call("SMEMBERS", MODELS))
+        return [name for name in names if self.head(name).seq]
+
+    def head(self, model: str) -> Head:
+        """The newest commit; `Head(0, 0, 0)` for an unknown model."""
+        with self._wires.lent() as wire:
+            return _head(wire.call("HMGET", Keys(model).head, "seq", "epoch", "time_ms"))
+
+    def acquire(self, model: str, *, fresh: bool = False) -> RedisLease:
+        """Become the learner of this model."""
+        return RedisLease(
+            self._wires, model, fresh=fresh, limits=self._limits, clock=self._clock, fault=self._fault
+        )
+
+    def load(self, model: str, *, shadow: bool = False) -> Snapshot:
+        """The newest generation: keyed rows, then the log.
+
+        Its pieces raise `StoreUnavailable` if the reader was so slow (10 s for one piece) that the model was reorganised under it.
+        """
+        keys = Keys(model)
+        with self._wires.lent() as wire:
+            for _ in range(_TRIES):
+                start = _start(wire.run(scripts.PIN, (keys.head, keys.pins, keys.blobs, keys.spaces), PIN_MS))
+                entries = log.read_all(wire, keys, start.flushed, start.head.seq)
+                if entries is not None:
+                    break
+            else:
+                raise log.missing(model, start.flushed, start.head.seq)
+        self._births[model] = start.birth
+        commits = [
+            unpack(entry.data, f"model {model!r} at {self.url}, log entry {entry.seq}") for entry in entries
+        ]
+        blobs = start.blobs
+        for commit in commits:
+            blobs.update(commit.blobs)
+        pieces = self._pieces(keys, start, commits, shadow) if start.head.seq else ()
+        return Snapshot(start.head, blobs, pieces)
+
+    def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
+        """Commits after sequence number `after`, oldest first; None: trimmed away or begun anew, load again."""
+        keys = Keys(model)
+        deadline = self._clock.monotonic_s() + timeout_s
+        with self._wires.lent() as wire:
+            while True:
+                seq, birth = (int(field or 0) for field in wire.call("HMGET", keys.head, "seq", "birth"))
+                if after > seq or birth != self._births.setdefault(model, birth):
+                    return None
+                if after < seq:
+                    return self._commits(wire, keys, after, seq)
+                left = deadline - self._clock.monotonic_s()
+                if left <= 0:
+                    return iter(())
+                block_ms = max(1, int(1000 * min(left, _BLOCK_S)))
+                wire.call("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", keys.tick, last_id(after))
+
+    def close(self) -> None:
+        """Free connections."""
+        self._wires.close()
+
+    def _check_version(self) -> None:
+        with self._wires.lent() as wire:
+            lines = wire.call("INFO", "server").decode().split("\r\n")
+        info = dict(line.split(":", 1) for line in lines if ":" in line)
+        version = info.get("redis_version", "0.0")
+        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+            raise StoreError(f"{self.url} is Redis {version}, expected 6.2 or newer: upgrade it")
+
+    def _pieces(
+        self, keys: Keys, start: _Start, commits: list[Commit], shadow: bool
+    ) -> Iterator[tuple[str, Rows]]:
+        renewed = self._clock.monotonic_s()
+        with self._wires.lent() as wire:
+            try:
+                for space in start.spaces:
+                    if space.shadow and not shadow:
+                        continue
+                    for rows in read_space(wire, keys, space):
+                        yield space.table, rows
+                        if self._clock.monotonic_s() - renewed > _RENEW_S:
+                            self._check(keys, start)
+                            renewed = self._clock.monotonic_s()
+                self._check(keys, start)
+            finally:
+                self._unpin(keys, start.reader)
+        for commit in commits:
+            for table, rows in commit.tables.items():
+                yield table, rows if shadow else served(rows)
+
+    def _check(self, keys: Keys, start: _Start) -> None:
+        """Keep the pin, and see that nothing was written or moved that it should have kept from that."""
+        with self._wires.lent() as wire:
+            owned = (keys.head, keys.pins, keys.spaces)
+            target, birth, pinned, pairs = wire.run(
+                scripts.CHECK, owned, start.reader, start.head.seq, PIN_MS
+            )
+        now = {space.field: space.token for space in _spaces(pairs)}
+        moved = any(now.get(space.field) != space.token for space in start.spaces)
+        if int(target) > start.head.seq or int(birth) != start.birth or (moved and not pinned):
+            raise StoreUnavailable(
+                f"model {keys.name!r} at {self.url} was rewritten while it was read: load it again"
+            )
+
+    def _unpin(self, keys: Keys, reader: int) -> None:
+        if reader:
+            with self._wires.lent() as wire:
+                wire.run(scripts.UNPIN, (keys.pins,), reader)
+
+    def _commits(self, wire: Wire, keys: Keys, after: int, upto: int) -> Iterator[Commit] | None:
+        commits: list[Commit] = []
+        size = 0
+        for entry in log.read(wire, keys, after, upto):
+            if entry.seq != after + 1 + len(commits):
+                return None
+            commits.append(unpack(entry.data, f"model {keys.name!r} at {self.url}, log entry {entry.seq}"))
+            size += len(entry.data)
+            if size > _FOLLOW_BYTES:
+                break
+        return iter(commits) if commits else None
+
+
+def _head(fields: Sequence[bytes | None]) -> Head:
+    seq, epoch, time_ms = (int(field or 0) for field in fields)
+    return Head(seq, epoch, time_ms)
+
+
+def _spaces(pairs: Sequence[bytes]) -> Iterable[Space]:
+    return [Space.parse(field, value) for field, value in zip(pairs[::2], pairs[1::2], strict=True)]
+
+
+def _start(answer: list[Any]) -> _Start:
+    reader, seq, epoch, time_ms, flushed, birth, blobs, spaces = answer
+    head = Head(int(seq), int(epoch), int(time_ms))
+    named = {name.decode(): blob for name, blob in zip(blobs[::2], blobs[1::2], strict=True)}
+    return _Start(reader, head, int(flushed), int(birth), named, list(_spaces(spaces)))

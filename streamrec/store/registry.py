@@ -1,0 +1,56 @@
+"""Stores by URL. A new store is one file and one line here; its contract tests then run by themselves."""
+
+import difflib
+from collections.abc import Callable
+
+from streamrec.errors import UsageError
+from streamrec.store.base import Store
+from streamrec.store.memory import MemoryStore
+
+__all__ = ["SCHEMES", "open_store"]
+
+_FORMS = "memory, embedded, embedded:DIR, redis://HOST:PORT/DB, rediss://… or unix:///PATH"
+
+
+def _memory(url: str) -> Store:
+    return MemoryStore(url.partition(":")[2])
+
+
+def _embedded(url: str) -> Store:
+    from streamrec.store.embedded import EmbeddedStore
+
+    return EmbeddedStore(url.partition(":")[2] or None)
+
+
+def _redis(url: str) -> Store:
+    from streamrec.store.redis import RedisStore
+
+    return RedisStore(url)
+
+
+#: What opens the URLs of a scheme. The client library is imported when it is needed: it takes 0.2 s.
+SCHEMES: dict[str, Callable[[str], Store]] = {
+    "embedded": _embedded,
+    "memory": _memory,
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+}
+
+
+def open_store(url: str) -> Store:
+    """The store at this URL.
+
+    Raises:
+        UsageError: no such kind of store.
+        StoreUnavailable: it does not answer.
+
+    """
+    scheme = url.partition(":")[0]
+    if scheme in SCHEMES:
+        return SCHEMES[scheme](url)
+    if scheme == "redis+cluster":
+        raise UsageError(f"store {url!r}: Redis Cluster is not supported yet: expected {_FORMS}")
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"store {url!r}: expected {_FORMS}, got {scheme!r}{hint}")

@@ -1,0 +1,238 @@
+"""Keyed rows in bucketed hashes: encoded and decoded by the megabyte, without a Python object a row.
+
+A record of a row is the same number of bytes wherever it stands, in an HSET as in the answer to HGETALL:
+
+    $7\\r\\n ‹7 low bytes of the id, big-endian› \\r\\n$W\\r\\n ‹row, float32 little-endian› \\r\\n
+
+so numpy writes and reads them as the rows of a byte matrix.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from streamrec.errors import StoreMismatch
+from streamrec.store.base import Rows
+from streamrec.store.keys import Keys, Space
+from streamrec.store.wire import Wire
+
+__all__ = ["Batch", "batch_commands", "buckets_of", "read_space", "set_commands", "space_bits"]
+
+#: Fewest buckets: each group has one. The ladder has rungs of 2 bits, so a row is moved 4 times on the way from 10⁵ to 10⁷ rows.
+MIN_BITS, RUNG = 8, 2
+_FIELD_BYTES = 7
+#: Rows of one piece read: 64 Ki rows of 2 slots are 2 MB of answers.
+PIECE_ROWS = 1 << 16
+_DELETE = b"HDEL"
+_SET = b"HSET"
+
+
+class Batch(NamedTuple):
+    """Commands to send in one transaction."""
+
+    data: bytes  # encoded
+    groups: list[int]  # whose fences must be watched
+    #: (field of the space, +1 for rows set and −1 for rows deleted, commands), in the commands' order
+    effects: list[tuple[str, int, int]]
+
+
+@cache
+def _record(row_bytes: int) -> np.ndarray:
+    """One record with zeros for id and row, uint8."""
+    text = b"$7\r\n" + bytes(_FIELD_BYTES) + b"\r\n$%d\r\n" % row_bytes + bytes(row_bytes) + b"\r\n"
+    return np.frombuffer(text, np.uint8)
+
+
+def _row_at(row_bytes: int) -> int:
+    return 4 + _FIELD_BYTES + 2 + len(b"$%d\r\n" % row_bytes)
+
+
+def space_bits(rows: int, mean: int) -> int:
+    """Bits of the ladder at which that many rows are at most `mean` a bucket."""
+    bits = MIN_BITS
+    while rows > mean << bits:
+        bits += RUNG
+    return bits
+
+
+def buckets_of(ids: np.ndarray, bits: int) -> np.ndarray:
+    """The bucket number of each id, int64 (N,)."""
+    return (ids >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def _fields(ids: np.ndarray) -> np.ndarray:
+    """The 7 low bytes of each id, big-endian, uint8 (N, 7)."""
+    return ids.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 1:]
+
+
+def set_commands(keys: Keys, space: Space, ids: np.ndarray, rows: np.ndarray) -> list[bytes]:
+    """HSETs that write these rows; ids must be sorted."""
+    row_bytes = 4 * space.width
+    at = _row_at(row_bytes)
+    records = np.tile(_record(row_bytes), (len(ids), 1))
+    records[:, 4 : 4 + _FIELD_BYTES] = _fields(ids)
+    records[:, at : at + row_bytes] = (
+        np.ascontiguousarray(rows, np.float32).view(np.uint8).reshape(len(ids), -1)
+    )
+    return _commands(_SET, keys, space, ids, records, 2)
+
+
+def delete_commands(keys: Keys, space: Space, ids: np.ndarray) -> list[bytes]:
+    """HDELs of these ids; they must be sorted."""
+    records = np.tile(np.frombuffer(b"$7\r\n" + bytes(_FIELD_BYTES) + b"\r\n", np.uint8), (len(ids), 1))
+    records[:, 4 : 4 + _FIELD_BYTES] = _fields(ids)
+    return _commands(_DELETE, keys, space, ids, records, 1)
+
+
+def _commands(
+    name: bytes, keys: Keys, space: Space, ids: np.ndarray, records: np.ndarray, per_record: int
+) -> list[bytes]:
+    """One command a bucket: its arguments are the bucket's records."""
+    if not len(ids):
+        return []
+    buckets = buckets_of(ids, space.bits)
+    starts = np.flatnonzero(np.append(True, buckets[1:] != buckets[:-1]))
+    ends = np.append(starts[1:], len(ids))
+    data, size = records.tobytes(), records.shape[1]
+    commands = []
+    for bucket, start, end in zip(buckets[starts].tolist(), starts.tolist(), ends.tolist(), strict=True):
+        key = keys.bucket(space.token, space.bits, bucket).encode()
+        arguments = 2 + per_record * (end - start)
+        commands.append(
+            b"*%d\r\n$4\r\n%s\r\n$%d\r\n%s\r\n" % (arguments, name, len(key), key)
+            + data[start * size : end * size]
+        )
+    return commands
+
+
+def batch_commands(keys: Keys, served: Space | None, shadow: Space | None, rows: Rows) -> Batch:
+    """Everything that brings these ids (sorted, each once) up to date: a row is in exactly one space, a deleted one in none."""
+    commands: list[bytes] = []
+    effects: list[tuple[str, int, int]] = []
+    for space, here in ((served, ~rows.shadow), (shadow, rows.shadow)):
+        if space is None:
+            continue
+        set_here = set_commands(keys, space, rows.ids[here], rows.rows[here])
+        gone = np.sort(np.concatenate([rows.ids[~here], rows.deleted]))
+        deleted_here = delete_commands(keys, space, gone)
+        effects += [(space.field, 1, len(set_here)), (space.field, -1, len(deleted_here))]
+        commands += set_here + deleted_here
+    touched = buckets_of(np.concatenate([rows.ids, rows.deleted]), MIN_BITS)
+    return Batch(b"".join(commands), np.unique(touched).tolist(), effects)
+
+
+def read_space(wire: Wire, keys: Keys, space: Space) -> Iterator[Rows]:
+    """All rows of a space in pieces, ordered by bucket.
+
+    Raises:
+        StoreMismatch: a bucket does not hold rows of this width.
+
+    """
+    count = 1 << space.bits
+    step = max(1, min(count, PIECE_ROWS * count // max(space.rows, 1)))
+    reader = _Answers(wire)
+    asked = taken = 0
+    try:
+        while taken < count:
+            # the server prepares the next piece while this one is decoded
+            while asked < min(count, taken + 2 * step):
+                end = min(count, asked + step)
+                wire.send(b"".join(_get_all(keys, space, number) for number in range(asked, end)))
+                asked = end
+            end = min(count, taken + step)
+            piece = reader.rows(keys, space, range(taken, end))
+            taken = end
+            if len(piece.ids):
+                yield piece
+    finally:
+        if asked > taken:
+            wire.close()  # answers that nobody will take are still in it
+
+
+def _get_all(keys: Keys, space: Space, number: int) -> bytes:
+    key = keys.bucket(space.token, space.bits, number).encode()
+    return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n" % (len(key), key)
+
+
+class _Answers:
+    """Answers to HGETALLs, read from the socket into one buffer."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._buffer = bytearray(1 << 20)
+        self._start = self._end = 0
+
+    def rows(self, keys: Keys, space: Space, numbers: range) -> Rows:
+        """The rows of the buckets with these numbers."""
+        record = _record(4 * space.width)
+        chunks, counts = [], []
+        for number in numbers:
+            with self._wire.answering():
+                count, chunk = self._bucket(len(record))
+                if not self._plausible(chunk, len(record)):
+                    name = keys.bucket(space.token, space.bits, number)
+                    raise StoreMismatch(
+                        f"{name}: expected rows of {space.width} slots, got something else: start over with --fresh"
+                    )
+            chunks.append(chunk)
+            counts.append(count)
+        return _decode(b"".join(chunks), space, np.repeat(np.asarray(numbers), counts))
+
+    def _bucket(self, size: int) -> tuple[int, bytes]:
+        line = self._line()
+        if line[:1] != b"*":
+            return 1, line  # an error in place of the rows: told by `_plausible`
+        count = int(line[1:]) // 2
+        return count, self._take(count * size)
+
+    @staticmethod
+    def _plausible(chunk: bytes, size: int) -> bool:
+        return len(chunk) % size == 0 and (not chunk or (chunk[:4] == b"$7\r\n" and chunk[-2:] == b"\r\n"))
+
+    def _line(self) -> bytes:
+        while (at := self._buffer.find(b"\r\n", self._start, self._end)) < 0:
+            self._more()
+        line = bytes(self._buffer[self._start : at])
+        self._start = at + 2
+        return line
+
+    def _take(self, size: int) -> bytes:
+        while self._end - self._start < size:
+            self._more()
+        taken = bytes(memoryview(self._buffer)[self._start : self._start + size])
+        self._start += size
+        return taken
+
+    def _more(self) -> None:
+        if self._start:
+            kept = self._end - self._start
+            self._buffer[:kept] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, kept
+        if self._end == len(self._buffer):
+            self._buffer.extend(bytes(len(self._buffer)))
+        with memoryview(self._buffer) as view:
+            self._end += self._wire.receive(view[self._end :])
+
+
+def _decode(data: bytes, space: Space, numbers: np.ndarray) -> Rows:
+    """Rows from their records; `numbers`: the bucket of each."""
+    row_bytes = 4 * space.width
+    record = _record(row_bytes)
+    records = np.frombuffer(data, np.uint8).reshape(-1, len(record))
+    at = _row_at(row_bytes)
+    fixed = np.ones(len(record), np.bool_)
+    fixed[4 : 4 + _FIELD_BYTES] = False
+    fixed[at : at + row_bytes] = False
+    if (records[:, fixed] != record[fixed]).any():
+        raise StoreMismatch(
+            f"table {space.table!r}: a bucket holds something else than rows: start over with --fresh"
+        )
+    ids = np.empty((len(records), 8), np.uint8)
+    ids[:, 0] = numbers >> (space.bits - 8)
+    ids[:, 1:] = records[:, 4 : 4 + _FIELD_BYTES]
+    rows = np.ascontiguousarray(records[:, at : at + row_bytes]).view(np.float32)
+    big_endian = ids.view(">u8").ravel()
+    shadow = np.full(len(records), space.shadow)
+    return Rows(big_endian.astype(np.uint64), rows, shadow, np.empty(0, np.uint64))

@@ -1,0 +1,222 @@
+"""Connections to Redis: commands, scripts, raw bytes, and errors as `StoreError`s.
+
+redis-py opens the connection (URL, TLS, password, database); what goes over it is ours, because bulk transfers are built and
+read by the megabyte (`rows.py`) and replies are wanted as they are. RESP 2, bytes in, bytes out.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from streamrec.errors import StoreError, StoreFull, StoreUnavailable
+
+__all__ = ["Argument", "Script", "Wire", "Wires", "connections", "hide_password", "store_error"]
+
+Argument = str | bytes | memoryview | int
+
+#: Waiting for one answer. A batch of rows takes 0.1 s, loading a saved model after a restart is answered at once with LOADING.
+ANSWER_S = 30.0
+CONNECT_S = 5.0
+#: Replies that a retry mends, without and with waiting for somebody.
+_AWAY = re.compile(r"\b(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY)\b")
+_LOST = (redis.ConnectionError, redis.TimeoutError, OSError)
+
+
+def hide_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return re.sub(r"(//[^/@:]*):[^@/]*@", r"\1:***@", url)
+
+
+def store_error(error: Exception, url: str) -> StoreError:
+    """The same trouble in one clear line with a hint."""
+    text = " ".join(str(error).split())
+    if isinstance(error, redis.OutOfMemoryError) or "OOM command not allowed" in text:
+        return StoreFull(
+            f"{url} is out of memory: free memory or raise it (CONFIG SET maxmemory …); nothing is lost, trying again helps"
+        )
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError) or "NOAUTH" in text:
+        return StoreError(f"{url} refused the login: {text}: check user and password in the URL")
+    if isinstance(error, _LOST) or _AWAY.search(text):
+        return StoreUnavailable(
+            f"{url} does not answer: {text}: is the server running and reachable? trying again helps"
+        )
+    return StoreError(f"{url} refused a command: {text}")
+
+
+class Script:
+    """A Lua script, sent by its hash and once in full where the server does not know it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Wire:
+    """One connection; reconnects once by itself, so everything sent through `call` must be safe to repeat."""
+
+    def __init__(self, connection: Any, url: str) -> None:
+        self._connection = connection
+        self._url = url
+        self._rest = b""
+
+    def call(self, *command: Argument) -> Any:
+        """The answer to one command."""
+        return self.calls([command])[0]
+
+    def calls(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        """The answers to commands sent together; the first error is raised."""
+        packed = self._connection.pack_commands(commands)
+        for again in (True, False):
+            try:
+                self._connection.send_packed_command(packed, check_health=False)
+                answers = [self._answer() for _ in commands]
+                break
+            except _LOST as error:
+                self.close()
+                # an idle connection may be gone since its last use, a server that had to be started again is there now
+                if not again or isinstance(error, redis.TimeoutError):
+                    raise store_error(error, self._url) from error
+            except redis.RedisError as error:
+                self.close()
+                raise store_error(error, self._url) from error
+        for answer in answers:
+            if isinstance(answer, redis.ResponseError):
+                raise store_error(answer, self._url) from answer
+        return answers
+
+    def run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
+        """The answer of a script."""
+        answers = self.runs(script, [(keys, arguments)])
+        return answers[0]
+
+    def runs(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Any]:
+        """The answers of one script for several keys and arguments, sent together."""
+        tails = [(len(keys), *keys, *arguments) for keys, arguments in calls]
+        try:
+            return self.calls([("EVALSHA", script.sha, *tail) for tail in tails])
+        except StoreError as error:
+            if not isinstance(error.__cause__, redis.exceptions.NoScriptError):
+                raise
+        self.call("SCRIPT", "LOAD", script.text)
+        return self.calls([("EVALSHA", script.sha, *tail) for tail in tails])
+
+    def send(self, data: bytes) -> None:
+        """Send commands that are already encoded; `receive` must take every answer."""
+        with self.answering():
+            self._connection.send_packed_command([data], check_health=False)
+
+    def receive(self, buffer: memoryview) -> int:
+        """Bytes of raw answers, at least one."""
+        with self.answering():
+            # redis-py's own parser has taken every answer that it was asked for, so nothing waits in its buffer
+            count: int = self._connection._sock.recv_into(buffer)
+            if not count:
+                raise redis.ConnectionError("the connection was closed")
+            return count
+
+    def lines(self, count: int) -> list[bytes]:
+        """The next lines of raw answers."""
+        found = self._rest.count(b"\n")
+        chunks = [self._rest]
+        with memoryview(bytearray(1 << 16)) as buffer:
+            while found < count:
+                chunks.append(bytes(buffer[: self.receive(buffer)]))
+                found += chunks[-1].count(b"\n")
+        *lines, self._rest = b"".join(chunks).split(b"\r\n", count)
+        return lines
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turns what goes wrong below into a `StoreError` and drops the connection: half an answer may be left in it."""
+        try:
+            yield
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            raise store_error(error, self._url) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection; the next use opens it again."""
+        self._rest = b""
+        self._connection.disconnect()
+
+    def _answer(self) -> Any:
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except redis.ResponseError as error:
+            return error
+
+
+def connections(url: str) -> Callable[[], Any]:
+    """What opens connections to this URL.
+
+    Raises:
+        UsageError: not a Redis URL.
+
+    """
+    from streamrec.errors import UsageError
+
+    try:
+        pool = redis.ConnectionPool.from_url(url, **connection_settings())
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"store {hide_password(url)!r}: {error}: expected redis://HOST:PORT/DB or unix:///PATH"
+        ) from error
+    return pool.make_connection
+
+
+def connection_settings() -> dict[str, Any]:
+    """What every connection has in common."""
+    return {
+        "protocol": 2,
+        "socket_timeout": ANSWER_S,
+        "socket_connect_timeout": CONNECT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+
+
+class Wires:
+    """Connections to one server, lent one thread at a time and kept for the next."""
+
+    def __init__(self, connect: Callable[[], Any], url: str) -> None:
+        self.url = url
+        self._connect = connect
+        self._idle: list[Wire] = []
+        self._lock = Lock()
+        self._closed = False
+
+    def take(self) -> Wire:
+        """A connection of one's own; `close` it when done."""
+        return Wire(self._connect(), self.url)
+
+    @contextmanager
+    def lent(self) -> Iterator[Wire]:
+        """A connection for a while."""
+        with self._lock:
+            wire = self._idle.pop() if self._idle else self.take()
+        try:
+            yield wire
+        finally:
+            with self._lock:
+                if self._closed:
+                    wire.close()
+                else:
+                    self._idle.append(wire)
+
+    def close(self) -> None:
+        """Close those that are not lent; the others when they come back."""
+        with self._lock:
+            self._closed = True
+            for wire in self._idle:
+                wire.close()
+            self._idle.clear()
