@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     weights: np.ndarray  # float32 (B,)
     time_ms: np.ndarray  # int64 (B,)
 
-    def __len__(self) -> int:
+    def __len__(self) -> int:  # of the batch, not of the tuple: `_replace` cannot be used
         return len(self.labels)
 
     @property
@@ -49,4 +49,12 @@ class Batch(NamedTuple):
         if keep.all():
             return self
         kept = np.concatenate([[0], np.cumsum(keep)])
-        return self._replace(ids=self.ids[keep], values=self.values[keep], offsets=kept[self.offsets])
+        return Batch(
+            self.ids[keep],
+            self.values[keep],
+            kept[self.offsets],
+            self.dense,
+            self.labels,
+            self.weights,
+            self.time_ms,
+        )
