@@ -151,7 +151,11 @@ class Learner:
     def _rebuild_joiners(self) -> None:
         """Bring the joiners to where the last commit left them, by reading again what they depend on; learns nothing."""
         progress, source = self._parts.progress, self._parts.source
+        if not progress.position:
+            return
         for partition, checkpoint in progress.joiners.items():
+            if partition not in source.partitions:
+                continue  # another stream, learned into this model before
             joiner = Joiner(self._join, checkpoint)
             self._joiners[partition] = joiner
             end = progress.position[partition]
@@ -217,7 +221,7 @@ class Learner:
     def _commit(self) -> None:
         """Hand a commit of everything since the last one to the committer."""
         parts, progress = self._parts, self._parts.progress
-        progress.joiners = {partition: joiner.checkpoint() for partition, joiner in self._joiners.items()}
+        progress.joiners |= {partition: joiner.checkpoint() for partition, joiner in self._joiners.items()}
         progress.rejects_bytes = parts.rejects.position()
         progress.predictions_bytes = parts.predictions.position() if parts.predictions is not None else 0
         blobs = {**progress.blobs(), **parts.measures.blobs(), **parts.pipeline.blobs()}

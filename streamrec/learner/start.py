@@ -45,6 +45,7 @@ class Plan:
         learner: settings of the loop.
         rejects: file for dead letters.
         predictions: file for progressive predictions.
+        slices: field by whose values the metrics are also told apart.
 
     """
 
@@ -56,6 +57,7 @@ class Plan:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     rejects: Path | None = None
     predictions: Path | None = None
+    slices: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class _Ahead:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._held: list[Chunk] = []
+        self.partitions = source.partitions
         self.seek: Callable[[Position], None] = source.seek
         self.progress = source.progress
         self.close = source.close

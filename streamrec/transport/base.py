@@ -1,6 +1,6 @@
 """What a source of raw records is, whether a file, a directory, standard input or Kafka."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 __all__ = ["Chunk", "Damage", "Position", "Sink", "Source"]
@@ -31,6 +31,11 @@ class Chunk(NamedTuple):
 
 class Source(Protocol):
     """A stream of records that can be read from any position that it gave."""
+
+    @property
+    def partitions(self) -> Collection[str]:
+        """Names of its partitions."""
+        ...
 
     def seek(self, position: Position) -> None:
         """Continue from here; partitions not named start at their beginning."""

@@ -37,6 +37,11 @@ class FileSource:
         self._sizes = [Path(path).stat().st_size if self._rereadable else 0 for path in paths]
         self.partition = f"{name}#{self._identity(name)}"
 
+    @property
+    def partitions(self) -> tuple[str]:
+        """Its only one."""
+        return (self.partition,)
+
     def seek(self, position: Position) -> None:
         """Continue from an offset that an earlier `Chunk` gave; a plain file is not read for it.
 
