@@ -88,15 +88,18 @@ def write_stream(path: str | Path) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     place = Path(path)
-    part = place.with_name(place.name + ".part")
+    in_place = place.exists() and not place.is_file()  # a device or pipe must not be replaced
+    part = place if in_place else place.with_name(place.name + ".part")
     try:
         with open(part, "wb", buffering=_BUFFER_BYTES) as file, _compressed(file, place.suffix) as stream:
             yield stream
-        part.replace(place)
+        if not in_place:
+            part.replace(place)
     except OSError as fault:
         raise SourceError(f"{path}: cannot be written: {fault.strerror or fault}") from None
     finally:
-        part.unlink(missing_ok=True)
+        if not in_place:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Files cut back to the last commit, dead letters, and recorded streams that are the same bytes every time."""
+"""Files cut back to the last commit, dead letters, recorded streams that are the same bytes every time."""
 
 import base64
 import json
