@@ -24,6 +24,9 @@ FOLLOW_S = 0.5
 #: Pause before asking again for a model that is not there, or a store that is away.
 RETRY_S = 0.1
 
+#: Scored once by every new mirror: the very first score of an installation compiles for seconds, and no request shall wait.
+_ANY_LINE = b'{"type":"example","id":"first","time":0,"label":0}\n'
+
 log = logging.getLogger("streamrec.serving")
 
 
@@ -112,7 +115,9 @@ class Scorer:
         snapshot = self._store.load(self.model)
         if snapshot.head.seq == 0 or "model" not in snapshot.blobs:
             return False
-        generation = generation_of(self._build(snapshot.blobs["model"]), snapshot)
+        mirror = self._build(snapshot.blobs["model"])
+        generation = generation_of(mirror, snapshot)
+        mirror.score_lines(_ANY_LINE)
         self._generation, self._current = generation, True
         self._note("")
         version = generation.version

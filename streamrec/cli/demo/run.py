@@ -128,7 +128,7 @@ def _stream(settings: Settings, stack: ExitStack) -> GrowingFile:
 
 
 def _until_ready(visitors: Visitors, learner: LearnerThread, clock: Clock, console: Console) -> None:
-    """Random pages until there is a model; then the demo's time begins."""
+    """Random pages until the endpoint ranks; then the demo's time begins."""
     console.print(
         "Starting Redis, learner and endpoint; the first run compiles for some seconds ...", highlight=False
     )

@@ -59,7 +59,9 @@ class Screen:
         self._events = (now_s, visitors.n_events)
         if self._live is None:
             if now_s >= LINE_S:
-                self._console.print(_line(now_s, rates, events_per_s, visitors), highlight=False)
+                self._console.print(
+                    _line(now_s, rates, events_per_s, visitors), highlight=False, soft_wrap=True
+                )
             return
         self._live.update(self._panel(now_s, rates, events_per_s, visitors), refresh=True)
 
@@ -92,7 +94,7 @@ class Screen:
 def print_summary(console: Console, summary: Summary, failed: list[str]) -> None:
     """The end of the demo, for a person."""
     table = Table(title="Clicks per item shown", title_justify="left")
-    for column in ("", "random pages", "this model", "best possible", "share of the gain"):
+    for column in ("", "random", "model", "best possible", "share of the gain"):
         table.add_column(column, justify="right" if column else "left")
     for name, rates in (
         ("before the drift", summary.before),
@@ -113,11 +115,13 @@ def print_summary(console: Console, summary: Summary, failed: list[str]) -> None
         "From a click to the first score that knows it: "
         f"{_decimal(summary.delay_p50_ms, 0)} ms (median), {_decimal(summary.delay_p95_ms, 0)} ms (95 %).",
         highlight=False,
+        soft_wrap=True,
     )
     for line in failed:
-        console.print(f"Not as promised: {line}", highlight=False)
+        console.print(f"Not as promised: {line}", highlight=False, soft_wrap=True)
     if not failed:
-        console.print("The model learned from clicks while it was served, and learned anew after the drift.")
+        text = "The model learned from clicks while it was served, and learned anew after the drift."
+        console.print(text, highlight=False, soft_wrap=True)
 
 
 def _line(now_s: float, rates: Rates, events_per_s: float, visitors: Visitors) -> str:
