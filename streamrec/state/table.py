@@ -150,8 +150,10 @@ class SparseTable:
         if self._level.shape[1] * 8 != n_bytes or self._level_used == probe.SEGMENTS:
             self._level = zeros(n_bytes * probe.SEGMENTS).reshape(probe.SEGMENTS, -1)
             self._level_used = 0
+        block: np.ndarray[Any, Any] = self._level[self._level_used]
         self._level_used += 1
-        block: np.ndarray[Any, Any] = self._level[self._level_used - 1]
+        if self._level_used == probe.SEGMENTS:  # it is freed when the last segment has outgrown it
+            self._level = np.empty((0, 0), np.uint64)
         return block
 
 

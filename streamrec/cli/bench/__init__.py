@@ -1,0 +1,46 @@
+"""`streamrec bench`: speed and memory, each beside a peer or a limit measured in the same run."""
+
+import importlib
+import json
+from collections.abc import Mapping
+
+import click
+
+from streamrec.cli.bench.figure import Figure, table
+from streamrec.cli.options import json_option
+
+__all__ = ["BENCHES", "command"]
+
+#: Name → module of this package; its `figures()` measures.
+BENCHES: Mapping[str, str] = {
+    "kernel": "learning 20 ids an event over 4M live features, beside Vowpal Wabbit's file driver",
+    "replay": "JSON lines to updated weights, beside Vowpal Wabbit and river; where the time goes",
+    "commit": "the same with a commit a second into an embedded Redis",
+    "growth": "memory a row and the longest pause while a table grows to 50M rows",
+    "redis": "Redis memory a row, and recovery of 5M rows",
+    "startup": "seconds to the first learned event, with nothing compiled and with everything compiled",
+    "quality": "log loss without configuration on recorded streams, beside tuned Vowpal Wabbit",
+    "serve": "time of /v1/rank",
+}
+
+
+@click.command("bench")
+@click.argument("names", nargs=-1)
+@json_option
+def command(names: tuple[str, ...], as_json: bool) -> int:
+    """Measure NAMES, or everything: kernel replay commit growth redis startup quality serve.
+
+    Each figure is printed with its peer or limit from the same run. Exit code 1 if one misses its goal.
+    """
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        raise click.UsageError(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHES)}")
+    figures: list[Figure] = []
+    for name in names or BENCHES:
+        click.echo(f"{name}: {BENCHES[name]} …", err=True)
+        measured = importlib.import_module(f"streamrec.cli.bench.{name}").figures()
+        figures += measured
+        click.echo(table(measured), err=as_json)
+    if as_json:
+        click.echo(json.dumps({figure.name: figure.as_json() for figure in figures}))
+    return 0 if all(figure.reached is not False for figure in figures) else 1
