@@ -35,10 +35,10 @@ _START_S = 20.0
 #: A server that loads a saved model answers so; 10 million rows take about 10 s.
 _LOAD_S = 600.0
 _POLL_S = 0.005
-#: $1 the pipe, $2 the directory to remove at the end or nothing; then the server's command. The server must not hold the pipe.
+#: $1 the directory to remove at the end or nothing, then the server's command. Standard input is the pipe to the starter.
 _WATCH = """
-pipe=$1; gone=$2; shift 2
-eval "exec 8<&$pipe"
+gone=$1; shift
+exec 8<&0 </dev/null
 "$@" 8<&- </dev/null & server=$!
 ( read -r nothing <&8; kill -TERM $server ) 2>/dev/null & watch=$!
 wait $server; status=$?
@@ -179,11 +179,11 @@ class EmbeddedServer:
         end, self._pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCH, "streamrec-redis", str(end), gone, binary, *options],
-                stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", _WATCH, "streamrec-redis", gone, binary, *options],
+                stdin=end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(end, lock),
+                pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C is for the learner: it commits before its store goes
             )
         finally:

@@ -74,7 +74,7 @@ def set_commands(keys: Keys, space: Space, ids: np.ndarray, rows: np.ndarray) ->
     records = np.tile(_record(row_bytes), (len(ids), 1))
     records[:, 4 : 4 + _FIELD_BYTES] = _fields(ids)
     records[:, at : at + row_bytes] = (
-        np.ascontiguousarray(rows, np.float32).view(np.uint8).reshape(len(ids), -1)
+        np.ascontiguousarray(rows, np.float32).view(np.uint8).reshape(len(ids), row_bytes)
     )
     return _commands(_SET, keys, space, ids, records, 2)
 

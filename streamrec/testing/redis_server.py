@@ -1,0 +1,86 @@
+"""A Redis for tests that can be filled, killed and started again, and the one that the environment offers."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from streamrec.store.embedded import EmbeddedServer, server_binary
+
+__all__ = ["RedisServer", "reachable_redis", "wait_until"]
+
+
+class RedisServer:
+    """A local server in a directory of its own."""
+
+    def __init__(self, directory: str | None = None) -> None:
+        self._server = EmbeddedServer(directory)
+        self.directory = self._server.directory
+        self.url = f"unix://{self._server.socket}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it if it does not run; returns once it answers."""
+        self._server.ensure()
+
+    def kill(self) -> None:
+        """`kill -9`, in the middle of whatever it does."""
+        process = int(self.client().info("server")["process_id"])
+        os.kill(process, signal.SIGKILL)
+        self._server.close()
+
+    def stop(self) -> None:
+        """Let it save and end."""
+        self._server.close()
+
+    def client(self) -> Any:
+        """A plain client."""
+        return redis.Redis.from_url(self.url, protocol=2)
+
+
+def _container() -> Any:
+    """A Redis container, started, or None where no Docker engine answers."""
+    try:
+        import docker
+        from testcontainers.redis import RedisContainer
+
+        docker.from_env(timeout=5).ping()
+    except Exception:  # whatever is missing, the next way is tried
+        return None
+    return RedisContainer("redis:7-alpine").start()
+
+
+@contextmanager
+def reachable_redis() -> Iterator[str | None]:
+    """URL of a Redis: `STREAMREC_REDIS_URL`, else a container, else a local process; None where there is none of them."""
+    given = os.environ.get("STREAMREC_REDIS_URL")
+    container = None if given else _container()
+    if given:
+        yield given
+    elif container is not None:
+        try:
+            yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
+        finally:
+            container.stop()
+    elif server_binary() is not None:
+        server = RedisServer()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+    else:
+        yield None
+
+
+def wait_until(condition: Any, timeout_s: float = 10.0) -> bool:
+    """Whether the condition came true in time."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return bool(condition())
