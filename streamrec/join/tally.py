@@ -1,0 +1,64 @@
+"""The joiner's scalars, in one record that compiled code reads and writes."""
+
+from typing import Any
+
+import numpy as np
+
+from streamrec.join.settings import JoinSettings
+
+__all__ = ["COUNTS", "DTYPE", "NO_TIME", "REFUSALS", "SCALARS", "Tally", "started"]
+
+#: A time before all others: nothing seen yet.
+NO_TIME = -(2**62)
+
+#: What a generation starts from; with the position, the whole of a checkpoint's state.
+SCALARS = ("events", "watermark_ms", "ahead", "ahead_ms")
+
+#: Of the refused events, by reason, in the order of the codes in `match`.
+REFUSALS = ("duplicates", "second_clicks", "late_clicks", "lone_clicks", "bad_labels")
+
+#: What became of the events.
+COUNTS = (
+    "positives",  # impressions with their click
+    "negatives",  # impressions without
+    "closed_early",  # of what waited, closed by `memory_events` and not by event time
+    "passed",  # ratings and examples
+    "items",
+    *REFUSALS,
+)
+
+_FIELDS: list[tuple[str, Any]] = [
+    ("window_ms", np.int64),  # settings …
+    ("max_jump_ms", np.int64),
+    ("memory_events", np.int64),
+    ("positive_rating", np.float64),
+    ("is_rating", np.bool_),
+    ("offset", np.int64),  # of the bytes in work
+    ("latest_ms", np.int64),  # latest impression or click of this generation
+    ("n_slots", np.int64),  # of `Waiting` …
+    ("n_live", np.int64),
+    ("n_entries", np.int64),
+    ("n_raw", np.int64),
+    ("oldest", np.int64),  # no slot before this one waits
+    ("n_seen", np.int64),  # ids in `Seen.young`
+    ("n_decisions", np.int64),  # of this step
+    *((name, np.int64) for name in SCALARS + COUNTS),
+]
+
+#: `events` were taken so far; `watermark_ms` is event time; of the last events, `ahead` more than not lay
+#: beyond its trust, none of these before `ahead_ms`.
+DTYPE = np.dtype(_FIELDS, align=True)
+
+#: In compiled code, one element of an array of DTYPE.
+Tally = Any
+
+
+def started(settings: JoinSettings) -> np.ndarray:
+    """The record at the beginning of a stream: DTYPE (1,)."""
+    tally = np.zeros(1, DTYPE)
+    for name in ("window_ms", "max_jump_ms", "memory_events", "positive_rating"):
+        tally[name] = getattr(settings, name)
+    tally["is_rating"] = settings.task == "rating"
+    for name in ("watermark_ms", "ahead_ms", "latest_ms"):
+        tally[name] = NO_TIME
+    return tally

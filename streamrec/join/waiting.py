@@ -1,0 +1,237 @@
+"""What waits for its other half: impressions without a click, clicks without their impression.
+
+Arrivals take a slot each, one after another, and are found in three ways: by impression id (`table`, open
+addressing), by (time, arrival) through an indexed binary heap, and in order of arrival, which is the order of
+the slots. A slot that has left stays readable until `roomier` copies what still waits. Both kinds share the
+slots: under one impression id one of them waits.
+
+Compiled functions take the arrays one by one: passing the named tuple costs an atomic count an array and
+call.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from streamrec.join.tally import Tally
+from streamrec.memory import JIT
+
+__all__ = [
+    "SLOT",
+    "Slot",
+    "Waiting",
+    "empty",
+    "enter",
+    "find",
+    "keep_entries",
+    "keep_raw",
+    "leave",
+    "roomier",
+]
+
+SLOT = np.dtype(
+    [
+        ("impression", np.uint64),  # key of the impression, that which a click names
+        ("time_ms", np.int64),
+        ("arrival", np.int64),  # number of the event in the stream
+        ("place", np.int64),  # where in the heap; -1: waits no more
+        (
+            "first",
+            np.int64,
+        ),  # of an impression, where its entries begin; of a click, where its line begins in `raw`
+        ("size", np.int64),  # entries, or bytes
+        ("user", np.uint64),
+        ("item", np.uint64),
+        ("value", np.float64),  # of a click
+        ("offset", np.int64),  # position of the line in the stream
+        ("weight", np.float32),
+        ("is_click", np.bool_),
+    ],
+    align=True,
+)
+
+
+#: In compiled code, one element of an array of SLOT.
+Slot = Any
+
+
+class Waiting(NamedTuple):
+    """S slots; `Tally` says how many are taken, and how many of them wait."""
+
+    slots: np.ndarray  # SLOT (S,)
+    heap: np.ndarray  # int64 (S,): those that wait, a binary heap by (time_ms, arrival)
+    table: np.ndarray  # int64 (T,): slot, or -1 where empty; T a power of two, at least 2 S
+    entry_field: np.ndarray  # int32 (E,)
+    entry_kind: np.ndarray  # uint8 (E,)
+    entry_value: np.ndarray  # uint64 (E,)
+    raw: np.ndarray  # uint8 (R,): lines of the clicks
+
+
+def empty(n_slots: int = 0, n_entries: int = 0, n_raw: int = 0) -> Waiting:
+    """Room of this size in which nothing waits."""
+    return Waiting(
+        slots=np.empty(n_slots, SLOT),
+        heap=np.empty(n_slots, np.int64),
+        table=np.full(max(2, 1 << (2 * n_slots).bit_length()), -1, np.int64),
+        entry_field=np.empty(n_entries, np.int32),
+        entry_kind=np.empty(n_entries, np.uint8),
+        entry_value=np.empty(n_entries, np.uint64),
+        raw=np.empty(n_raw, np.uint8),
+    )
+
+
+def roomier(waiting: Waiting, tally: np.ndarray, n_slots: int, n_entries: int, n_raw: int) -> Waiting:
+    """Room for that much more: the same arrays, or copies of what waits at twice the size needed."""
+    t = tally[0]
+    fits = t["n_slots"] + n_slots <= len(waiting.slots) and t["n_raw"] + n_raw <= len(waiting.raw)
+    if fits and t["n_entries"] + n_entries <= len(waiting.entry_kind):
+        return waiting
+    live = waiting.slots[waiting.heap[: t["n_live"]]]
+    of_entries = int(live["size"][~live["is_click"]].sum())
+    of_raw = int(live["size"][live["is_click"]].sum())
+    larger = empty(2 * (len(live) + n_slots), 2 * (of_entries + n_entries), 2 * (of_raw + n_raw))
+    _copy(waiting, larger, tally)
+    return larger
+
+
+@njit(**JIT)
+def find(slots: np.ndarray, table: np.ndarray, impression: np.uint64) -> int:
+    """The slot in which this impression, or a click for it, waits; -1 if none does."""
+    slot: int = table[_place(slots, table, impression)]
+    return slot
+
+
+@njit(**JIT)
+def enter(slots: np.ndarray, heap: np.ndarray, table: np.ndarray, tally: Tally, slot: int) -> None:
+    """What was written to the next free slot waits from now on."""
+    table[_place(slots, table, slots[slot].impression)] = slot
+    tally.n_live += 1
+    tally.n_slots += 1
+    _sift_up(slots, heap, tally.n_live - 1, slot)
+
+
+@njit(**JIT)
+def leave(slots: np.ndarray, heap: np.ndarray, table: np.ndarray, tally: Tally, slot: int) -> None:
+    """What is in this slot waits no more."""
+    hole = slots[slot].place
+    slots[slot].place = -1
+    tally.n_live -= 1
+    last = heap[tally.n_live]
+    if last != slot:
+        _sift_up(slots, heap, hole, last)
+        _sift_down(slots, heap, slots[last].place, tally.n_live)
+    _forget(slots, table, slots[slot].impression)
+
+
+@njit(**JIT)
+def keep_entries(waiting: Waiting, tally: Tally, source: Waiting, start: int, slot: int) -> None:
+    """Copy the `size` entries of an impression, which begin at `start` of the source."""
+    at = tally.n_entries
+    waiting.slots[slot].first = at
+    for j in range(start, start + waiting.slots[slot].size):
+        waiting.entry_field[at] = source.entry_field[j]
+        waiting.entry_kind[at] = source.entry_kind[j]
+        waiting.entry_value[at] = source.entry_value[j]
+        at += 1
+    tally.n_entries = at
+
+
+@njit(**JIT)
+def keep_raw(waiting: Waiting, tally: Tally, data: np.ndarray, start: int, slot: int) -> None:
+    """Copy the `size` bytes of a click's line, which begin at `start` of the data."""
+    at = tally.n_raw
+    waiting.slots[slot].first = at
+    for j in range(start, start + waiting.slots[slot].size):
+        waiting.raw[at] = data[j]
+        at += 1
+    tally.n_raw = at
+
+
+@njit(**JIT)
+def _place(slots: np.ndarray, table: np.ndarray, impression: np.uint64) -> np.uint64:
+    """Where in the table this id is, or the empty place where it belongs."""
+    mask = np.uint64(len(table) - 1)
+    at = impression & mask
+    while table[at] >= 0 and slots[table[at]].impression != impression:
+        at = (at + np.uint64(1)) & mask
+    return at
+
+
+@njit(**JIT)
+def _forget(slots: np.ndarray, table: np.ndarray, impression: np.uint64) -> None:
+    """Empty the id's place and close the gap (Knuth, volume 3, 6.4, algorithm R)."""
+    mask = np.uint64(len(table) - 1)
+    hole = _place(slots, table, impression)
+    at = hole
+    while True:
+        at = (at + np.uint64(1)) & mask
+        slot = table[at]
+        if slot < 0:
+            break
+        home = slots[slot].impression & mask
+        if ((at - home) & mask) >= ((at - hole) & mask):
+            table[hole] = slot
+            hole = at
+    table[hole] = -1
+
+
+@njit(**JIT)
+def _before(slots: np.ndarray, a: int, b: int) -> bool:
+    earlier: bool = slots[a].time_ms < slots[b].time_ms
+    return earlier or (slots[a].time_ms == slots[b].time_ms and slots[a].arrival < slots[b].arrival)
+
+
+@njit(**JIT)
+def _sift_up(slots: np.ndarray, heap: np.ndarray, at: int, slot: int) -> None:
+    """Put the slot at this place of the heap, or nearer to the root."""
+    while at > 0:
+        parent = (at - 1) >> 1
+        above = heap[parent]
+        if not _before(slots, slot, above):
+            break
+        heap[at] = above
+        slots[above].place = at
+        at = parent
+    heap[at] = slot
+    slots[slot].place = at
+
+
+@njit(**JIT)
+def _sift_down(slots: np.ndarray, heap: np.ndarray, at: int, n_live: int) -> None:
+    """Move the slot at this place of the heap away from the root, as far as it belongs."""
+    slot = heap[at]
+    while True:
+        child = 2 * at + 1
+        if child >= n_live:
+            break
+        if child + 1 < n_live and _before(slots, heap[child + 1], heap[child]):
+            child += 1
+        below = heap[child]
+        if not _before(slots, below, slot):
+            break
+        heap[at] = below
+        slots[below].place = at
+        at = child
+    heap[at] = slot
+    slots[slot].place = at
+
+
+@njit(**JIT)
+def _copy(old: Waiting, new: Waiting, tallies: np.ndarray) -> None:
+    """What waits in `old`, in the order of arrival and with the same heap, to the empty `new`."""
+    tally = tallies[0]
+    n_old, n = tally.n_slots, 0
+    tally.n_entries = tally.n_raw = tally.oldest = 0
+    for slot in range(n_old):
+        if old.slots[slot].place < 0:
+            continue
+        new.slots[n] = old.slots[slot]
+        new.heap[old.slots[slot].place] = n
+        if old.slots[slot].is_click:
+            keep_raw(new, tally, old.raw, old.slots[slot].first, n)
+        else:
+            keep_entries(new, tally, old, old.slots[slot].first, n)
+        new.table[_place(new.slots, new.table, new.slots[n].impression)] = n
+        n += 1
+    tally.n_slots = n
