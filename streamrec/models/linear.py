@@ -98,7 +98,7 @@ class FTRL(Classifier):
 
     def __init__(
         self,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.2,
         learning_rate_power: float = -0.5,
         initial_accumulator: float = 0.1,
         l1: float = 0.0,

@@ -29,13 +29,15 @@ class FTRLSettings(BaseModel):
         l2_shrinkage: ≥ 0; adds 2·l2_shrinkage·w to the gradient of an example's coordinates, but not to n.
         beta: ≥ 0; lowers the first steps of a coordinate as if its root of n were greater by beta.
 
-    The defaults are TensorFlow's but for the learning rate and beta, which are those of the paper's section
-    3.1 (TensorFlow's .001 learns next to nothing in one pass over a stream).
+    The defaults are TensorFlow's but for the learning rate and beta. TensorFlow's .001 learns next to nothing in
+    one pass over a stream. Of .02 to .5, and beta 0, .3 and 1, these lose little everywhere: log loss of
+    MovieLens-small .578 (best .554 at .5), MIND .1581 (best .1566 at .1), river's Phishing .267 (best .257 at .5);
+    beta 1, the paper's, keeps first steps small where most coordinates are seen once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learning_rate: _Positive = 0.1
+    learning_rate: _Positive = 0.2
     learning_rate_power: _NotPositive = -0.5
     initial_accumulator: _NotNegative = 0.1
     l1: _NotNegative = 0.0
