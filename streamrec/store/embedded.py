@@ -22,7 +22,8 @@ import redis
 
 from streamrec.clock import Clock
 from streamrec.errors import ServiceError, StoreUnavailable
-from streamrec.store.flush import Fault, Limits, no_fault
+from streamrec.store.flush import Limits, no_fault
+from streamrec.store.log import Fault
 from streamrec.store.redis import RedisStore
 from streamrec.store.wire import connection_settings
 

@@ -15,7 +15,7 @@ some s with F ≤ s ≤ H (no target passes H while its pin holds). If that diff
 moved or deleted it, and that commit is in the log that it applies afterwards.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -26,16 +26,12 @@ from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit, Rows
 from streamrec.store.codec import unpack
 from streamrec.store.keys import Keys, Space
-from streamrec.store.log import Entry, Forgotten, Owner, checked
+from streamrec.store.log import Entry, Fault, Forgotten, Owner, checked
 from streamrec.store.merge import newest, tables_of
 from streamrec.store.rows import RUNG, Batch, batch_commands, read_space, set_commands, space_bits
 from streamrec.store.wire import Script, Wires, store_error
 
 __all__ = ["Fault", "Flusher", "Limits", "no_fault"]
-
-#: Called with the name of the step that has just been done; tests make it raise.
-Fault = Callable[[str], None]
-
 
 def no_fault(step: str) -> None:
     """Nothing goes wrong."""
@@ -73,16 +69,16 @@ class Flusher:
         self._fault = fault
         self._spaces: dict[str, Space] = {}
 
-    def round(self, backlog: Backlog, upto: int) -> int:
-        """One round of the seven steps; returns the new `flushed`."""
+    def round(self, backlog: Backlog, upto: int) -> bool:
+        """One round of the seven steps; returns whether a reader keeps it from going further."""
         force = int(backlog.waiting_bytes > self._limits.log_bytes)
-        flushed, target = self._script(
+        flushed, target, pinned = self._script(
             scripts.BEGIN_FLUSH, (self._keys.head, self._keys.pins), upto, force
         )  # 1
         self._fault("flush 1 begin")
         if target <= flushed:
             self._sweep()
-            return int(flushed)
+            return bool(pinned)
         entries = self._collect(backlog, flushed, target)  # 2
         self._fault("flush 2 collect")
         commits = [
@@ -103,7 +99,7 @@ class Flusher:
                 self._widen(space, space_bits(space.rows, self._limits.mean_rows))
         self._sweep()  # 7
         self._fault("flush 7 sweep")
-        return commits[-1].seq
+        return bool(pinned)
 
     def close(self) -> None:
         """Drop the connection."""

@@ -19,9 +19,9 @@ from streamrec.store import log, scripts
 from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit
 from streamrec.store.codec import pack
-from streamrec.store.flush import Fault, Flusher, Limits
+from streamrec.store.flush import Flusher, Limits
 from streamrec.store.keys import GROUPS, MODELS, Keys
-from streamrec.store.log import Behind, Entry, Forgotten, Owner
+from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner
 from streamrec.store.wire import Wires
 
 __all__ = ["PIN_MS", "RedisLease"]
@@ -80,7 +80,7 @@ class RedisLease:
     def flush(self) -> None:
         """Write the keyed rows up to the last commit and trim the log; waits for readers of an older generation."""
         deadline = self._clock.monotonic_s() + 2 * PIN_MS / 1000
-        while self._flush_once() < self._seq and self._clock.monotonic_s() < deadline:
+        while self._flush_once() and self._clock.monotonic_s() < deadline:
             self._clock.sleep(0.02)
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class RedisLease:
     def _append(self, entry: Entry) -> None:
         first = self._attempt % _ATTEMPTS * _PARTS
         try:
-            log.append(self._wire, self._keys, self._owner, entry.data, (self._limits.part_bytes, first))
+            log.append(self._wire, self._keys, self._owner, entry.data, (self._limits.part_bytes, first), self._fault)
         except BaseException:
             self._attempt += 1
             raise
@@ -146,7 +146,7 @@ class RedisLease:
             f"model {self._keys.name!r}: the store is at commit {head}, expected {seq - 1}: it lost data; start the learner again, it goes on from there"
         )
 
-    def _flush_once(self) -> int:
+    def _flush_once(self) -> bool:
         with self._flushing:
             try:
                 return self._flusher.round(self._backlog, self._seq)

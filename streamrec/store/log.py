@@ -4,7 +4,7 @@ A commit of several parts is there once its last part is: the script that adds i
 are never completed, because every attempt numbers its parts anew; readers skip them, and the next `acquire` removes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from streamrec.errors import Fenced, StoreError, StoreMismatch
@@ -13,7 +13,10 @@ from streamrec.store.codec import stamp
 from streamrec.store.keys import Keys, entry_id, entry_seq, last_id
 from streamrec.store.wire import Argument, Wire
 
-__all__ = ["Behind", "Entry", "Forgotten", "Owner", "append", "checked", "missing", "read", "read_all"]
+#: Called with the name of the step that has just been done; tests make it raise.
+Fault = Callable[[str], None]
+
+__all__ = ["Behind", "Entry", "Fault", "Forgotten", "Owner", "append", "checked", "missing", "read", "read_all"]
 
 #: Entries asked for at once: 16 of at most 16 MiB.
 _COUNT = 16
@@ -73,10 +76,10 @@ def checked(answer: list[Any], model: str, owner: Owner) -> list[int]:
     )
 
 
-def append(wire: Wire, keys: Keys, owner: Owner, data: bytes, parts: tuple[int, int]) -> None:
-    """Add a packed commit to the log and move the head; `parts`: bytes of a part at most, number of the first.
+def append(wire: Wire, keys: Keys, owner: Owner, data: bytes, parts: tuple[int, int], fault: Fault) -> None:
+    """Add a packed commit to the log and move the head; each part is followed by a call of `fault`.
 
-    A first number is used for one attempt only.
+    `parts`: bytes of a part at most, and the number of the first, which is used for one attempt only.
     """
     part_bytes, first = parts
     seq, time_ms = stamp(data)
@@ -84,20 +87,12 @@ def append(wire: Wire, keys: Keys, owner: Owner, data: bytes, parts: tuple[int, 
     mark = f"{data[-4:].hex()}.{len(data)}"
     starts = range(0, len(data), part_bytes)
     for part, start in enumerate(starts):
-        arguments: tuple[Argument, ...] = (
-            *owner,
-            seq,
-            entry_id(seq, owner.epoch, first + part),
-            part,
-            len(starts),
-            first,
-        )
+        name = entry_id(seq, owner.epoch, first + part)
+        arguments: tuple[Argument, ...] = (*owner, seq, name, part, len(starts), first)
         piece = memoryview(data)[start : start + part_bytes]
-        checked(
-            wire.run(scripts.APPEND, (keys.head, keys.log, keys.tick), *arguments, piece, time_ms, mark),
-            keys.name,
-            owner,
-        )
+        answer = wire.run(scripts.APPEND, (keys.head, keys.log, keys.tick), *arguments, piece, time_ms, mark)
+        checked(answer, keys.name, owner)
+        fault("commit part")
 
 
 def read(wire: Wire, keys: Keys, after: int, upto: int) -> Iterator[Entry]:

@@ -8,7 +8,8 @@ from streamrec.errors import StoreError, StoreUnavailable
 from streamrec.store import log, scripts
 from streamrec.store.base import Commit, Head, Rows, Snapshot
 from streamrec.store.codec import unpack
-from streamrec.store.flush import Fault, Limits, no_fault
+from streamrec.store.flush import Limits, no_fault
+from streamrec.store.log import Fault
 from streamrec.store.keys import MODELS, Keys, Space, last_id
 from streamrec.store.lease import PIN_MS, RedisLease
 from streamrec.store.merge import served

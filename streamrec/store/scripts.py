@@ -98,15 +98,16 @@ return {'OK'}
 """
 )
 
-#: KEYS head pins; ARGV epoch owner upto force → {flushed, target}: rows may now be written for commits up to target.
+#: KEYS head pins; ARGV epoch owner upto force → {flushed, target, pinned}: rows may now be written for
+#: commits up to target, which is lower than asked for where a reader has pinned an older generation.
 BEGIN_FLUSH = Script(
     _OWNED
     + _READERS
     + """
-local upto = math.min(tonumber(ARGV[3]), seq)
-if ARGV[4] ~= '1' then upto = math.min(upto, least) end
+local upto, pinned = math.min(tonumber(ARGV[3]), seq), 0
+if ARGV[4] ~= '1' and least < upto then upto = least; pinned = 1 end
 if upto > target then redis.call('HSET', KEYS[1], 'target', string.format('%.0f', upto)) end
-return {'OK', flushed, upto}
+return {'OK', flushed, upto, pinned}
 """
 )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
@@ -194,16 +195,20 @@ class Wires:
         self._idle: list[Wire] = []
         self._lock = Lock()
         self._closed = False
+        self._taken: WeakSet[Wire] = WeakSet()
 
     def take(self) -> Wire:
         """A connection of one's own; `close` it when done."""
-        return Wire(self._connect(), self.url)
+        wire = Wire(self._connect(), self.url)
+        self._taken.add(wire)
+        return wire
 
     @contextmanager
     def lent(self) -> Iterator[Wire]:
         """A connection for a while."""
         with self._lock:
             wire = self._idle.pop() if self._idle else self.take()
+            self._taken.discard(wire)
         try:
             yield wire
         finally:
@@ -212,11 +217,12 @@ class Wires:
                     wire.close()
                 else:
                     self._idle.append(wire)
+                    self._taken.add(wire)
 
     def close(self) -> None:
-        """Close those that are not lent; the others when they come back."""
+        """Close all but those that are lent just now, which are closed when they come back."""
         with self._lock:
             self._closed = True
-            for wire in self._idle:
+            for wire in self._taken:
                 wire.close()
             self._idle.clear()

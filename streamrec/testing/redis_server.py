@@ -4,7 +4,8 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib import import_module
 from typing import Any
 
 import redis
@@ -29,7 +30,8 @@ class RedisServer:
 
     def kill(self) -> None:
         """`kill -9`, in the middle of whatever it does."""
-        process = int(self.client().info("server")["process_id"])
+        with self.client() as client:
+            process = int(client.info("server")["process_id"])
         os.kill(process, signal.SIGKILL)
         self._server.close()
 
@@ -45,13 +47,11 @@ class RedisServer:
 def _container() -> Any:
     """A Redis container, started, or None where no Docker engine answers."""
     try:
-        import docker
-        from testcontainers.redis import RedisContainer
-
-        docker.from_env(timeout=5).ping()
+        with closing(import_module("docker").from_env(timeout=5)) as engine:
+            engine.ping()
+        return import_module("testcontainers.redis").RedisContainer("redis:7-alpine").start()
     except Exception:  # whatever is missing, the next way is tried
         return None
-    return RedisContainer("redis:7-alpine").start()
 
 
 @contextmanager
