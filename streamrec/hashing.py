@@ -61,7 +61,7 @@ def hash_bytes(data: np.ndarray, start: int, end: int) -> np.uint64:
     tail = _ZERO
     for i in range(end - 1, end - 1 - np.int64(n & np.uint64(7)), -1):
         tail = (tail << _S8) | np.uint64(data[i])
-    return _finish(h, tail)
+    return np.uint64(_finish(h, tail))
 
 
 @njit(**JIT)
@@ -76,7 +76,7 @@ def hash_span(at: np.uint64, n: np.uint64, ones: np.uint64) -> np.uint64:
         h = _fold(h, load_u64(at) | ones)
         at += _EIGHT
     below_tail = (_ONE << ((n & np.uint64(7)) << np.uint64(3))) - _ONE
-    return _finish(h, (load_u64(at) | ones) & below_tail)
+    return np.uint64(_finish(h, (load_u64(at) | ones) & below_tail))
 
 
 @njit(inline="always", **JIT)

@@ -16,15 +16,19 @@ from numba.extending import intrinsic
 from streamrec import _cache
 
 __all__ = [
+    "INNER",
     "JIT",
     "address",
+    "load_byte",
     "load_f32",
     "load_f64",
+    "load_i64",
     "load_u64",
     "prefetch",
     "store_f32",
     "store_f64",
     "store_i32",
+    "store_i64",
     "store_u8",
     "store_u64",
     "trailing_zeros",
@@ -34,6 +38,8 @@ _cache.register()
 
 #: The one place for compile options. `nogil`: kernels run beside Python threads. No fastmath: results are bit-identical.
 JIT: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+#: For functions that only compiled code calls: nothing to call them from Python is compiled, nor kept by itself.
+INNER: dict[str, Any] = {**JIT, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _loader(numba_type: Any, llvm_type: ir.Type) -> Any:
@@ -61,11 +67,13 @@ def _storer(numba_type: Any, llvm_type: ir.Type) -> Any:
 
 
 load_u64 = _loader(types.uint64, ir.IntType(64))
+load_i64 = _loader(types.int64, ir.IntType(64))
 load_f32 = _loader(types.float32, ir.FloatType())
 load_f64 = _loader(types.float64, ir.DoubleType())
 store_u8 = _storer(types.uint8, ir.IntType(8))
 store_i32 = _storer(types.int32, ir.IntType(32))
 store_u64 = _storer(types.uint64, ir.IntType(64))
+store_i64 = _storer(types.int64, ir.IntType(64))
 store_f32 = _storer(types.float32, ir.FloatType())
 store_f64 = _storer(types.float64, ir.DoubleType())
 
@@ -85,6 +93,17 @@ def prefetch(typingctx: Any, addr: Any) -> Any:  # noqa: ARG001
         return context.get_dummy_value()
 
     return types.void(types.uint64), codegen
+
+
+@intrinsic
+def load_byte(typingctx: Any, addr: Any) -> Any:  # noqa: ARG001
+    """The byte at this address, as int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        byte = builder.load(builder.inttoptr(args[0], ir.IntType(8).as_pointer()))
+        return builder.zext(byte, ir.IntType(64))
+
+    return types.int64(types.uint64), codegen
 
 
 @intrinsic

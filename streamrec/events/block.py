@@ -42,7 +42,8 @@ class EventBlock(NamedTuple):
     user: np.ndarray  # uint64 (N,)
     item: np.ndarray  # uint64 (N,); of an item event, the id of its `id`
     impression: np.ndarray  # uint64 (N,): of a click, the key of its impression; else 0
-    # float64 (N,): label | rating | click value | propensity of an impression (1 if none) | 1 for a deleted item
+    # float64 (N,): label | rating | click value | propensity of an impression (1 if none) | 1 for a deleted
+    # item
     value: np.ndarray
     weight: np.ndarray  # float32 (N,): example weight, 1 elsewhere
     start: np.ndarray  # int64 (N,): first byte of the event's line, an offset into the decoded bytes

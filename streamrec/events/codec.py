@@ -1,7 +1,7 @@
-"""One line of JSON ↔ one event, by the pydantic models: the decoder that defines what is valid, and the canonical encoder.
+"""One line of JSON ↔ one event by the pydantic models: what is valid, why not, the canonical line.
 
-`events/decoder.py` is the fast one; it hands over to this one whatever it does not take at once, and every rejection's
-reason is written here.
+`events/decoder.py` is the fast one; it hands over to this one whatever it does not take at once, and every
+rejection's reason is written here.
 """
 
 import json
@@ -66,7 +66,7 @@ def decode_line(raw: bytes) -> Event | Rejection:
 
 
 def encode(event: Event) -> bytes:
-    """The canonical line of an event, without newline: compact, type, id and time first, defaults left out, UTF-8.
+    """The canonical line of an event, no newline: compact, type, id and time first, defaults left out, UTF-8.
 
     Whole numbers are written as integers, others with the shortest text that reads back to the same float64.
     """
@@ -143,8 +143,8 @@ def _explain_feature(name: str, value: Any, same: list[ErrorDetails]) -> str:
         return f"features: a name of {len(name)} characters, at most 256: {_echo(name)}"
     elements = [d for d in same if len(d["loc"]) > 3]
     if elements:
-        position = elements[0]["loc"][3]
-        return f"features.{_plain(name)}: element {position}: expected a string, got {_describe(elements[0]['input'])}"
+        place, element = elements[0]["loc"][3], _describe(elements[0]["input"])
+        return f"features.{_plain(name)}: element {place}: expected a string, got {element}"
     return f"features.{_plain(name)}: expected {_FEATURE}, got {_describe(value)}"
 
 

@@ -15,7 +15,7 @@ _MIN_ENTRY_BYTES = 2
 
 
 class Columns(NamedTuple):
-    """`EventBlock` before it is cut to size: the same arrays with room for every event that the data can hold."""
+    """`EventBlock` before it is cut to size: the same arrays with room for all that the data can hold."""
 
     type: np.ndarray
     time_ms: np.ndarray
@@ -34,18 +34,21 @@ class Columns(NamedTuple):
 
 
 def allocate(n_bytes: int) -> Columns:
-    """Room for whatever n_bytes of lines hold; memory that is not written to stays untouched and costs nothing."""
+    """Room for whatever n_bytes of lines hold; memory that is never written to costs nothing."""
     n_events = n_bytes // _MIN_EVENT_BYTES + 1
     n_entries = n_bytes // _MIN_ENTRY_BYTES + 1
     per_event = ("u1", "i8", "u8", "u8", "u8", "u8", "f8", "f4", "i8", "i8")
     arrays = [np.empty(n_events, dtype) for dtype in per_event]
     offsets = np.empty(n_events + 1, np.int64)
     offsets[0] = 0
-    return Columns(*arrays, offsets, *(np.empty(n_entries, dtype) for dtype in ("i4", "u1", "u8")))
+    entries = [np.empty(n_entries, dtype) for dtype in ("i4", "u1", "u8")]
+    return Columns._make([*arrays, offsets, *entries])
 
 
 def finish(columns: Columns, n_events: int, n_entries: int) -> EventBlock:
     """The first n_events events and their n_entries entries, as views."""
-    events = [column[:n_events] for column in columns[:10]]
-    entries = [column[:n_entries] for column in columns[11:]]
-    return EventBlock(*events, columns.entry_offsets[: n_events + 1], *entries)
+    parts = dict.fromkeys(EventBlock._fields[:10], n_events)
+    parts["entry_offsets"] = n_events + 1
+    return EventBlock(
+        **{name: column[: parts.get(name, n_entries)] for name, column in columns._asdict().items()}
+    )

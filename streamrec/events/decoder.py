@@ -1,4 +1,4 @@
-"""Blocks of JSON lines → columns: compiled code for what it takes at once, the pydantic path for every other line."""
+"""Blocks of JSON lines → columns: compiled code for most, the pydantic path for every other line."""
 
 import re
 from collections.abc import Collection
@@ -33,8 +33,8 @@ def words(text: str) -> list[str]:
 class BlockDecoder:
     """Decodes the lines of one stream; remembers the feature names that it has met.
 
-    Blank lines are skipped. Columns, fields and rejections do not depend on how the stream is cut into blocks. One thread at
-    a time; compiled parts run without the interpreter's lock.
+    Blank lines are skipped. Columns, fields and rejections do not depend on how the stream is cut into
+    blocks. One thread at a time; compiled parts run without the interpreter's lock.
 
     Args:
         text_fields: Names of features whose strings are split into words.
@@ -58,7 +58,9 @@ class BlockDecoder:
         point(frame, self._table, columns)
         rejections: list[Rejection] = []
         while scan(frame):
-            start, end = int(frame[_F.at]) - base, int(frame[_F.line_end]) - base
+            start = int(frame[_F.at]) - base
+            end = data.find(b"\n", start)
+            end = len(data) if end < 0 else end
             event = decode_line(data[start:end])
             if not isinstance(event, Rejection):
                 _append(event, (start, end), columns, frame, self._table)
@@ -70,7 +72,7 @@ class BlockDecoder:
         return finish(columns, int(frame[_F.n_events]), int(frame[_F.n_entries])), rejections
 
     def _load(self, data: bytes) -> int:
-        """Copy the data to where bytes past its end may be read; how many there are, the last newline included."""
+        """Copy the data to where bytes past its end may be read; how many there are with the last newline."""
         n_bytes = len(data)
         if len(self._buffer) < n_bytes + 1 + _PADDING:
             self._buffer = np.zeros(n_bytes + n_bytes // 4 + 1 + _PADDING, np.uint8)

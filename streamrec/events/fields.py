@@ -18,14 +18,15 @@ __all__ = [
     "FieldTable",
 ]
 
-#: A field's row is eight words, one cache line. Row 0 stands for the beginning of an event, field f has row f + 1.
+#: A field's row is eight words, one cache line; where in it, in bytes. Row 0 stands for the beginning of an
+#: event, field f has row f + 1.
 FIRST_WORD = 0  # first eight bytes of the name and its closing quote; zeros where it is shorter
-FIRST_MASK = 1  # which of their bits count
-NAME_AT = 2  # where the whole name starts in `names`
-NAME_BYTES = 3  # its length with the quote
-IS_TEXT = 4  # 1 where strings are split into words
-SEEN = 5  # serial number of the last line with this field, to find one that stands twice
-SUCCESSOR = 6  # row of the field last seen after this one: a guess, 0 for none
+FIRST_MASK = 8  # which of their bits count
+NAME_AT = 16  # where the whole name starts in `names`
+NAME_BYTES = 24  # its length with the quote
+IS_TEXT = 32  # 1 where strings are split into words
+SEEN = 40  # serial number of the last line with this field, to find one that stands twice
+SUCCESSOR = 48  # row of the field last seen after this one: a guess, 0 for none
 _ROW_WORDS = 8
 ROW_BYTES = 8 * _ROW_WORDS
 

@@ -1,32 +1,40 @@
-"""The smallest pieces of JSON in compiled code: white space, strings, numbers, words. No piece rejects anything.
+"""The smallest pieces of JSON in compiled code: white space, strings, numbers, words. None rejects anything.
 
-All functions take and give absolute addresses as int64. Reading stops at the newline that ends every line, because no piece
-goes past a byte that it does not know; 16 bytes after the data must be readable. What a piece does not take (an escape,
-a number whose float64 takes more than one division, broken UTF-8) gives NONE, and the pydantic path decides about the line.
+All functions take and give absolute addresses as int64. Reading stops at the newline that ends every line,
+because no piece goes past a byte that it does not know; 16 bytes after the data must be readable. What a
+piece does not take (an escape, a number whose float64 takes more than one division, broken UTF-8) gives NONE,
+and the pydantic path decides about the line.
 """
 
 import numpy as np
 from numba import njit
 
-from streamrec.memory import JIT, load_u64, trailing_zeros
+from streamrec.memory import INNER, load_byte, load_u64, trailing_zeros
 
 __all__ = [
+    "CLOSE",
+    "CLOSE_LIST",
+    "COMMA",
     "NONE",
+    "OPEN",
+    "OPEN_LIST",
     "QUOTE",
-    "byte",
+    "boolean",
     "decimal",
+    "is_null",
     "is_word",
     "skip_space",
     "string_end",
     "take_colon",
     "to_float",
-    "word",
 ]
 
 NONE = -1
-QUOTE, COLON, BACKSLASH, MINUS, POINT, ZERO = 0x22, 0x3A, 0x5C, 0x2D, 0x2E, 0x30
-_NEWLINE, _SPACE = 0x0A, 0x20
+QUOTE, COMMA, OPEN, CLOSE, OPEN_LIST, CLOSE_LIST = 0x22, 0x2C, 0x7B, 0x7D, 0x5B, 0x5D
+_SPACE, _COLON, _BACKSLASH, _MINUS, _POINT, _ZERO = 0x20, 0x3A, 0x5C, 0x2D, 0x2E, 0x30
 
+_FOUR = np.uint64(0xFFFFFFFF)
+_NULL, _TRUE, _ALSE = np.uint64(0x6C6C756E), np.uint64(0x65757274), np.uint64(0x65736C61)
 _EACH = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
 _QUOTES = np.uint64(0x2222222222222222)
@@ -41,70 +49,58 @@ _SPLIT = 134217729.0  # 2²⁷ + 1, Veltkamp
 _MARGIN = 2.0**-48  # far above the relative error of the correction, 2⁻⁵²
 
 
-@njit(**JIT)
-def word(at: int) -> np.uint64:
-    """Eight bytes, the first one lowest."""
-    return load_u64(np.uint64(at))
-
-
-@njit(**JIT)
-def byte(at: int) -> int:
-    """One byte."""
-    return np.int64(load_u64(np.uint64(at)) & np.uint64(0xFF))
-
-
-@njit(**JIT)
+@njit(**INNER)
 def skip_space(at: int) -> int:
     """The first byte that is no white space; a newline ends the line and is none."""
-    b = byte(at)
+    b = load_byte(at)
     while b <= _SPACE and (b == _SPACE or b == 0x09 or b == 0x0D):
         at += 1
-        b = byte(at)
+        b = load_byte(at)
     return at
 
 
-@njit(**JIT)
+@njit(**INNER)
 def take_colon(at: int) -> int:
     """Past a colon and the white space around it."""
-    if byte(at) != COLON:
+    if load_byte(at) != _COLON:
         at = skip_space(at)
-        if byte(at) != COLON:
+        if load_byte(at) != _COLON:
             return NONE
     at += 1
-    return at if byte(at) > _SPACE else skip_space(at)
+    return at if load_byte(at) > _SPACE else skip_space(at)
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _special(w: np.uint64) -> np.uint64:
-    """The lowest high bit belongs to the first quote, backslash, control character or byte above 127; 0 without any.
+    """Its lowest bit marks the first quote, backslash, control character or byte above 127; 0 without any.
 
     Borrows of the subtractions only ever run upwards, and a byte above 127 sets its own bit by `w`.
     """
     return (((w ^ _QUOTES) - _EACH) | ((w ^ _BACKSLASHES) - _EACH) | (w - _SPACES) | w) & _HIGH
 
 
-@njit(**JIT)
+@njit(**INNER)
 def string_end(at: int) -> int:
-    """The closing quote of the string whose first character is at `at`: plain UTF-8 without escapes; or NONE."""
-    special = _special(word(at))
+    """The closing quote of the string whose first character is at `at`, UTF-8 without escapes; or NONE."""
+    special = _special(load_u64(at))
     while special == _NO_BIT:
         at += 8
-        special = _special(word(at))
+        special = _special(load_u64(at))
     at += trailing_zeros(special) >> 3
-    b = byte(at)
+    b = load_byte(at)
     if b == QUOTE:
         return at
     return _unicode_end(at) if b > 127 else NONE
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _unicode_end(at: int) -> int:
-    """`string_end` from the first byte above 127 on: checks UTF-8 (RFC 3629: shortest form, no surrogates)."""
+    """`string_end` from the first byte above 127 on: checks UTF-8 (RFC 3629: shortest, no surrogates)."""
     while True:
-        b = byte(at)
+        b = load_byte(at)
         if b == QUOTE:
             return at
-        if b < _SPACE or b == BACKSLASH:
+        if b < _SPACE or b == _BACKSLASH:
             return NONE
         if b < 128:
             at += 1
@@ -119,44 +115,60 @@ def _unicode_end(at: int) -> int:
             low = 0x90
         elif b == 0xF4:
             high = 0x8F
-        if b < 0xC2 or b > 0xF4 or byte(at + 1) < low or byte(at + 1) > high:
+        if b < 0xC2 or b > 0xF4 or load_byte(at + 1) < low or load_byte(at + 1) > high:
             return NONE
         for i in range(2, n + 1):
-            if byte(at + i) & 0xC0 != 0x80:
+            if load_byte(at + i) & 0xC0 != 0x80:
                 return NONE
         at += n + 1
 
 
-@njit(**JIT)
+@njit(**INNER)
+def is_null(at: int) -> bool:
+    """Whether null starts here."""
+    return bool(load_u64(at) & _FOUR == _NULL)
+
+
+@njit(**INNER)
+def boolean(at: int) -> tuple[int, int]:
+    """true or false: (past it or NONE, 1 or 0)."""
+    if load_u64(at) & _FOUR == _TRUE:
+        return at + 4, 1
+    if load_byte(at) == 0x66 and load_u64(at + 1) & _FOUR == _ALSE:
+        return at + 5, 0
+    return NONE, 0
+
+
+@njit(**INNER)
 def decimal(at: int) -> tuple[int, int, int, bool]:
-    """A JSON number: (past it or NONE, its digits with sign as an integer, power of ten, written as an integer)."""
-    negative = byte(at) == MINUS
+    """A JSON number: (past it or NONE, signed digits, power of ten, whether it was written as an integer)."""
+    negative = load_byte(at) == _MINUS
     if negative:
         at += 1
-    digits = byte(at) - ZERO
+    digits = load_byte(at) - _ZERO
     if digits < 0 or digits > 9:
         return NONE, 0, 0, False
     first = at
     n_digits = 1 if digits > 0 else 0
     at += 1
-    d = byte(at) - ZERO
+    d = load_byte(at) - _ZERO
     if digits == 0 and 0 <= d <= 9:
         return NONE, 0, 0, False  # a leading zero
     while 0 <= d <= 9 and n_digits <= _MAX_DIGITS:
         digits = digits * 10 + d
         n_digits += 1
         at += 1
-        d = byte(at) - ZERO
+        d = load_byte(at) - _ZERO
     power = 0
-    if byte(at) == POINT:
+    if load_byte(at) == _POINT:
         at += 1
         first = at
-        d = byte(at) - ZERO
+        d = load_byte(at) - _ZERO
         while 0 <= d <= 9 and n_digits <= _MAX_DIGITS:
             digits = digits * 10 + d
             n_digits += 1 if digits > 0 else 0
             at += 1
-            d = byte(at) - ZERO
+            d = load_byte(at) - _ZERO
         if at == first:
             return NONE, 0, 0, False
         power = first - at
@@ -165,37 +177,37 @@ def decimal(at: int) -> tuple[int, int, int, bool]:
         integer = True
     if n_digits > _MAX_DIGITS:
         return NONE, 0, 0, False
-    if byte(at) | 0x20 == 0x65:  # e or E
+    if load_byte(at) | 0x20 == 0x65:  # e or E
         at, exponent = _exponent(at + 1)
         power += exponent
         integer = False
     return at, -digits if negative else digits, power, integer
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _exponent(at: int) -> tuple[int, int]:
-    sign = byte(at)
-    if sign == MINUS or sign == 0x2B:
+    sign = load_byte(at)
+    if sign == _MINUS or sign == 0x2B:
         at += 1
     first = at
     exponent = 0
-    d = byte(at) - ZERO
+    d = load_byte(at) - _ZERO
     while 0 <= d <= 9 and at - first < 4:
         exponent = exponent * 10 + d
         at += 1
-        d = byte(at) - ZERO
+        d = load_byte(at) - _ZERO
     if at == first or 0 <= d <= 9:
         return NONE, 0
-    return at, -exponent if sign == MINUS else exponent
+    return at, -exponent if sign == _MINUS else exponent
 
 
-@njit(**JIT)
+@njit(**INNER)
 def to_float(digits: int, power: int) -> tuple[bool, float]:
     """digits · 10^power as the nearest float64; whether it could be computed here. Zero is +0.0.
 
-    Up to 2⁵³ and 10^±22 one rounding is exact (Clinger 1990). Longer fractions, as `repr` writes them, are divided
-    twice: the quotient q, then the exact remainder's own quotient c; q + c is rounded once, unless c is so near a
-    tie that its error could decide.
+    Up to 2⁵³ and 10^±22 one rounding is exact (Clinger 1990). Longer fractions, as `repr` writes them, are
+    divided twice: the quotient q, then the exact remainder's own quotient c; q + c is rounded once, unless c
+    is so near a tie that its error could decide.
     """
     if digits == 0:
         return True, 0.0
@@ -217,7 +229,7 @@ def to_float(digits: int, power: int) -> tuple[bool, float]:
     return nearest == q + c * (1.0 - _MARGIN), nearest
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _remainder(x: float, q: float, p: float) -> float:
     """x − q·p without error, for q = x/p rounded (Dekker 1971)."""
     t = _SPLIT * q
@@ -231,7 +243,7 @@ def _remainder(x: float, q: float, p: float) -> float:
     return (x - product) - error
 
 
-@njit(**JIT)
+@njit(**INNER)
 def is_word(b: int) -> bool:
     """Whether an ASCII byte is a letter or a digit."""
     lower = b | 0x20

@@ -1,7 +1,7 @@
 """The five kinds of event, as pydantic models: what is valid is defined here and nowhere else (DESIGN 2).
 
-Types are strict: a number is not taken for a string nor a boolean for a number. Unknown fields are ignored. `null` in an
-optional field means absent.
+Types are strict: a number is not taken for a string nor a boolean for a number. Unknown fields are ignored.
+`null` in an optional field means absent.
 """
 
 import sys
@@ -32,16 +32,19 @@ __all__ = [
     "count_entries",
 ]
 
-#: First millisecond of year 2 and last of 2999. Year 1 and years from 3000 on are what a wrong unit, a zero date or a
-#: never-expires date turns into; Python's own dates end at 9999 and start at 1, so a time zone never leaves their range.
+#: First millisecond of year 2 and last of 2999. Year 1 and years from 3000 on are what a wrong unit, a zero
+#: date or a never-expires date turns into; Python's own dates end at 9999 and start at 1, so a time zone
+#: never leaves their range.
 MIN_TIME_MS = -62_104_060_800_000
 MAX_TIME_MS = 32_503_679_999_999
-#: Feature entries of one event, the elements of lists counted one by one. Ten times what the widest public data set has
-#: (MIND histories: several hundred); a bound keeps one runaway producer from stalling the stream.
+#: Feature entries of one event, the elements of lists counted one by one. Ten times what the widest public
+#: data set has (MIND histories: several hundred); a bound keeps one runaway producer from stalling the
+#: stream.
 MAX_ENTRIES = 4096
 #: Bytes of one line: Kafka's default `message.max.bytes`, so that every recorded event can be sent.
 MAX_LINE_BYTES = 1_048_576
-#: Characters of a feature's name: names are stored with every model, and longer ones are values in the wrong place.
+#: Characters of a feature's name: names are stored with every model, and longer ones are values in the wrong
+#: place.
 MAX_NAME_CHARS = 256
 #: Labels, ratings, weights and values become float32: its largest finite number.
 MAX_MAGNITUDE = 3.4028234663852886e38
@@ -55,7 +58,7 @@ FeatureValue = Annotated[
 
 
 def count_entries(value: FeatureValue) -> int:
-    """What one feature counts towards MAX_ENTRIES: a list its elements, everything (an empty list too) at least 1."""
+    """What one feature counts towards MAX_ENTRIES: a list its elements, everything at least 1."""
     return max(len(value), 1) if isinstance(value, list) else 1
 
 
@@ -176,7 +179,8 @@ class Example(_Event):
 
 Event = Impression | Click | Rating | Item | Example
 
-#: The registry, in the order of `block.EVENT_TYPES`: a new type is its model above, one line here and one there.
+#: The registry, in the order of `block.EVENT_TYPES`: a new type is its model above, one line here and one
+#: there.
 EVENT_MODELS: dict[str, type[Impression] | type[Click] | type[Rating] | type[Item] | type[Example]] = {
     "impression": Impression,
     "click": Click,

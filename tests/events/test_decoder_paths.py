@@ -1,6 +1,5 @@
-"""The compiled decoder and the pydantic path give the same columns, fields and rejections, line by line and block by block."""
+"""The compiled decoder and the pydantic path give the same columns, fields and rejections."""
 
-import ctypes
 import json
 from typing import Any
 from unittest import mock
@@ -17,7 +16,7 @@ from streamrec.events.frame import Frame
 
 FRAME = Frame()
 TEXT_FIELDS = ("title", "tags")
-N_EXAMPLES = 400
+N_EXAMPLES = 150
 
 
 def swept(n_examples: int) -> settings:
@@ -27,11 +26,7 @@ def swept(n_examples: int) -> settings:
 
 def hand_over_all(frame: np.ndarray) -> bool:
     """A scan that takes nothing: every line goes the pydantic path."""
-    at, stop = int(frame[FRAME.at]), int(frame[FRAME.stop])
-    if at >= stop:
-        return False
-    frame[FRAME.line_end] = at + ctypes.string_at(at, stop - at).index(b"\n")
-    return True
+    return bool(frame[FRAME.at] < frame[FRAME.stop])
 
 
 def decode(blocks: list[bytes], *, compiled: bool) -> tuple[list[EventBlock], list[Rejection], list[str]]:
@@ -250,20 +245,21 @@ def test_cuts_change_nothing(block: list[bytes], data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
+    "rest",
     [
-        '{"type":"example","id":"e","time":1,"label":1,"weight":2.5,"user":"u","item":"i","features":{"a":"x"}}',
-        '{"type": "example", "id": "e", "time": 1, "label": 1, "features": {"a": "x", "b": [ "p", "q" ]}} ',
-        '{"features":{"a":"é","b":0.30000000000000004,"c":-1e-7},"label":1,"time":1,"id":"日本","type":"example"}',
-        '{"type":"impression","id":"e","time":1,"user":"u","item":"i","request":"r","position":3,"propensity":0.12345678901234567,"features":{}}',
-        '{"type":"click","id":"e","time":1,"impression":"i","value":3}',
-        '{"type":"rating","id":"e","time":1,"user":"u","item":"i","rating":3.5,"features":{"title":"The Matrix (1999)"}}',
-        '{"type":"item","id":"e","time":1,"deleted":true}',
-        '{"type":"item","id":"e","time":1,"features":{"tags":["Sci-Fi","x"],"b":true,"c":null,"a":[]},"source":"web","v":2}',
+        '"type":"example","label":1,"weight":2.5,"user":"u","item":"i","features":{"a":"x"}',
+        '"type": "example", "label": 1, "features": {"a": "x", "b": [ "p", "q" ]}',
+        '"features":{"a":"é","b":0.30000000000000004,"c":-1e-7},"label":1,"type":"example"',
+        '"type":"impression","user":"u","item":"i","request":"r","position":3,"propensity":0.25,"features":{}',
+        '"type":"click","impression":"i","value":3',
+        '"type":"rating","user":"u","item":"i","rating":3.5,"features":{"title":"The Matrix (1999)"}',
+        '"type":"item","deleted":true',
+        '"type":"item","features":{"tags":["Sci-Fi","x"],"b":true,"c":null,"a":[]},"source":"web","v":2',
+        '"type":"example","label":0,"user":null,"weight":null,"features":null',
     ],
 )
-def test_compiled_code_takes_the_usual_shapes(line: str) -> None:
+def test_compiled_code_takes_the_usual_shapes(rest: str) -> None:
     """Speed is lost silently if these go the other way, so count."""
-    data = (line + "\n").encode()
+    data = ('{ "id":"日本","time":1700000000000,' + rest + "} \r\n").encode()
     assert handed_over(data * 3, warm=data) == 0
     assert_same(data * 3)
