@@ -24,7 +24,7 @@ FOLLOW_S = 0.5
 #: Pause before asking again for a model that is not there, or a store that is away.
 RETRY_S = 0.1
 
-#: Scored once by every new mirror: the very first score of an installation compiles for seconds, and no request shall wait.
+#: Scored once by every new mirror: an installation's first score compiles for seconds; no request shall wait.
 _ANY_LINE = b'{"type":"example","id":"first","time":0,"label":0}\n'
 
 log = logging.getLogger("streamrec.serving")
