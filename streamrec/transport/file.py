@@ -33,6 +33,8 @@ class FileSource:
         self._index = 0  # of the file being read
         self._base = 0  # offset of its first byte
         self._reader: LineReader | None = None
+        self._last: Chunk | None = None  # handed out, of a pipe
+        self._again: Chunk | None = None  # the part of it to hand out again
         self._rereadable = all(str(path) != STDIN and Path(path).is_file() for path in paths)
         self._sizes = [Path(path).stat().st_size if self._rereadable else 0 for path in paths]
         self.partition = f"{name}#{self._identity(name)}"
@@ -51,6 +53,8 @@ class FileSource:
         """
         offset = position.get(self.partition, 0)
         if self._index or (self._reader is not None and self._reader.offset):
+            if not self._rereadable:
+                return self._seek_in_pipe(offset)
             self._rewind()
         while self._open():
             reader = self._current()
@@ -66,10 +70,15 @@ class FileSource:
 
     def read(self) -> Chunk | None:
         """The next chunk, None at the end of the stream."""
+        if self._again is not None:
+            self._last, self._again = self._again, None
+            return self._last
         while self._open():
             lines = self._current().read()
             if lines is not None:
-                return self._chunk(lines)
+                chunk = self._chunk(lines)
+                self._last = None if self._rereadable else chunk
+                return chunk
             self._next_file()
         return None
 
@@ -113,9 +122,17 @@ class FileSource:
         self.close()
         self._index += 1
 
-    def _rewind(self) -> None:
-        if not self._rereadable:
+    def _seek_in_pipe(self, offset: int) -> None:
+        """Go back within the last chunk: resuming reads up to where the last commit was, and goes on there."""
+        at = self._base + (self._reader.offset if self._reader is not None else 0)
+        last = self._last
+        if last is not None and last.offset <= offset < at:
+            damage = tuple(found for found in last.damage if found.offset >= offset)
+            self._again = last._replace(offset=offset, data=last.data[offset - last.offset :], damage=damage)
+        elif offset != at:
             raise SourceError(f"{self.partition}: a pipe cannot be read twice: record it to a file")
+
+    def _rewind(self) -> None:
         self.close()
         self._index, self._base = 0, 0
 

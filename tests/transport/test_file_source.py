@@ -223,6 +223,27 @@ def test_standard_input(monkeypatch, sources):
         source.seek({})
 
 
+def test_a_pipe_goes_back_within_its_last_chunk(monkeypatch, sources):
+    monkeypatch.setattr(sys, "stdin", _Stdin(b"one\ntwo\nthree\nfour and more\nfive\n"))
+    source = sources("-", chunk_bytes=1000, max_line_bytes=6)
+    partition = source.partition
+    source.seek({partition: 4})
+    source.seek({partition: 4})
+    chunk = source.read()
+    assert (chunk.offset, chunk.data, len(chunk.damage)) == (4, b"two\nthree\n", 1)
+    source.seek({partition: 8})
+    assert source.read() == (partition, 8, b"three\n", chunk.damage, chunk.end_offset)
+    source.seek({partition: 14})
+    assert source.read() == (partition, 14, b"", chunk.damage, chunk.end_offset)
+    source.seek({partition: chunk.end_offset})
+    assert source.read().data == b"five\n"
+    assert source.read() is None
+    source.seek({partition: chunk.end_offset + 5})
+    assert source.read() is None
+    with pytest.raises(SourceError, match="cannot be read twice"):
+        source.seek({partition: 4})
+
+
 def test_named_pipe(tmp_path, sources):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
