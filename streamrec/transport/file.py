@@ -123,7 +123,7 @@ class FileSource:
         self._index += 1
 
     def _seek_in_pipe(self, offset: int) -> None:
-        """Go back within the last chunk: resuming reads up to where the last commit was, and goes on there."""
+        """Go back within the last chunk: resuming reads up to where the last commit was and goes on there."""
         at = self._base + (self._reader.offset if self._reader is not None else 0)
         last = self._last
         if last is not None and last.offset <= offset < at:
