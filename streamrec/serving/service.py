@@ -34,14 +34,18 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         # Named as TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(2048)
-        return listener
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+        except OSError:
+            listener.close()
+            raise
     except (OSError, OverflowError) as error:
         raise ServiceError(
             f"cannot listen on {host}:{port}: {error}; choose another --host or --port"
         ) from None
+    return listener
 
 
 def serve(store: Store, model: str, listener: socket.socket, on_ready: Callable[[str], None]) -> None:

@@ -96,7 +96,11 @@ def ask(client: Client, events: list[dict[str, Any]], *, split: bool) -> list[fl
 
 @pytest.fixture(params=KINDS)
 def plan(request: pytest.FixtureRequest, tmp_path: Path) -> Plan:
-    return Plan(name=tmp_path.name, model=ModelSettings(kind=request.param), predictions=tmp_path / "predictions.jsonl")
+    return Plan(
+        name=tmp_path.name,
+        model=ModelSettings(kind=request.param),
+        predictions=tmp_path / "predictions.jsonl",
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""`streamrec serve` and the worker of the same, as processes that are told to stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streamrec.cli.serve import command
+
+RUN = "import sys; from streamrec.cli.main import main; sys.argv[0] = 'streamrec'; main()"
+
+
+def get(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_it_waits_for_a_model_and_stops_cleanly_on_sigterm() -> None:
+    arguments = ["serve", "--store", "memory", "--name", "later", "--port", "0", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read() if process.stderr else b""
+        told = json.loads(line)
+        assert told.keys() == {"url", "model", "store"}
+        assert get(told["url"] + "/healthz")[0] == 200
+        status, body = get(told["url"] + "/readyz")
+        assert (status, json.loads(body)["detail"]) == (503, "waiting for the first commit of model 'later'")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, b"")
+    assert b"Traceback" not in err
+
+
+def test_the_worker_takes_its_settings_from_the_environment(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "STREAMREC_STORE": "memory",
+        "STREAMREC_PORT": "0",
+        "STREAMREC_HOST": "127.0.0.1",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "workers.serve"], env=environment, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline().decode()
+        assert line.startswith("serving model 'default' on http://127.0.0.1:"), line
+        assert get(line.split()[-1] + "/healthz")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "Error: environment variable STREAMREC_STORE is not set; this worker needs it\n"),
+        (
+            {"STREAMREC_STORE": "memory", "STREAMREC_PORT": "x"},
+            "Error: environment variable STREAMREC_PORT: expected a whole number, got 'x'\n",
+        ),
+    ],
+)
+def test_wrong_settings_of_the_worker_are_one_line(settings: dict[str, str], said: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAMREC_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.serve"],
+        check=False,
+        env={**environment, **settings},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_help_is_quick_and_names_every_option() -> None:
+    start = time.monotonic()
+    done = CliRunner().invoke(command, ["--help"])
+    assert time.monotonic() - start < 1
+    for option in ("--store", "--name", "--host", "--port", "--json"):
+        assert option in done.output
