@@ -8,9 +8,18 @@ from streamrec.errors import StoreMismatch
 from streamrec.events.block import Examples
 from streamrec.features.batch import Batch
 from streamrec.features.buffers import Buffers
-from streamrec.features.ids import count_ids, fill_ids
+from streamrec.features.ids import count_ids, fill_crosses, fill_ids
 from streamrec.features.numbers import normalise
-from streamrec.features.plan import Plan, StatisticsPlan, Wiring, bag_names, plan_spec, plan_statistics, wire
+from streamrec.features.plan import (
+    COLUMN,
+    Plan,
+    StatisticsPlan,
+    Wiring,
+    bag_names,
+    plan_spec,
+    plan_statistics,
+    wire,
+)
 from streamrec.features.spec import FeatureSpec
 from streamrec.features.statistics import BLANK, COLUMNS, count_labels
 from streamrec.state.table import SparseTable
@@ -39,9 +48,9 @@ class Extractor:
         self.field_names = bag_names(spec)
         self._plan: Plan = plan_spec(spec)
         self._statistics: StatisticsPlan = plan_statistics(spec, self._plan)
-        if len(self._plan.part):
+        if len(self._plan.statistics):
             self.tables = {_TABLE: SparseTable(len(BLANK))}
-        self._n_numbers = int(np.count_nonzero(self._plan.column >= 0))
+        self._n_numbers = int(np.count_nonzero(self._plan.fields[:, COLUMN] >= 0))
         self._moments = np.zeros((self._n_numbers, 3))
         self._totals = np.zeros(2)
         self._buffers = Buffers()
@@ -58,7 +67,7 @@ class Extractor:
     @property
     def n_dense(self) -> int:
         """Dense columns: one a normalised number, then two a statistic (value, log2(1 + count) / 8)."""
-        return self._n_numbers + COLUMNS * len(self._plan.part)
+        return self._n_numbers + COLUMNS * len(self._plan.statistics)
 
     @property
     def text_fields(self) -> tuple[str, ...]:
@@ -127,9 +136,12 @@ class Extractor:
         numbers = examples.entry_value.view(np.float64)
         longest = int(np.diff(examples.entry_offsets).max(initial=0))
         scratch = (repeats, cursor, np.empty(longest, np.uint64), np.empty(longest, np.uint64))
-        fill_ids(examples, self._plan, self._wiring, (offsets, ids, values), numbers, raw, scratch)
+        bags = (offsets, ids, values)
+        fill_ids(examples, self._plan, self._wiring, bags, numbers, raw, scratch)
         if self._n_numbers:
-            normalise(self._plan, self._moments, learn, raw, dense, offsets, ids, values)
+            normalise(self._plan.fields, self._moments, learn, raw, dense, bags)
+        if self.spec.crosses:
+            fill_crosses(self._plan, n, *bags)
         batch = Batch(ids, values, offsets, dense, examples.labels, examples.weights, examples.time_ms)
         if self.tables:
             self._count(batch, learn=learn)
@@ -138,7 +150,7 @@ class Extractor:
     def _count(self, batch: Batch, *, learn: bool) -> None:
         table = self.tables[_TABLE]
         full = np.zeros(1, np.uint64)
-        columns = np.zeros((len(batch), COLUMNS * len(self._plan.part)), np.float32)
+        columns = np.zeros((len(batch), COLUMNS * len(self._plan.statistics)), np.float32)
         examples = (batch.time_ms, batch.labels, batch.weights)
         bags = (batch.offsets, batch.ids, batch.values, columns)
         done = 0

@@ -2,8 +2,8 @@
 
 Every id is `combine(hash of the field's name, value)`. The value is the hash of the text, `hash_number` of
 the bits of a number that stays a category, (tag, bucket) of one that is bucketed, (tag, part) of a time. An
-id of a cross folds the ids
-of its parts: `combine(combine(hash of the cross, a), b)`.
+id of a cross folds
+the ids of its parts: `combine(combine(hash of the cross, a), b)`.
 
 The loops read arrays from locals: an attribute of a tuple in a loop costs a reference count, which is
 atomic, each time.
@@ -15,28 +15,53 @@ import numpy as np
 from numba import njit
 
 from streamrec.events.block import NUMBER, Examples
-from streamrec.features.plan import FROM_TIME, FROM_USER, KEPT, NUMERIC, Plan, Wiring
+from streamrec.features.plan import (
+    BUCKETS,
+    COLUMN,
+    CROSS_HASH,
+    EXTRA_IDS,
+    FROM_TIME,
+    FROM_USER,
+    HASH,
+    IS_REST,
+    KEPT,
+    KIND,
+    LIMIT,
+    NUMERIC,
+    OF_NUMBER,
+    PART,
+    PARTS,
+    POOLING,
+    SLOPE,
+    SOURCE,
+    Plan,
+    Wiring,
+)
 from streamrec.hashing import combine, hash_number, hash_text
 from streamrec.memory import JIT
 
-__all__ = ["count_ids", "fill_ids"]
+__all__ = ["INNER", "count_ids", "fill_crosses", "fill_ids", "join"]
+
+#: Of functions that only kernels call: nothing is built to call them from Python or to load them by
+#: themselves, which saves a fifth of the compilation.
+INNER = {**JIT, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 _POSITIVE, _NEGATIVE, _ZERO = (np.uint64(hash_text(f"bucket {sign}")) for sign in ("+", "-", "0"))
-_PARTS = np.array([hash_text(name) for name in ("hour", "weekday", "hour_of_week", "day")], np.uint64)
+_TIME_TAGS = np.array([hash_text(name) for name in ("hour", "weekday", "hour_of_week", "day")], np.uint64)
 _MINUS_ZERO = np.uint64(1 << 63)
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _FAR_MS = 9e15  # times beyond ±285,000 years are taken as that
 _0 = np.uint64(0)
 
 
-@njit(**JIT)
-def _join(a: np.uint64, b: np.uint64) -> np.uint64:
+@njit(**INNER)
+def join(a: np.uint64, b: np.uint64) -> np.uint64:
     """`combine`, compiled once."""
     joined: np.uint64 = combine(a, b)
     return joined
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _equal(field: np.ndarray, kind: np.ndarray, start: int, n: int) -> bool:
     """Whether n entries from `start` on have the fields and kinds of the n before them."""
     different = False
@@ -66,18 +91,11 @@ def count_ids(
         slopes: int64 (F,), scratch.
 
     """
-    n_fields, n_crosses, n_statistics = plan.hash.size, plan.cross_hash.size, plan.part.size
-    width = n_fields + n_crosses + n_statistics
-    first, following, kind, of_number, column = (
-        wiring.first,
-        wiring.following,
-        plan.kind,
-        plan.of_number,
-        plan.column,
-    )
-    source, direct, crosses, limit = plan.source, plan.direct, plan.crosses, plan.cross_limit
-    user, item, part, extra_ids = examples.user, examples.item, plan.part, plan.extra_ids
+    fields, direct, crosses, statistics = plan.fields, plan.direct, plan.crosses, plan.statistics
+    first, following, user, item = wiring.first, wiring.following, examples.user, examples.item
     bounds, entry_field, entry_kind = examples.entry_offsets, examples.entry_field, examples.entry_kind
+    n_fields, n_crosses, n_statistics = fields.shape[0], crosses.shape[0], statistics.shape[0]
+    width = n_fields + n_crosses + n_statistics
     offsets[0] = 0
     for b in range(user.size):
         at = b * width + 1
@@ -99,101 +117,65 @@ def count_ids(
             offsets[at + f] = 0
         for f in range(n_fields):
             slopes[f] = 0
-        for i in range(direct.size):
-            f = direct[i]
-            if source[f] == FROM_TIME:
-                offsets[at + f] = of_number[f]
-                slopes[f] = column[f] >= 0
+        for f in direct:
+            if fields[f, SOURCE] == FROM_TIME:
+                offsets[at + f] = fields[f, OF_NUMBER]
+                slopes[f] = fields[f, COLUMN] >= 0
             else:
-                offsets[at + f] = (user[b] if source[f] == FROM_USER else item[b]) != _0
+                offsets[at + f] = (user[b] if fields[f, SOURCE] == FROM_USER else item[b]) != _0
         for e in range(bounds[b], bounds[b + 1]):
             f = first[entry_field[e]]
             while f >= 0:
-                if kind[f] == KEPT or entry_kind[e] != NUMBER:
+                if entry_kind[e] != NUMBER:
                     offsets[at + f] += 1
                 else:
-                    offsets[at + f] += of_number[f]
-                    slopes[f] += column[f] >= 0
+                    offsets[at + f] += fields[f, OF_NUMBER]
+                    slopes[f] += fields[f, COLUMN] >= 0
                 f = following[f]
         for x in range(n_crosses):
             n = 1
             for i in range(3):
                 f = crosses[x, i]
                 if f >= 0:
-                    n = min(n * (offsets[at + f] - slopes[f]), limit[x])
+                    n = min(n * (offsets[at + f] - slopes[f]), crosses[x, LIMIT])
             offsets[at + n_fields + x] = n
         for s in range(n_statistics):
-            if offsets[at + part[s]] > 0:
-                offsets[at + n_fields + n_crosses + s] = extra_ids[s]
+            if offsets[at + statistics[s, PART]] > 0:
+                offsets[at + n_fields + n_crosses + s] = statistics[s, EXTRA_IDS]
         for f in range(width):
             total += offsets[at + f]
             offsets[at + f] = total
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _bucket(edges: np.ndarray, f: int, x: float) -> np.uint64:
     """Value hash of the logarithmic bucket of x: its sign and floor(log2|x| · per_octave)."""
     if x == 0.0:
         return _ZERO
     mantissa, exponent = math.frexp(abs(x))
-    per_octave, step = edges.shape[1], 0
-    while per_octave > 1 and edges[f, per_octave - 1] == math.inf:
-        per_octave -= 1
-    while step + 1 < per_octave and 2.0 * mantissa >= edges[f, step + 1]:
-        step += 1
-    k = np.int64(exponent - 1) * per_octave + step
-    value: np.uint64 = _join(_POSITIVE if x > 0.0 else _NEGATIVE, np.uint64(k))
+    per_octave, step = 0, 0
+    for i in range(edges.shape[1]):
+        per_octave += edges[f, i] < 2.0
+        step += edges[f, i] <= 2.0 * mantissa
+    k = (exponent - 1) * per_octave + step - 1
+    value: np.uint64 = join(_POSITIVE if x > 0.0 else _NEGATIVE, np.uint64(k))
     return value
 
 
-@njit(**JIT)
+@njit(**INNER)
 def _fill_time(name: np.uint64, parts: int, time_ms: int, ids: np.ndarray, at: int) -> int:
     """The ids of the parts of a time in UTC, from position `at` on; returns the next position."""
     days, hour = time_ms // _DAY_MS, time_ms % _DAY_MS // _HOUR_MS
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
-    for i in range(_PARTS.size):
+    for i in range(_TIME_TAGS.size):
         if parts >> i & 1:
             value = hour if i == 0 else weekday if i == 1 else weekday * 24 + hour if i == 2 else days
-            ids[at] = _join(name, _join(_PARTS[i], np.uint64(value)))
+            ids[at] = join(name, join(_TIME_TAGS[i], np.uint64(value)))
             at += 1
     return at
 
 
-@njit(**JIT)
-def _fill_cross(
-    name: np.uint64,
-    parts: tuple[int, int, int],
-    slopes: tuple[np.uint64, np.uint64, np.uint64],
-    span: tuple[int, int],
-    offsets: np.ndarray,
-    ids: np.ndarray,
-    values: np.ndarray,
-) -> None:
-    """All combinations without slopes, the last field's values changing fastest, as many as the span has
-    room for.
-
-    parts: positions in `offsets` of the bags of its fields, the third negative where there is none.
-    """
-    p, q, r = parts
-    at, end = span
-    for i in range(offsets[p], offsets[p + 1]):
-        for j in range(offsets[q], offsets[q + 1]):
-            if ids[i] == slopes[0] or ids[j] == slopes[1]:
-                continue
-            pair, value = _join(_join(name, ids[i]), ids[j]), values[i] * values[j]
-            for k in range(offsets[r] if r >= 0 else 0, offsets[r + 1] if r >= 0 else 1):
-                if at == end:
-                    return
-                if r < 0:
-                    ids[at], values[at] = pair, value
-                elif ids[k] != slopes[2]:
-                    ids[at], values[at] = _join(pair, ids[k]), value * values[k]
-                else:
-                    continue
-                at += 1
-
-
-@njit(**JIT)
+@njit(**INNER)
 def _sort(ids: np.ndarray, start: int, end: int) -> None:
     """Shell sort in place (Ciura's gaps): bags are short, and nothing needs compiling."""
     for gap in (701, 301, 132, 57, 23, 10, 4, 1):
@@ -215,10 +197,10 @@ def fill_ids(
     raw: np.ndarray,
     scratch: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    """Fill the bags that `count_ids` measured, but for statistics.
+    """Fill the fields' bags that `count_ids` measured.
 
     An example of the shape of the one before, where every entry gives one id, needs no look at the spec:
-    entry k goes to the same place, under the same name. This is the usual case, and twice as fast.
+    entry k goes to the same place, under the same name. This is the usual case, and three times as fast.
 
     Args:
         examples: B examples.
@@ -232,20 +214,17 @@ def fill_ids(
     """
     offsets, ids, values = bags
     repeats, cursor, place, prefix = scratch
-    n_fields, n_crosses = plan.hash.size, plan.cross_hash.size
-    width = n_fields + n_crosses + plan.part.size
-    first, following, own, hashes, rest = wiring.first, wiring.following, wiring.hash, plan.hash, plan.rest
-    kind, source, direct, column, slope = plan.kind, plan.source, plan.direct, plan.column, plan.slope
-    buckets, edges, parts, pooled, pooling = plan.buckets, plan.edges, plan.parts, plan.pooled, plan.pooling
-    crosses, cross_hash = plan.crosses, plan.cross_hash
+    fields, edges, direct, pooled = plan.fields, plan.edges, plan.direct, plan.pooled
+    first, following, own = wiring.first, wiring.following, wiring.hash
     user, item, time_ms, bounds = examples.user, examples.item, examples.time_ms, examples.entry_offsets
     entry_field, entry_kind, entry_value = examples.entry_field, examples.entry_kind, examples.entry_value
+    n_fields = fields.shape[0]
+    width = n_fields + plan.crosses.shape[0] + plan.statistics.shape[0]
     simple = False
     for b in range(user.size):
         row = b * width
         start, end, begin = bounds[b], bounds[b + 1], offsets[row]
-        repeated = simple and repeats[b]
-        if repeated:
+        if simple and repeats[b]:
             for k in range(np.uint64(end - start)):
                 ids[np.uint64(begin) + place[k]] = combine(prefix[k], entry_value[np.uint64(start) + k])
             end = start
@@ -260,49 +239,70 @@ def fill_ids(
                 feature = np.int64(entry_field[e])
                 f = first[feature]
                 is_number, value, x = entry_kind[e] == NUMBER, entry_value[e], numbers[e]
-                simple &= f >= 0 and not rest[f] and following[f] < 0 and not is_number
+                simple &= f >= 0 and not fields[f, IS_REST] and following[f] < 0 and not is_number
                 if f >= 0:
-                    place[e - start], prefix[e - start] = np.uint64(cursor[f] - begin), hashes[f]
+                    place[e - start], prefix[e - start] = cursor[f] - begin, fields[f, HASH]
             else:
                 feature, f = np.int64(0), direct[e - start + direct.size]
-                is_number, x = source[f] == FROM_TIME, time_ms[b] / 1000.0
-                value = user[b] if source[f] == FROM_USER else item[b]
+                is_number, x = fields[f, SOURCE] == FROM_TIME, time_ms[b] / 1000.0
+                value = user[b] if fields[f, SOURCE] == FROM_USER else item[b]
                 cursor[f] = offsets[row + f]
                 if not is_number and value == _0:
                     continue
             while f >= 0:
                 at = cursor[f]
-                name = own[feature] if rest[f] else hashes[f]
-                if not is_number:
-                    ids[at] = combine(name, value)
-                    at += 1
-                elif kind[f] == KEPT:
-                    ids[at] = combine(name, hash_number(value if value != _MINUS_ZERO else _0))
-                    at += 1
-                elif kind[f] == NUMERIC:
-                    if buckets[f]:
-                        ids[at] = _join(name, _bucket(edges, f, x))
+                name = own[feature] if fields[f, IS_REST] else np.uint64(fields[f, HASH])
+                if is_number and fields[f, KIND] == NUMERIC:
+                    if fields[f, BUCKETS]:
+                        ids[at] = join(name, _bucket(edges, f, x))
                         at += 1
-                    if column[f] >= 0:
-                        ids[at] = slope[f]
-                        raw[b, column[f]] = x
+                    if fields[f, COLUMN] >= 0:
+                        ids[at] = fields[f, SLOPE]
+                        raw[b, fields[f, COLUMN]] = x
                         at += 1
-                else:
+                elif is_number and fields[f, KIND] != KEPT:
                     moment = np.int64(min(max(x, -_FAR_MS), _FAR_MS)) if is_entry else time_ms[b]
-                    at = _fill_time(name, parts[f], moment, ids, at)
+                    at = _fill_time(name, fields[f, PARTS], moment, ids, at)
+                else:
+                    if is_number:
+                        value = hash_number(value if value != _MINUS_ZERO else _0)
+                    ids[at] = join(name, value)
+                    at += 1
                 cursor[f] = at
                 f = following[f] if is_entry else -1
-        for i in range(pooled.size):
-            f = pooled[i]
+        for f in pooled:
             begin, end = offsets[row + f], offsets[row + f + 1]
-            if rest[f]:
+            if fields[f, IS_REST]:
                 _sort(ids, begin, end)
-            elif pooling[f] != 0 and end > begin:
-                share = 1.0 / (end - begin)
-                for j in range(begin, end):
-                    values[j] = share if pooling[f] == 1 else math.sqrt(share)
-        for c in range(n_crosses):
-            p, q, r = crosses[c, 0], crosses[c, 1], crosses[c, 2]
-            span = (offsets[row + n_fields + c], offsets[row + n_fields + c + 1])
-            places = (row + p, row + q, row + r if r >= 0 else -1)
-            _fill_cross(cross_hash[c], places, (slope[p], slope[q], slope[r]), span, offsets, ids, values)
+            else:
+                share = 1.0 / max(end - begin, 1)
+                for i in range(begin, end):
+                    values[i] = share if fields[f, POOLING] == 1 else math.sqrt(share)
+
+
+@njit(**JIT)
+def fill_crosses(plan: Plan, n: int, offsets: np.ndarray, ids: np.ndarray, values: np.ndarray) -> None:
+    """Fill the crosses' bags of n examples from the fields' bags.
+
+    All combinations without slopes, the last field's values changing fastest, as many as `count_ids` left
+    room for.
+    """
+    fields, crosses = plan.fields, plan.crosses
+    n_fields = fields.shape[0]
+    width = n_fields + crosses.shape[0] + plan.statistics.shape[0]
+    for b in range(n):
+        row = b * width
+        for x in range(crosses.shape[0]):
+            p, q, r = crosses[x, 0], crosses[x, 1], crosses[x, 2]
+            at, end = offsets[row + n_fields + x], offsets[row + n_fields + x + 1]
+            for i in range(offsets[row + p], offsets[row + p + 1]):
+                for j in range(offsets[row + q], offsets[row + q + 1]):
+                    if ids[i] == np.uint64(fields[p, SLOPE]) or ids[j] == np.uint64(fields[q, SLOPE]):
+                        continue
+                    pair = join(join(np.uint64(crosses[x, CROSS_HASH]), ids[i]), ids[j])
+                    for k in range(offsets[row + r] if r >= 0 else 0, offsets[row + r + 1] if r >= 0 else 1):
+                        if at == end or (r >= 0 and ids[k] == np.uint64(fields[r, SLOPE])):
+                            continue
+                        ids[at] = join(pair, ids[k]) if r >= 0 else pair
+                        values[at] = values[i] * values[j] * (values[k] if r >= 0 else np.float32(1.0))
+                        at += 1

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from streamrec.features.plan import Plan
+from streamrec.features.plan import COLUMN, SLOPE
 from streamrec.memory import JIT
 
 __all__ = ["CLIP", "normalise"]
@@ -15,52 +15,44 @@ CLIP = 4.0
 
 
 @njit(**JIT)
-def standardise(moments: np.ndarray, x: float) -> float:
-    """(x − mean) / deviation, clipped; 0 while there is none.
-
-    moments float64 (3,): count, mean, sum of squared deviations.
-    """
-    if moments[2] <= 0.0 or not math.isfinite(moments[2]):
-        return 0.0
-    z: float = (x - moments[1]) / math.sqrt(moments[2] / moments[0])
-    return min(max(z, -CLIP), CLIP)
-
-
-@njit(**JIT)
-def advance(moments: np.ndarray, x: float) -> None:
-    """One step of Welford's recurrence (Technometrics 1962; Knuth TAOCP 4.2.2)."""
-    moments[0] += 1.0
-    delta = x - moments[1]
-    moments[1] += delta / moments[0]
-    moments[2] += delta * (x - moments[1])
-
-
-@njit(**JIT)
 def normalise(
-    plan: Plan,
+    fields: np.ndarray,
     moments: np.ndarray,
     learn: bool,
     raw: np.ndarray,
     dense: np.ndarray,
-    offsets: np.ndarray,
-    ids: np.ndarray,
-    values: np.ndarray,
+    bags: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    """Write the normalised numbers to dense float32 (B, D') and to the values of their slope ids.
+    """Write the normalised numbers to their dense columns and to the values of their slope ids.
 
-    moments float64 (D, 3) advance after each example when `learn`. raw float64 (B, D), NaN where absent.
+    The value is 0 while there is no deviation. Moments advance after each example when `learn`, by Welford's
+    recurrence (Technometrics 1962; Knuth TAOCP 4.2.2).
+
+    Args:
+        fields: `Plan.fields`.
+        moments: float64 (D, 3): count, mean, sum of squared deviations.
+        learn: whether moments advance.
+        raw: float64 (B, D), NaN where absent.
+        dense: float32 (B, D or more), filled.
+        bags: offsets, ids, values.
+
     """
+    offsets, ids, values = bags
     width = (offsets.size - 1) // max(raw.shape[0], 1)
     for b in range(raw.shape[0]):
-        for f in range(plan.column.size):
-            d = plan.column[f]
+        for f in range(fields.shape[0]):
+            d = fields[f, COLUMN]
             if d < 0 or math.isnan(raw[b, d]):
                 continue
             x = min(max(raw[b, d], -1e100), 1e100)  # squares of larger ones overflow
-            value = standardise(moments[d], x)
-            dense[b, d] = value
+            delta, z = x - moments[d, 1], 0.0
+            if moments[d, 2] > 0.0:
+                z = min(max(delta / math.sqrt(moments[d, 2] / moments[d, 0]), -CLIP), CLIP)
+            dense[b, d] = z
             for i in range(offsets[b * width + f], offsets[b * width + f + 1]):
-                if ids[i] == plan.slope[f]:
-                    values[i] = value
+                if ids[i] == np.uint64(fields[f, SLOPE]):
+                    values[i] = z
             if learn:
-                advance(moments[d], x)
+                moments[d, 0] += 1.0
+                moments[d, 1] += delta / moments[d, 0]
+                moments[d, 2] += delta * (x - moments[d, 1])

@@ -1,4 +1,7 @@
-"""A feature spec as flat arrays: what the kernels read in place of the spec."""
+"""A feature spec as flat arrays: what the kernels read in place of the spec.
+
+Few wide arrays rather than many: each array that a kernel takes costs a twentieth of a second of compilation.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,12 +12,26 @@ from streamrec import hashing
 from streamrec.features.spec import REST, Cross, FeatureSpec, Field, Statistics
 
 __all__ = [
+    "BUCKETS",
+    "COLUMN",
+    "CROSS_HASH",
     "ENTRIES",
+    "EXTRA_IDS",
     "FROM_ITEM",
     "FROM_TIME",
     "FROM_USER",
+    "HASH",
+    "IS_REST",
     "KEPT",
+    "KIND",
+    "LIMIT",
     "NUMERIC",
+    "OF_NUMBER",
+    "PART",
+    "PARTS",
+    "POOLING",
+    "SLOPE",
+    "SOURCE",
     "TEMPORAL",
     "Plan",
     "StatisticsPlan",
@@ -25,9 +42,14 @@ __all__ = [
     "wire",
 ]
 
-# Where a field's values come from.
+# Columns of `Plan.fields`.
+HASH, SOURCE, KIND, IS_REST, BUCKETS, OF_NUMBER, COLUMN, SLOPE, PARTS, POOLING = range(10)
+# Columns of `Plan.crosses` after its three fields, and of `Plan.statistics`.
+CROSS_HASH, LIMIT = 3, 4
+PART, EXTRA_IDS = 0, 1
+# SOURCE: where a field's values come from.
 ENTRIES, FROM_USER, FROM_ITEM, FROM_TIME = range(4)
-# What becomes of a number: kept as a category, bucketed and normalised, split into hour and weekday.
+# KIND: what becomes of a number: kept as a category, bucketed and normalised, split into hour and weekday.
 KEPT, NUMERIC, TEMPORAL = range(3)
 
 _SOURCES = {"user": FROM_USER, "item": FROM_ITEM, "time": FROM_TIME}
@@ -35,43 +57,29 @@ _KINDS = {"category": KEPT, "bag": KEPT, "text": KEPT, "number": NUMERIC, "time"
 _POOLING = {"sum": 0, "mean": 1, "sqrt": 2}
 _PARTS = {"hour": 1, "weekday": 2, "hour_of_week": 4, "day": 8}
 _MAX_PER_OCTAVE = 16
-#: Numbers of undeclared features (source features.*) get two buckets an octave, a field's own default.
-_REST_PER_OCTAVE = 2
 
 
 class Plan(NamedTuple):
-    """F fields and X crosses."""
+    """F fields, X crosses, S statistics. Hashes are the bits of a uint64."""
 
-    hash: np.ndarray  # uint64 (F,): of the field's name
-    source: np.ndarray  # int8 (F,)
-    kind: np.ndarray  # int8 (F,)
-    direct: np.ndarray  # int64 (n,): fields that read user, item or time
-    rest: np.ndarray  # bool (F,): whether it reads all other features
-    buckets: np.ndarray  # bool (F,)
+    #: int64 (F, 10): hash of the name, source, kind, whether it reads all other features, whether numbers
+    #: are bucketed, ids that a number becomes, dense column of a normalised number or −1, its slope id or 0,
+    #: bits of the parts of a time, pooling (0 sum, 1 mean, 2 sqrt).
+    fields: np.ndarray
     edges: np.ndarray  # float64 (F, 16): lower edges of the buckets of [1, 2), then infinity
-    of_number: np.ndarray  # int64 (F,): how many ids a number becomes
-    column: np.ndarray  # int64 (F,): dense column of a normalised number, else −1
-    slope: np.ndarray  # uint64 (F,): id of a normalised number, else 0
-    parts: np.ndarray  # int64 (F,): bits of the parts of a time
-    pooling: np.ndarray  # int8 (F,)
-    pooled: np.ndarray  # int64 (n,): fields whose pooling is not sum, and the rest (which is sorted)
-    crosses: np.ndarray  # int64 (X, 3): fields, −1 where there is no third
-    cross_hash: np.ndarray  # uint64 (X,)
-    cross_limit: np.ndarray  # int64 (X,)
-    extra_ids: np.ndarray  # int64 (S,): ids that a statistic gives for an example that has its field
-    part: np.ndarray  # int64 (S,): field, or F + cross, of a statistic
+    direct: np.ndarray  # int64 (n,): fields that read user, item or time
+    pooled: np.ndarray  # int64 (n,): fields whose pooling is not sum, and the one for all other features
+    crosses: np.ndarray  # int64 (X, 5): three fields (−1: no third), hash of the name, limit
+    statistics: np.ndarray  # int64 (S, 2): bag (field, or F + cross) that is counted, ids that it gives
 
 
 class StatisticsPlan(NamedTuple):
     """S target statistics."""
 
-    part: np.ndarray  # int64 (S,)
-    skip: np.ndarray  # uint64 (S,): id that is not counted (the slope of a number), else 0
-    hash: np.ndarray  # uint64 (S,)
-    prior: np.ndarray  # float64 (S,)
-    half_life_min: np.ndarray  # float64 (S,), infinity for never
-    logit: np.ndarray  # bool (S,)
-    buckets: np.ndarray  # bool (S, 3): of rate, count, age
+    part: np.ndarray  # int64 (S,): bag that is counted
+    hashes: np.ndarray  # uint64 (S, 2): of the name; id that is not counted (the slope of a number), else 0
+    settings: np.ndarray  # float64 (S, 2): prior; half-life in minutes, infinity for never
+    flags: np.ndarray  # bool (S, 4): buckets of rate, count, age; link is logit
 
 
 class Wiring(NamedTuple):
@@ -84,55 +92,32 @@ class Wiring(NamedTuple):
 
 def plan_spec(spec: FeatureSpec) -> Plan:
     """The arrays of a spec."""
-    fields, crosses = spec.fields, spec.crosses
-    index = {field.name: i for i, field in enumerate(fields)}
-    normalised = [i for i, field in enumerate(fields) if _is_normalised(field)]
-    columns = {f: column for column, f in enumerate(normalised)}
-    rest = [field.source == REST for field in fields]
-    per_octave = [_REST_PER_OCTAVE if field.source == REST else field.per_octave for field in fields]
-    counted = _counted(spec)
+    index = {field.name: i for i, field in enumerate(spec.fields)}
+    normalised = [field.name for field in spec.fields if field.kind == "number" and field.normalise]
+    columns = {name: column for column, name in enumerate(normalised)}
     return Plan(
-        hash=_hashes([field.name for field in fields]),
-        source=np.array([_SOURCES.get(field.source, ENTRIES) for field in fields], np.int8),
-        kind=np.array([NUMERIC if r else _KINDS[f.kind] for f, r in zip(fields, rest, strict=True)], np.int8),
-        direct=_indices(field.source in _SOURCES for field in fields),
-        rest=np.array(rest, np.bool_),
-        buckets=np.array([field.buckets for field in fields], np.bool_),
-        edges=np.array([_edges(n) for n in per_octave]),
-        of_number=np.array([_ids_of_number(field) for field in fields], np.int64),
-        column=np.array([columns.get(i, -1) for i in range(len(fields))], np.int64),
-        slope=np.array([_slope(f) if i in columns else 0 for i, f in enumerate(fields)], np.uint64),
-        parts=np.array(
-            [sum(_PARTS[p] for p in set(f.parts)) if f.kind == "time" else 0 for f in fields], np.int64
-        ),
-        pooling=np.array([_POOLING[field.pooling] for field in fields], np.int8),
-        pooled=_indices(f.pooling != "sum" or r for f, r in zip(fields, rest, strict=True)),
-        crosses=np.array([_triple(cross, index) for cross in crosses], np.int64).reshape(-1, 3),
-        cross_hash=_hashes([cross.name for cross in crosses]),
-        cross_limit=np.array([cross.limit for cross in crosses], np.int64),
-        extra_ids=np.array(
-            [1 + s.rate_buckets + s.count_buckets + s.age_buckets for _, _, s in counted], np.int64
-        ),
-        part=np.array([part for part, _, _ in counted], np.int64),
+        fields=_int64([_field_row(field, columns.get(field.name, -1)) for field in spec.fields], 10),
+        edges=np.array([_edges(field.per_octave) for field in spec.fields]),
+        direct=_indices(field.source in _SOURCES for field in spec.fields),
+        pooled=_indices(field.pooling != "sum" or field.source == REST for field in spec.fields),
+        crosses=_int64([_cross_row(cross, index) for cross in spec.crosses], 5),
+        statistics=_int64([[part, _n_ids(settings)] for part, _, settings in _counted(spec)], 2),
     )
 
 
 def plan_statistics(spec: FeatureSpec, plan: Plan) -> StatisticsPlan:
     """The arrays of a spec's target statistics."""
     counted = _counted(spec)
-    settings = [s for _, _, s in counted]
     n_fields = len(spec.fields)
-    buckets = [(s.rate_buckets, s.count_buckets, s.age_buckets) for s in settings]
+    skips = [int(plan.fields[part, SLOPE]) if part < n_fields else 0 for part, _, _ in counted]
+    hashes = [[_bits(f"rate({name})"), skip] for (_, name, _), skip in zip(counted, skips, strict=True)]
+    numbers = [[s.prior, s.half_life_s / 60 if s.half_life_s else np.inf] for _, _, s in counted]
+    flags = [[s.rate_buckets, s.count_buckets, s.age_buckets, s.link == "logit"] for _, _, s in counted]
     return StatisticsPlan(
-        part=plan.part,
-        skip=np.array([plan.slope[part] if part < n_fields else 0 for part in plan.part], np.uint64),
-        hash=_hashes([f"rate({name})" for _, name, _ in counted]),
-        prior=np.array([s.prior for s in settings], np.float64),
-        half_life_min=np.array(
-            [s.half_life_s / 60 if s.half_life_s else np.inf for s in settings], np.float64
-        ),
-        logit=np.array([s.link == "logit" for s in settings], np.bool_),
-        buckets=np.array(buckets, np.bool_).reshape(-1, 3),
+        part=np.ascontiguousarray(plan.statistics[:, PART]),
+        hashes=_int64(hashes, 2).view(np.uint64),
+        settings=np.array(numbers, np.float64).reshape(-1, 2),
+        flags=np.array(flags, np.bool_).reshape(-1, 4),
     )
 
 
@@ -152,37 +137,45 @@ def wire(spec: FeatureSpec, names: Sequence[str]) -> Wiring:
     for same in readers.values():
         following[same[:-1]] = same[1:]
     first = [readers[f"features.{name}"][0] if f"features.{name}" in readers else rest for name in names]
-    return Wiring(first=np.array(first, np.int64), following=following, hash=_hashes(list(names)))
+    hashes = [hashing.hash_text(name) for name in names]
+    return Wiring(np.array(first, np.int64), following, np.array(hashes, np.uint64))
 
 
-def _ids_of_number(field: Field) -> int:
+def _field_row(field: Field, column: int) -> list[int]:
+    is_rest = field.source == REST
+    of_number = 1
     if field.kind == "time":
-        return len(set(field.parts))
-    return int(field.buckets) + int(field.normalise) if field.kind == "number" else 1
+        of_number = len(set(field.parts))
+    elif field.kind == "number":
+        of_number = int(field.buckets) + int(field.normalise)
+    return [
+        _bits(field.name),
+        _SOURCES.get(field.source, ENTRIES),
+        NUMERIC if is_rest else _KINDS[field.kind],  # an undeclared number is bucketed
+        int(is_rest),
+        int(field.buckets),
+        of_number,
+        column,
+        _slope_bits(field.name) if column >= 0 else 0,
+        sum(_PARTS[part] for part in set(field.parts)),
+        _POOLING[field.pooling],
+    ]
 
 
-def _is_normalised(field: Field) -> bool:
-    return field.kind == "number" and field.normalise
+def _cross_row(cross: Cross, index: dict[str, int]) -> list[int]:
+    parts = [*(index[name] for name in cross.fields), -1]
+    return [*parts[:3], _bits(cross.name), cross.limit]
 
 
-def _slope(field: Field) -> int:
-    return int(
-        hashing.combine(np.uint64(hashing.hash_text(field.name)), np.uint64(hashing.hash_text("slope")))
-    )
+def _n_ids(statistics: Statistics) -> int:
+    """Ids that a statistic gives for an example that has its field."""
+    return 1 + statistics.rate_buckets + statistics.count_buckets + statistics.age_buckets
 
 
 def _counted(spec: FeatureSpec) -> list[tuple[int, str, Statistics]]:
     """(bag, its name, its statistics) of everything that has statistics."""
     parts: list[Field | Cross] = [*spec.fields, *spec.crosses]
     return [(i, part.name, part.statistics) for i, part in enumerate(parts) if part.statistics is not None]
-
-
-def _hashes(names: list[str]) -> np.ndarray:
-    return np.array([hashing.hash_text(name) for name in names], np.uint64)
-
-
-def _indices(flags: Iterable[bool]) -> np.ndarray:
-    return np.flatnonzero(np.array(list(flags), np.bool_)).astype(np.int64)
 
 
 def _edges(per_octave: int) -> np.ndarray:
@@ -192,5 +185,23 @@ def _edges(per_octave: int) -> np.ndarray:
     return edges
 
 
-def _triple(cross: Cross, index: dict[str, int]) -> list[int]:
-    return ([index[name] for name in cross.fields] + [-1])[:3]
+def _slope_bits(name: str) -> int:
+    pair = hashing.combine(np.uint64(hashing.hash_text(name)), np.uint64(hashing.hash_text("slope")))
+    return _signed(int(pair))
+
+
+def _bits(name: str) -> int:
+    return _signed(hashing.hash_text(name))
+
+
+def _signed(identity: int) -> int:
+    """The int64 of the same bits."""
+    return identity - (1 << 64) if identity >> 63 else identity
+
+
+def _int64(rows: list[list[int]], width: int) -> np.ndarray:
+    return np.array(rows, np.int64).reshape(-1, width)
+
+
+def _indices(flags: Iterable[bool]) -> np.ndarray:
+    return np.flatnonzero(np.array(list(flags), np.bool_)).astype(np.int64)

@@ -46,7 +46,7 @@ class Statistics(_Frozen):
         prior: how many examples at the rate p0 every value starts with, above 0.
         half_life_s: seconds of event time in which sum and count halve; None never.
         link: "logit" for labels of 0 and 1, "identity" for any number.
-        rate_buckets: also an id per quarter of the value (a quarter of a logit).
+        rate_buckets: also an id of the value rounded to quarters (of a logit).
         count_buckets: also an id per half octave of the count.
         age_buckets: also an id per octave of the minutes since the value was first seen.
 
