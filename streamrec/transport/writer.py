@@ -25,7 +25,8 @@ class LineWriter:
     after it, by a process that was killed before its next commit, are cut off and written again.
 
     Raises:
-        UsageError: the file cannot be written, or is shorter than `resume_at`.
+        UsageError: the file cannot be opened, or is shorter than `resume_at`.
+        SourceError: from any method: the file cannot be written any more, as when the disk is full.
 
     """
 
@@ -42,25 +43,32 @@ class LineWriter:
 
     def write(self, lines: bytes) -> None:
         """Append whole lines."""
-        self._file.write(lines)
+        with _writing(self._path):
+            self._file.write(lines)
         self._position += len(lines)
 
     def position(self) -> int:
         """Bytes in the file; all of them survive the death of this process."""
-        self._file.flush()
+        with _writing(self._path):
+            self._file.flush()
         return self._position
 
     def flush(self) -> None:
         """Return once everything written also survives the loss of power, where the file is on a disk."""
-        self._file.flush()
-        if os.path.isfile(self._path):
-            os.fsync(self._file.fileno())
+        with _writing(self._path):
+            self._file.flush()
+            if os.path.isfile(self._path):
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Flush and free."""
-        if not self._file.closed:
+        if self._file.closed:
+            return
+        try:
             self.flush()
-            self._file.close()
+        finally:
+            with _writing(self._path):
+                self._file.close()
 
     def _cut(self, size: int, resume_at: int) -> None:
         if size < resume_at:
@@ -84,22 +92,33 @@ def write_stream(path: str | Path) -> Iterator[BinaryIO]:
 
     """
     if str(path) == STDIN:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with _writing("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
     place = Path(path)
     in_place = place.exists() and not place.is_file()  # a device or pipe must not be replaced
     part = place if in_place else place.with_name(place.name + ".part")
     try:
-        with open(part, "wb", buffering=_BUFFER_BYTES) as file, _compressed(file, place.suffix) as stream:
-            yield stream
-        if not in_place:
-            part.replace(place)
-    except OSError as fault:
-        raise SourceError(f"{path}: cannot be written: {fault.strerror or fault}") from None
+        with _writing(path):
+            with open(part, "wb", buffering=_BUFFER_BYTES) as file, _compressed(file, place.suffix) as stream:
+                yield stream
+            if not in_place:
+                part.replace(place)
     finally:
         if not in_place:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: str | Path) -> Iterator[None]:
+    """Faults of the operating system as one clear line; a reader of a pipe that went away is no fault."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        raise SourceError(f"{path}: cannot be written: {fault.strerror or fault}") from None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -136,6 +137,18 @@ def test_a_stream_that_fails_leaves_the_old_one(tmp_path):
     with pytest.raises(ZeroDivisionError):
         fail()
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.jsonl", b"old\n")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_one_clear_line():
+    writer = LineWriter("/dev/full")
+    writer.write(b"x\n")
+    for call in (writer.position, writer.flush, writer.close):
+        with pytest.raises(SourceError, match="/dev/full: cannot be written: No space left on device"):
+            call()
+    writer.close()
+    with pytest.raises(SourceError, match="No space left"), write_stream("/dev/full") as stream:
+        stream.write(b"x\n")
 
 
 def test_a_stream_to_nowhere(tmp_path):
