@@ -30,7 +30,7 @@ def coordinates(x: Mapping[Any, Any]) -> Mapping[Any, Any]:
             key = f"{name}={value}"
             found[key] = found.get(key, 0.0) + 1.0
         elif type(value) in _NUMBERS:
-            found[name] = found.get(name, 0.0) + value
+            found[name] = found[name] + value if name in found else value
         elif value is not None:
             for member, number in _unusual(name, value):
                 found[member] = found.get(member, 0.0) + number

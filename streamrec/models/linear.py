@@ -4,6 +4,7 @@ For use inside a Python process, on dictionaries. The stream learner uses `model
 instead; both call the formulas of `optim.ftrl`.
 """
 
+import inspect
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -168,7 +169,7 @@ class FTRL(Classifier):
         bad = linear_step.learn(self._rows, np.array(ids, np.int64), values, target, self._scalars)
         if bad >= 0:
             self._forget(known)
-            raise _unusable(example, bad - int(self.intercept), self.dtype)
+            raise _unusable(example, bad - int(self.intercept), self.dtype, w)
 
     def predict_proba_one(self, x: Mapping[Any, Any]) -> dict[bool, float]:
         """The probabilities of False and True; changes nothing. What was never learned counts as absent.
@@ -271,6 +272,14 @@ class FTRL(Classifier):
 
     # ---- inside
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the rows kept in reserve."""
+        return {**self.__dict__, "_rows": self._rows[: len(self._index)].copy()}
+
+    def __repr__(self) -> str:
+        names = inspect.signature(type(self)).parameters
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
     def _locate(self, example: Mapping[Any, Any]) -> tuple[list[int], np.ndarray]:
         """Row (−1: none) and value of every coordinate, the intercept first."""
         find = self._index.get
@@ -300,7 +309,9 @@ class FTRL(Classifier):
         """A new row for a coordinate, as TensorFlow initialises it."""
         row = len(self._index)
         if row == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+            grown = np.zeros((max(_FIRST_ROWS, 2 * row), len(Slots._fields)), self.dtype)
+            grown[:row] = self._rows
+            self._rows = grown
         self._rows[row] = 0.0, self.initial_accumulator, 0.0
         self._index[key] = row
         return row
@@ -330,13 +341,17 @@ def _examples(X: Any) -> Sequence[Mapping[Any, Any]]:
     return list(X.to_dict("records")) if hasattr(X, "to_dict") else list(X)
 
 
-def _unusable(example: Mapping[Any, Any], position: int, dtype: str) -> ValueError:
+def _unusable(example: Mapping[Any, Any], position: int, dtype: str, w: float = 1.0) -> ValueError:
     """The error for the first value that is not finite, else the one at the position, else the greatest."""
-    items = [(name, value) for name, value in example.items()]
-    for name, value in items:
+    for name, value in example.items():
         if not isinstance(value, int) and not math.isfinite(value):
             return ValueError(f"feature {name!r} = {value}: expected a finite number")
-    name, value = items[position] if position >= 0 else max(items, key=lambda item: abs(item[1]))
+    items = list(example.items())
+    name, value = (
+        items[position] if position >= 0 else max(items, key=lambda item: abs(item[1]), default=("", 0.0))
+    )
+    if w > abs(value):
+        return ValueError(f"weight w = {w!r}: too large for {dtype}")
     shown = (
         f"an integer of {value.bit_length()} bits"
         if isinstance(value, int) and abs(value) > 10**30

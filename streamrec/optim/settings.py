@@ -29,10 +29,10 @@ class FTRLSettings(BaseModel):
         l2_shrinkage: ≥ 0; adds 2·l2_shrinkage·w to the gradient of an example's coordinates, but not to n.
         beta: ≥ 0; lowers the first steps of a coordinate as if its root of n were greater by beta.
 
-    The defaults are TensorFlow's but for rate and beta: TensorFlow's .001 learns next to nothing in
-    one pass over a stream. Of rates .02 to .5 and beta 0, .3 and 1 these lose little anywhere. Log loss and the
-    best of the sweep: MovieLens-small .578 (.554 at .5), MIND .1581 (.1566 at .1), river's Phishing .267 (.257
-    at .5). beta 1, the paper's, keeps first steps small where most coordinates are seen once.
+    The defaults are TensorFlow's but for rate and beta: TensorFlow's .001 learns next to nothing in one pass.
+    Of rates .02 to .5 and beta 0, .3 and 1 these lose little anywhere. Log loss, and the best of the sweep:
+    MovieLens-small .578 (.554 at .5), MIND .1581 (.1566 at .1), river's Phishing .267 (.257 at .5).
+    beta 1, the paper's, keeps first steps small where most coordinates are seen once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
