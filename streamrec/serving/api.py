@@ -1,10 +1,10 @@
 """What goes in and out of the service: the models behind its OpenAPI document."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamrec.events.model import MAX_TIME_MS, MIN_TIME_MS, Features
+from streamrec.events.model import MAX_NAME_CHARS, MAX_TIME_MS, MIN_TIME_MS, FeatureValue
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -23,6 +23,9 @@ __all__ = [
 MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Ranks after a retrieval step come with hundreds to a few thousand candidates.
 MAX_CANDIDATES = 10_000
+
+#: As in `events.model`, without limits of size: the decoder checks these, here they would cost 2 ms a request.
+Features = dict[Annotated[str, Field(max_length=MAX_NAME_CHARS)], FeatureValue]
 
 
 class Candidate(BaseModel):
