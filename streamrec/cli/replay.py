@@ -51,7 +51,13 @@ def command(**options: Any) -> None:
         with progress_bar(options["stream"]) as watch:
             report = started.learner.run(limit=options["limit"], watch=watch)
         result = started.result(report)
-    print_result(result, options["as_json"])
+    measures = started.parts.measures
+    if measures.slices is not None:
+        result["slices"] = [row._asdict() for row in measures.slices.top()]
     if options["plot"]:
-        started.parts.measures.plot(options["plot"])
+        measures.plot(options["plot"], f"{options['stream']}: {started.parts.pipeline.settings.kind}")
         click.echo(f"curves: {options['plot']}", err=True)
+    if measures.slices is not None and not options["as_json"]:
+        result.pop("slices")
+        click.echo(measures.slices.to_text())
+    print_result(result, options["as_json"])

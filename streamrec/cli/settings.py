@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamrec.errors import UsageError
-from streamrec.features.settings_file import read_settings
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.settings import LearnerSettings
@@ -45,7 +44,7 @@ def plan_from_options(options: Mapping[str, Any]) -> Plan:
         UsageError: a wrong option.
 
     """
-    settings = read_settings(options["config"], Settings) if options.get("config") else Settings()
+    settings = _read(options["config"]) if options.get("config") else Settings()
     model = settings.model
     if kind := options.get("kind"):
         if kind not in KINDS:
@@ -65,3 +64,9 @@ def plan_from_options(options: Mapping[str, Any]) -> Plan:
         predictions=options.get("predictions"),
         slices=options.get("slices"),
     )
+
+
+def _read(path: Path) -> Settings:
+    from streamrec.features.settings_file import read_settings
+
+    return read_settings(path, Settings)

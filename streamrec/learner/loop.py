@@ -43,6 +43,13 @@ class Parts(NamedTuple):
     rejects: DeadLetters
     predictions: LineWriter | None
 
+    def close(self) -> None:
+        """Close the outputs, and the lease, whose rows are flushed."""
+        self.rejects.close()
+        if self.predictions is not None:
+            self.predictions.close()
+        self.lease.close()
+
 
 class Report(NamedTuple):
     """The state of a run, for progress bars, logs and the final answer."""
@@ -100,8 +107,9 @@ class Learner:
         """Learn to the end of the source, commit, and tell how it went.
 
         Args:
-            limit: records of the stream after which to stop, those of earlier runs counted.
-            finish: at the end impressions still waiting become negatives; False where the stream goes on later.
+            limit: records of the stream after which to stop, those of earlier runs counted; what waits then keeps waiting, so
+                that a later run without the limit ends as if there had been none.
+            finish: at the stream's end impressions still waiting become negatives; False where it goes on later.
             watch: called after every chunk.
 
         Raises:
@@ -124,7 +132,7 @@ class Learner:
                 if self._clock.monotonic_s() - committed_s >= self._settings.commit_interval_s and self._committer.ready:
                     self._commit()
                     committed_s = self._clock.monotonic_s()
-            if finish and not self._stopping:
+            if finish and not self._stopping and (limit is None or progress.events < limit):
                 for partition in sorted(self._joiners):
                     self._learn(self._joiners[partition].finish(), partition)
             self._commit()
@@ -183,6 +191,7 @@ class Learner:
         for rejection in decoded.rejections:
             self._reject(rejection.reason, chunk.partition, chunk.offset + rejection.start, rejection.raw)
         progress.events += len(decoded.block) + len(decoded.rejections) + len(chunk.damage)
+        self._parts.measures.read_names(decoded.block, chunk.data, self._decoder.fields)
         self._learn(joiner.push(decoded.block, chunk.data, chunk.offset), chunk.partition)
         progress.position[chunk.partition] = chunk.end_offset if chunk.end_offset >= 0 else chunk.offset + len(chunk.data)
 
@@ -193,7 +202,7 @@ class Learner:
         if not len(examples):
             return
         learned = parts.pipeline.learn(examples, self._decoder.fields)
-        parts.measures.update(examples, learned.predictions)
+        parts.measures.update(examples, self._decoder.fields, learned.predictions)
         if parts.predictions is not None:
             parts.predictions.write(prediction_lines(examples, learned.predictions))
         progress = parts.progress
@@ -246,8 +255,3 @@ def prediction_lines(examples: Examples, predictions: np.ndarray[Any, Any]) -> b
 
 def _number(value: float) -> str:
     return json.dumps(value)
-
-
-def summary(report: Report, measures: Mapping[str, Any]) -> dict[str, Any]:
-    """The counters and metrics of a run as one mapping."""
-    return {"events": report.events, "examples": report.examples, "rejected": report.rejected, **measures}

@@ -1,55 +1,86 @@
 """What is measured while learning; all of it is part of every commit, so a resumed run reports what an undisturbed one does."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streamrec.errors import StoreMismatch
-from streamrec.evaluation.curves import Curves
+from streamrec.evaluation.curves import Curves, plot
 from streamrec.evaluation.metrics import ProgressiveMetrics
-from streamrec.events.block import Examples
+from streamrec.evaluation.slices import SliceTable
+from streamrec.events.block import EventBlock, Examples
+from streamrec.models.settings import Task
 
 __all__ = ["METRICS", "Measures"]
 
 #: Blob of a commit: the metrics as a JSON object, for readers.
 METRICS = "metrics"
-_STATE, _CURVES = "metrics.state", "metrics.curves"
+_STATE, _CURVES, _SLICES = "metrics.state", "metrics.curves", "metrics.slices"
 
 
 class Measures:
-    """Progressive validation: every prediction is measured before its example is learned."""
+    """Progressive validation: every prediction is measured before its example is learned.
 
-    def __init__(self) -> None:
-        self.metrics = ProgressiveMetrics()
+    Args:
+        task: click or rating.
+        slices: field by whose values the metrics are also told apart; None for none.
+
+    """
+
+    def __init__(self, task: Task = "click", slices: str | None = None) -> None:
+        self.metrics = ProgressiveMetrics(task)
         self.curves = Curves()
+        self.slices = None if slices is None else SliceTable(slices, is_click=task == "click")
 
-    def update(self, examples: Examples, predictions: np.ndarray[Any, Any]) -> None:
+    def read_names(self, block: EventBlock, data: bytes, fields: Sequence[str]) -> None:
+        """See the events from which slices take the names of their values."""
+        if self.slices is not None:
+            self.slices.read_names(block, data, fields)
+
+    def update(self, examples: Examples, fields: Sequence[str], predictions: np.ndarray[Any, Any]) -> None:
         """Count predictions float32 (B,) against the labels."""
-        self.metrics.update(predictions, examples.labels, examples.weights)
+        self.curves.update(self.metrics, predictions, examples.labels, examples.weights)
+        if self.slices is not None:
+            self.slices.update(examples, fields, predictions)
 
     def result(self) -> dict[str, Any]:
-        """The metrics so far; null where one is undefined."""
+        """The metrics so far; None where one is undefined."""
         return self.metrics.result()
+
+    def plot(self, path: Path, title: str) -> None:
+        """Draw the learning curves to a .png or .html file."""
+        plot(self.curves, path, title=title, window=self.metrics.window)
 
     def blobs(self) -> dict[str, bytes]:
         """As a commit stores them."""
-        return {
-            METRICS: json.dumps(self.result(), separators=(",", ":")).encode(),
+        readable = {**self.metrics.result(), "recent": self.metrics.recent(), "examples": self.metrics.n}
+        blobs = {
+            METRICS: json.dumps(readable, separators=(",", ":")).encode(),
             _STATE: self.metrics.to_bytes(),
             _CURVES: self.curves.to_bytes(),
         }
+        if self.slices is not None:
+            blobs[_SLICES] = self.slices.to_bytes()
+        return blobs
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave.
 
         Raises:
-            StoreMismatch: stored by another version.
+            StoreMismatch: stored by another version, or without the slices that are asked for.
 
         """
-        try:
-            self.metrics = ProgressiveMetrics.from_bytes(blobs[_STATE])
-            self.curves = Curves.from_bytes(blobs[_CURVES])
-        except (KeyError, ValueError) as error:
-            raise StoreMismatch(f"stored metrics cannot be read ({error}): start over with --fresh") from None
+        if _STATE not in blobs or _CURVES not in blobs:
+            raise StoreMismatch("stored metrics are missing: start over with --fresh")
+        self.metrics = ProgressiveMetrics.from_bytes(blobs[_STATE])
+        self.curves = Curves.from_bytes(blobs[_CURVES])
+        stored = SliceTable.from_bytes(blobs[_SLICES]) if _SLICES in blobs else None
+        if self.slices is not None and (stored is None or stored.field != self.slices.field):
+            had = "none" if stored is None else repr(stored.field)
+            raise StoreMismatch(
+                f"slices by {self.slices.field!r}: the stored model was measured with {had}: start over with --fresh"
+            )
+        self.slices = stored

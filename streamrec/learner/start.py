@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch
@@ -12,7 +13,7 @@ from streamrec.events.codec import decode_line
 from streamrec.features.infer import infer_spec
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.settings import JoinSettings
-from streamrec.learner.loop import MODEL, Learner, Parts
+from streamrec.learner.loop import MODEL, Learner, Parts, Report
 from streamrec.learner.measures import Measures
 from streamrec.learner.progress import Progress
 from streamrec.learner.settings import LearnerSettings
@@ -68,6 +69,22 @@ class Started:
     parts: Parts
     resumed_seq: int  # 0 for a new model
 
+    def result(self, report: Report) -> dict[str, Any]:
+        """What a run gave, over the whole stream also after a resume (DESIGN 7)."""
+        pipeline, measures = self.parts.pipeline, self.parts.measures
+        weights, nonzero = pipeline.count_weights()
+        rate = report.examples_per_s
+        return {
+            "events": report.events,
+            "examples": report.examples,
+            "rejected": report.rejected,
+            **measures.result(),
+            "examples_per_s": None if rate is None else round(rate, 1),
+            "weights": weights,
+            "nonzero": nonzero,
+            "state_sha256": pipeline.state_sha256(),
+        }
+
 
 def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
     """Take the model over and put everything where its last commit was.
@@ -90,14 +107,14 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
         for table, rows in snapshot.pieces:
             pipeline.apply(table, rows)
         pipeline.restore(blobs)
-        progress, measures = Progress.from_blobs(blobs), Measures()
+        progress, measures = Progress.from_blobs(blobs), Measures(pipeline.settings.task, plan.slices)
         measures.restore(blobs)
         _log.info("model %r goes on from commit %d", plan.name, snapshot.head.seq)
     else:
         source = _Ahead(source)
         settings = plan.model or ModelSettings()
         pipeline = Pipeline(settings, plan.features or _inferred(source, settings))
-        progress, measures = Progress(), Measures()
+        progress, measures = Progress(), Measures(settings.task, plan.slices)
     parts = _parts(plan, source, lease, pipeline, (progress, measures))
     return Started(Learner(parts, snapshot.head.seq, plan.join, plan.learner, clock), parts, snapshot.head.seq)
 
