@@ -10,6 +10,7 @@ from streamrec.features.batch import Batch
 from streamrec.hashing import hash_text
 from streamrec.losses import sigmoid
 from streamrec.memory import JIT, load_f32, store_f32
+from streamrec.models.frame import frame_gain, frame_learn, frame_offset, new_frame
 from streamrec.models.settings import ModelSettings
 from streamrec.optim.ftrl import FTRLParameters, confidence, update_float32, weight
 from streamrec.state.admission import Admission
@@ -22,7 +23,7 @@ __all__ = ["INTERCEPT", "FTRLModel"]
 #: The id of the intercept: one more coordinate of value 1, learned like the others.
 INTERCEPT = np.uint64(hash_text("streamrec.intercept"))
 
-_CLOCK = "expiry"  # blob
+_CLOCK, _FRAME = "expiry", "frame"  # blobs
 _AHEAD = 2  # examples between prefetch and use: 40 cache lines on the way hide most of a memory access
 _N = np.uint64(4)  # byte offset of n behind z in a row
 
@@ -57,6 +58,11 @@ def _load_values(batch_ids: np.ndarray, values: np.ndarray, offsets: np.ndarray,
     return offsets[(b + 1) * n_fields] - first
 
 
+@njit(inline="always", **JIT)
+def _link(logit: float, linear: bool) -> float:
+    return logit if linear else sigmoid(logit)
+
+
 @njit(**JIT)
 def learn_examples(
     directory: np.ndarray,
@@ -70,10 +76,10 @@ def learn_examples(
     """Learn examples start, start + 1, …; each one's prediction is made before it is learned.
 
     Returns (B, 0), or (b, id) where example b could not be started because the segment of this id is full.
-    `options` is (n_fields, linear link, blank row).
+    `options` is (n_fields, linear link, blank row, `Frame` state or an empty array).
     """
     ids, values, offsets, labels, weights = batch
-    n_fields, linear, blank = options
+    n_fields, linear, blank, frame = options
     n_examples = labels.size
     longest = 0
     for b in range(start, n_examples):
@@ -90,7 +96,7 @@ def learn_examples(
             _prefetch_example(directory, stride, ids, offsets[ahead], offsets[ahead + n_fields])
         n = _load_values(ids, values, offsets, b, n_fields, xs)
         xs[n] = 1.0
-        logit = 0.0
+        evidence = 0.0
         for k in range(n + 1):
             identity = ids[first + k] if k < n else INTERCEPT
             spreads[k] = spread(identity)
@@ -99,10 +105,11 @@ def learn_examples(
                 return b, identity
             at = row_address(directory, stride, spreads[k], slots[k])
             ws[k] = weight(load_f32(at), load_f32(at + _N), parameters)
-            logit += ws[k] * xs[k]
-        predicted = logit if linear else sigmoid(logit)
-        predictions[b] = predicted
-        gradient = (predicted - labels[b]) * weights[b]
+            evidence += ws[k] * xs[k]
+        offset = frame_offset(frame, linear)
+        predictions[b] = _link(offset + frame_gain(frame) * evidence, linear)
+        gradient = (_link(offset + evidence, linear) - labels[b]) * weights[b]
+        frame_learn(frame, linear, evidence, float(labels[b]), float(weights[b]))
         for k in range(n + 1):
             if xs[k] != 0.0:
                 at = row_address(directory, stride, spreads[k], slots[k])
@@ -119,7 +126,8 @@ def score_examples(
 ) -> None:
     """Predictions into scores[0] float32 (2, B), how far one more example could move each logit into scores[1]."""
     ids, values, offsets, labels, _ = batch
-    n_fields, linear, blank = options
+    n_fields, linear, blank, frame = options
+    offset, gain = frame_offset(frame, linear), frame_gain(frame)
     longest = 0
     for b in range(labels.size):
         longest = max(longest, offsets[(b + 1) * n_fields] - offsets[b * n_fields])
@@ -128,7 +136,7 @@ def score_examples(
         first = offsets[b * n_fields]
         n = _load_values(ids, values, offsets, b, n_fields, xs)
         xs[n] = 1.0
-        logit, bound = 0.0, 0.0
+        evidence, bound = 0.0, 0.0
         for k in range(n + 1):
             identity = ids[first + k] if k < n else INTERCEPT
             h = spread(identity)
@@ -137,9 +145,9 @@ def score_examples(
             if slot >= 0:
                 at = row_address(directory, stride, h, slot)
                 z, accumulated = float(load_f32(at)), float(load_f32(at + _N))
-            logit += weight(z, accumulated, parameters) * xs[k]
-            bound += confidence(xs[k], accumulated, parameters)
-        scores[0, b] = logit if linear else sigmoid(logit)
+            evidence += weight(z, accumulated, parameters) * xs[k]
+            bound += gain * confidence(xs[k], accumulated, parameters)
+        scores[0, b] = _link(offset + gain * evidence, linear)
         scores[1, b] = bound
 
 
@@ -158,6 +166,7 @@ class FTRLModel:
     kind = "ftrl"
 
     def __init__(self, settings: ModelSettings) -> None:
+        self._frame = new_frame() if settings.kind == "wide" else np.empty(0, np.float64)
         self.parameters = settings.ftrl.parameters()
         self._linear = settings.task == "rating"
         width = 2 if settings.expire_after_s is None else 3
@@ -200,11 +209,16 @@ class FTRLModel:
         return scores
 
     def blobs(self) -> Mapping[str, bytes]:
-        """The clock of expiry, where rows expire."""
-        return {} if self._expiry is None else {_CLOCK: self._expiry.clock.to_bytes()}
+        """Base rate and gain, where there are such; the clock of expiry, where rows expire."""
+        blobs = {_FRAME: self._frame.astype("<f8").tobytes()} if len(self._frame) else {}
+        if self._expiry is not None:
+            blobs[_CLOCK] = self._expiry.clock.to_bytes()
+        return blobs
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
+        if _FRAME in blobs:
+            self._frame = np.frombuffer(blobs[_FRAME], "<f8").astype(np.float64)
         if self._expiry is not None and _CLOCK in blobs:
             self._expiry.clock.restore(blobs[_CLOCK])
 
@@ -226,8 +240,8 @@ class FTRLModel:
             if full:
                 table.grow_for(full)
 
-    def _options(self, batch: Batch) -> tuple[int, bool, np.ndarray[Any, Any]]:
-        return batch.n_fields, self._linear, self._blank
+    def _options(self, batch: Batch) -> tuple[int, bool, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return batch.n_fields, self._linear, self._blank, self._frame
 
 
 def _arrays(batch: Batch) -> tuple[np.ndarray[Any, Any], ...]:
