@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Ranks after a retrieval step come with hundreds to a few thousand candidates.
 MAX_CANDIDATES = 10_000
 
-#: As in `events.model`, without limits of size: the decoder checks these, here they would cost 2 ms a request.
+#: As in `events.model`, without limits of size: the decoder checks these, here they would cost 2 ms.
 Features = dict[Annotated[str, Field(max_length=MAX_NAME_CHARS)], FeatureValue]
 
 

@@ -11,7 +11,7 @@ __all__ = ["command"]
 
 @click.command("demo")
 @click.option(
-    "--seconds", default=50.0, show_default=True, type=click.FloatRange(10, 3600), help="How long it plays."
+    "--seconds", default=50.0, show_default=True, type=click.FloatRange(15, 3600), help="How long it plays."
 )
 @click.option(
     "--port", default=0, type=click.IntRange(0, 65535), help="Of the endpoint; default: a free one."

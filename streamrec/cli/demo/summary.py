@@ -7,8 +7,9 @@ from streamrec.cli.demo.visitors import Visitors
 
 __all__ = ["Summary", "promises", "summarise"]
 
-#: The model must gain this share of what can be gained over random pages: before the drift, and at the end.
-SHARE = 0.5
+#: The model must gain this share of what can be gained over random pages before the drift, and at the end: far
+#: from the 90 % and 85 % that it gains in 50 s, so that a busy machine does not make the demo fail.
+BEFORE, AFTER = 0.5, 0.4
 
 
 class Summary(NamedTuple):
@@ -63,10 +64,13 @@ def summarise(visitors: Visitors, drift_s: float, end_s: float) -> Summary:
 def promises(summary: Summary) -> list[str]:
     """Those that were not kept, one line each."""
     failed = []
-    for when, rates in (("before the drift", summary.before), ("after the drift", summary.after)):
+    for when, rates, share in (
+        ("before the drift", summary.before, BEFORE),
+        ("after the drift", summary.after, AFTER),
+    ):
         gain, clicked, random = f"{rates.share:.0%}", f"{rates.clicked:.1%}", f"{rates.random:.1%}"
-        if not rates.share >= SHARE:
-            failed.append(f"{when}: expected at least {SHARE:.0%} of the gain over random pages, got {gain}")
+        if not rates.share >= share:
+            failed.append(f"{when}: expected at least {share:.0%} of the gain over random pages, got {gain}")
         if not rates.clicked > rates.random:
             failed.append(f"{when}: expected more clicks than random pages have ({random}), got {clicked}")
     if not summary.n_delays:
