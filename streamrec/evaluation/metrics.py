@@ -1,0 +1,246 @@
+"""Progressive validation: sums over the scores that every example got before it was learned."""
+
+import math
+import struct
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from streamrec.errors import StoreMismatch
+from streamrec.evaluation.scores import area_under_curve, entropy, logarithms, ratio
+from streamrec.memory import JIT
+
+__all__ = ["ProgressiveMetrics"]
+
+_FORMAT = struct.Struct("<4sBxxxI")  # magic, task, window
+_MAGIC = b"SRM1"
+_TASKS: tuple[Literal["click", "rating"], ...] = ("click", "rating")
+
+# Sums over examples, and their places in an array.
+_N, _BAD, _WEIGHT, _LABEL, _PREDICTION, _LOSS, _SQUARE, _SCALE, _PER_LOGIT, _USED = range(10)
+
+#: Logits of clipped probabilities lie within ±16.64; scores in one bin count as ties.
+_LOGIT_RANGE = 16.64
+#: Bins a unit of logit at the start, for predictions that hardly differ; whenever more than `_MOST_USED` bins
+#: are taken, neighbours are merged. Predictions spread over a unit of logit end with some 256 bins a unit.
+_FINEST, _RECENT_FINEST = 16_384, 256
+_MOST_USED, _RECENT_MOST_USED = 2048, 512
+#: Recent sums weigh new examples more instead of old ones less; beyond this scale all are divided by it.
+_LARGEST_SCALE = 2.0**100
+
+
+def _bins(per_logit: int) -> int:
+    return 2 * (int(_LOGIT_RANGE * per_logit) + 1)
+
+
+def _sums(per_logit: int) -> np.ndarray:
+    sums = np.zeros(10)
+    sums[_SCALE], sums[_PER_LOGIT] = 1.0, per_logit
+    return sums
+
+
+def _filled(sums: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """The bins that are not empty by construction since others were merged."""
+    return bins[: _bins(int(sums[_PER_LOGIT]))]
+
+
+class ProgressiveMetrics:
+    """Log loss, NE, AUC and calibration of a stream of predictions, over all of it and over its end.
+
+    The state is a fixed number of sums, added up in float64 one example after another: it does not depend on
+    how the examples are cut into batches, and `to_bytes` gives it back to the last bit.
+
+    - log_loss: Σ w·(−y·ln p − (1 − y)·ln(1 − p)) / Σ w, with p clipped as in `scores.EPSILON`.
+    - ne: log loss / entropy of the base rate of the same examples; 1 is knowing the base rate only.
+    - auc: from a histogram of logits of at most 2,048 bins, a tie counting half. Within 1e-4 of
+      the exact value as long as the standard deviation of the logits is .01 or more.
+    - calibration: Σ w·p / Σ w·y. base_rate: Σ w·y / Σ w. rmse: sqrt(Σ w·(p − y)² / Σ w).
+
+    What is not defined (no positives, no negatives, no examples, a loss for the rating task) is None.
+
+    Args:
+        task: click (labels in [0, 1]) or rating (any number).
+        window: of `recent`, in examples: an example that came this much earlier weighs 1/e.
+
+    """
+
+    def __init__(self, task: Literal["click", "rating"] = "click", window: int = 10_000) -> None:
+        self.task = task
+        self.window = window
+        self._sums, self._recent = _sums(_FINEST), _sums(_RECENT_FINEST)
+        is_click = task == "click"
+        self._bins = np.zeros((_bins(_FINEST) if is_click else 0, 2))  # weight of negatives, positives
+        self._recent_bins = np.zeros((_bins(_RECENT_FINEST) if is_click else 0, 2))
+
+    @property
+    def n(self) -> int:
+        """Examples so far."""
+        return int(self._sums[_N])
+
+    @property
+    def n_bad(self) -> int:
+        """Examples left out of everything because prediction, label or weight was not a finite number."""
+        return int(self._sums[_BAD])
+
+    def update(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
+        """Add examples; all three float32 (B,)."""
+        state = (self._sums, self._bins, self._recent, self._recent_bins)
+        growth = math.exp(1.0 / self.window)
+        if self.task == "click":
+            _add_clicks(predictions, labels, weights, growth, *state)
+        else:
+            _add_ratings(predictions, labels, weights, growth, self._sums, self._recent)
+
+    def result(self) -> dict[str, float | None]:
+        """Over all examples: log_loss, ne, auc, calibration, base_rate, rmse."""
+        return self._metrics(self._sums, _filled(self._sums, self._bins))
+
+    def recent(self) -> dict[str, float | None]:
+        """The same over the last examples, each weighed by e^(−age / window)."""
+        return self._metrics(self._recent, _filled(self._recent, self._recent_bins))
+
+    def _metrics(self, sums: np.ndarray, bins: np.ndarray) -> dict[str, float | None]:
+        is_click = self.task == "click"
+        weight, label, prediction, loss, square = (float(x) for x in sums[_WEIGHT : _SQUARE + 1])
+        log_loss, base_rate, mean_square = ratio(loss, weight), ratio(label, weight), ratio(square, weight)
+        return {
+            "log_loss": log_loss if is_click else None,
+            "ne": ratio(log_loss, entropy(base_rate)) if is_click and log_loss and base_rate else None,
+            "auc": area_under_curve(bins[:, 1], bins[:, 0]) if is_click else None,
+            "calibration": ratio(prediction, label),
+            "base_rate": base_rate,
+            "rmse": math.sqrt(mean_square) if mean_square is not None else None,
+        }
+
+    def to_bytes(self) -> bytes:
+        """The whole state; empty bins are left out."""
+        head = _FORMAT.pack(_MAGIC, _TASKS.index(self.task), self.window)
+        parts = [head, self._sums.astype("<f8").tobytes(), self._recent.astype("<f8").tobytes()]
+        for bins in (_filled(self._sums, self._bins), _filled(self._recent, self._recent_bins)):
+            used = np.flatnonzero(bins.any(axis=1))
+            parts += [
+                struct.pack("<I", len(used)),
+                used.astype("<u4").tobytes(),
+                bins[used].astype("<f8").tobytes(),
+            ]
+        return b"".join(parts)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "ProgressiveMetrics":
+        """What `to_bytes` was called on.
+
+        Raises:
+            StoreMismatch: these are not such bytes.
+
+        """
+        try:
+            return cls._parse(data)
+        except (struct.error, ValueError, IndexError) as error:
+            raise StoreMismatch(f"stored metrics cannot be read: {error}; start over with --fresh") from error
+
+    @classmethod
+    def _parse(cls, data: bytes) -> "ProgressiveMetrics":
+        magic, task, window = _FORMAT.unpack_from(data)
+        if magic != _MAGIC:
+            raise ValueError(f"expected them to begin with {_MAGIC!r}, got {magic!r}")
+        self = cls(_TASKS[task], window)
+        at = _FORMAT.size
+        for sums in (self._sums, self._recent):
+            sums[:] = np.frombuffer(data, "<f8", len(sums), at)
+            at += sums.nbytes
+        for bins in (self._bins, self._recent_bins):
+            (n,) = struct.unpack_from("<I", data, at)
+            used = np.frombuffer(data, "<u4", n, at + 4)
+            bins[used] = np.frombuffer(data, "<f8", 2 * n, at + 4 + 4 * n).reshape(n, 2)
+            at += 4 + 20 * n
+        if at != len(data):
+            raise ValueError(f"expected {at} bytes, got {len(data)}")
+        return self
+
+
+@njit(**JIT)
+def _add_clicks(
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    growth: float,
+    sums: np.ndarray,
+    bins: np.ndarray,
+    recent: np.ndarray,
+    recent_bins: np.ndarray,
+) -> None:
+    for i in range(len(predictions)):
+        p, y, w = np.float64(predictions[i]), np.float64(labels[i]), np.float64(weights[i])
+        if not math.isfinite(p + y + w):
+            sums[_BAD] += 1
+            continue
+        log_p, log_q = logarithms(p)
+        loss = -y * log_p - (1.0 - y) * log_q
+        logit = log_p - log_q
+        _grow(recent, recent_bins, growth)
+        _add(sums, p, y, w, loss)
+        _add(recent, p, y, w * recent[_SCALE], loss)
+        _count(sums, bins, logit, y, w, _MOST_USED)
+        _count(recent, recent_bins, logit, y, w * recent[_SCALE], _RECENT_MOST_USED)
+
+
+@njit(**JIT)
+def _add_ratings(
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    growth: float,
+    sums: np.ndarray,
+    recent: np.ndarray,
+) -> None:
+    for i in range(len(predictions)):
+        p, y, w = np.float64(predictions[i]), np.float64(labels[i]), np.float64(weights[i])
+        if not math.isfinite(p + y + w):
+            sums[_BAD] += 1
+            continue
+        _grow(recent, recent[:0].reshape(-1, 2), growth)
+        _add(sums, p, y, w, 0.0)
+        _add(recent, p, y, w * recent[_SCALE], 0.0)
+
+
+@njit(**JIT)
+def _add(sums: np.ndarray, p: float, y: float, w: float, loss: float) -> None:
+    sums[_N] += 1
+    sums[_WEIGHT] += w
+    sums[_LABEL] += w * y
+    sums[_PREDICTION] += w * p
+    sums[_LOSS] += w * loss
+    sums[_SQUARE] += w * (p - y) * (p - y)
+
+
+@njit(**JIT)
+def _count(sums: np.ndarray, bins: np.ndarray, logit: float, y: float, w: float, most_used: int) -> None:
+    at = int((logit + _LOGIT_RANGE) * sums[_PER_LOGIT])
+    sums[_USED] += w != 0.0 and bins[at, 0] == 0.0 and bins[at, 1] == 0.0
+    bins[at, 0] += w * (1.0 - y)
+    bins[at, 1] += w * y
+    if sums[_USED] > most_used:
+        _merge(sums, bins)
+
+
+@njit(**JIT)
+def _merge(sums: np.ndarray, bins: np.ndarray) -> None:
+    """Half as many bins a unit of logit."""
+    sums[_PER_LOGIT] *= 0.5
+    sums[_USED] = 0
+    half = len(bins) // 2
+    for at in range(half):
+        negatives, positives = bins[2 * at, 0] + bins[2 * at + 1, 0], bins[2 * at, 1] + bins[2 * at + 1, 1]
+        bins[at, 0], bins[at, 1] = negatives, positives
+        sums[_USED] += negatives > 0.0 or positives > 0.0
+    bins[half:] = 0.0
+
+
+@njit(**JIT)
+def _grow(recent: np.ndarray, recent_bins: np.ndarray, growth: float) -> None:
+    """The next example weighs `growth` times as much as the one before."""
+    recent[_SCALE] *= growth
+    if recent[_SCALE] > _LARGEST_SCALE:
+        recent[_WEIGHT : _SCALE + 1] /= _LARGEST_SCALE
+        recent_bins /= _LARGEST_SCALE
