@@ -67,6 +67,8 @@ def test_png(tmp_path):
 def test_html_asks_nothing_of_the_network(tmp_path, task):
     plot(followed(5000, task=task), tmp_path / "curves.HTML", title="a <model> & more")
     text = (tmp_path / "curves.HTML").read_text("utf-8")
+    plot(followed(5000, task=task), tmp_path / "again.html", title="a <model> & more")
+    assert (tmp_path / "again.html").read_text("utf-8") == text
     assert "<title>a &lt;model&gt; &amp; more</title>" in text
     assert "<svg" in text
     assert not re.findall(r"(?:src|href)=\"(?!#)", text)
