@@ -1,6 +1,7 @@
 """Real services for every test that asks for them.
 
-Redis, in this order: STREAMREC_REDIS_URL, a container where a Docker engine answers, a local process. With none of them a test is skipped
+Redis, in this order: STREAMREC_REDIS_URL, a container where a Docker engine answers, a local process. With
+none of them a test is skipped
 with the reason; STREAMREC_REQUIRE_SERVICES=1 (as in CI) makes that a failure.
 """
 

@@ -1,4 +1,4 @@
-"""Parameter stores: commits go in atomically, generations come out. See `base.py` for the contract, `registry.py` for the URLs."""
+"""Commits go in atomically, generations come out. The contract is in `base.py`, URLs in `registry.py`."""
 
 from streamrec.store.registry import open_store
 

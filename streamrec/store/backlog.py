@@ -1,4 +1,4 @@
-"""What one learner has committed lately, kept packed: for the next flush, and for a server that comes back without it."""
+"""What one learner has committed lately: for its next flush, and for a server that comes back without it."""
 
 from threading import Lock
 
@@ -28,7 +28,10 @@ class Backlog:
         return entries if len(entries) == len(found) else None
 
     def flushed(self, upto: int) -> None:
-        """Rows are written up to here. What was written *before* is forgotten; the rest a crash of the server may still take back."""
+        """Rows are written up to here.
+
+        What was written before that is forgotten; the rest a crash of the server may still take back.
+        """
         with self._lock:
             for seq in [seq for seq in self._entries if seq <= self._flushed]:
                 del self._entries[seq]

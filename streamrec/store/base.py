@@ -1,6 +1,7 @@
 """What a parameter store is: commits go in atomically, generations come out.
 
-A model in a store is (1) keyed rows, brought up to date by a background flush and complete up to a sequence number, and
+A model in a store is (1) keyed rows, brought up to date by a background flush and complete up to a sequence
+number, and
 (2) a log with one entry for every commit after that. Recovery, and a scorer's start, is rows plus log.
 """
 
@@ -24,9 +25,11 @@ class Rows(NamedTuple):
 
     ids: np.ndarray  # uint64 (N,)
     rows: np.ndarray  # float32 (N, W)
-    #: bool (N,): rows that a reader must not see (weight set to 0 by L1); the learner needs them for recovery.
+    #: bool (N,): rows that a reader must not see (weight set to 0 by L1); the learner needs them for
+    #: recovery.
     shadow: np.ndarray
-    deleted: np.ndarray  # uint64 (K,): ids that are gone (expired, evicted)
+    #: uint64 (K,): ids that are gone (expired, evicted). They come before rows: one in both was made anew.
+    deleted: np.ndarray
 
 
 class Commit(NamedTuple):
@@ -34,7 +37,8 @@ class Commit(NamedTuple):
 
     seq: int  # 1, 2, 3, … without gaps
     tables: Mapping[str, Rows]
-    #: Small state by name, each complete: "position", "metrics", "model", "dense/…". Names absent here keep their last value.
+    #: Small state by name, each complete: "position", "metrics", "model", "dense/…". Names absent here keep
+    #: their last value.
     blobs: Mapping[str, bytes]
     time_ms: int  # when it was made
 
@@ -74,7 +78,7 @@ class Lease(Protocol):
         ...
 
     def flush(self) -> None:
-        """Bring the keyed rows up to the last commit and trim the log (a reader that is behind re-synchronises)."""
+        """Bring the keyed rows up to the last commit and trim the log; readers behind load again."""
         ...
 
     def close(self) -> None:
@@ -94,15 +98,24 @@ class Store(Protocol):
         ...
 
     def acquire(self, model: str, *, fresh: bool = False) -> Lease:
-        """Become the learner of this model: a new epoch, every older lease is fenced. `fresh` forgets what was stored."""
+        """Become the learner of this model: every older lease is fenced. `fresh` forgets what was stored."""
         ...
 
     def load(self, model: str, *, shadow: bool = False) -> Snapshot:
-        """The newest generation: keyed rows, then the log. `shadow` includes rows that readers must not see."""
+        """The newest generation; `shadow` includes rows that readers must not see.
+
+        Raises (while the pieces are read, too):
+            StoreUnavailable: no answer, or the reader was so slow that the model was rewritten: load again.
+            StoreMismatch: damaged, or of another version.
+
+        """
         ...
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
-        """Commits after sequence number `after`, oldest first (empty after the wait); None: trimmed away, load again."""
+        """Commits after sequence number `after`, oldest first, or none if none came in time.
+
+        None: they are trimmed away, or the model was begun anew since this object loaded it: load again.
+        """
         ...
 
     def close(self) -> None:

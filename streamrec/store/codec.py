@@ -2,8 +2,10 @@
 
     0   4  b"SRC" and the version, one byte
     4   4  length of the header (uint32)
-    8   h  header, JSON: {"seq", "time_ms", "tables": [[name, N, W, K], …], "blobs": [[name, bytes], …]}; spaces up to a multiple of 8
-    …      for each table: ids uint64 (N), deleted uint64 (K), rows float32 (N, W), shadow as bits (⌈N/8⌉ bytes), each padded to 8
+    8   h  header, JSON, filled with spaces to a multiple of 8:
+           {"seq", "time_ms", "tables": [[name, N, W, K], …], "blobs": [[name, bytes], …]}
+    …      for each table: ids uint64 (N), deleted uint64 (K), rows float32 (N, W), shadow as bits (⌈N/8⌉
+    bytes), each padded to 8
     …      blobs, one after the other, padded to 8
     −4  4  CRC-32C of all before
 
@@ -71,13 +73,15 @@ def unpack(data: bytes, where: str) -> Commit:
         raise StoreMismatch(f"{where}: expected a commit, got {data[:12]!r}: is this streamrec's model?")
     if data[3] != VERSION:
         raise StoreMismatch(
-            f"{where}: written in format {data[3]}, this streamrec reads {VERSION}: use the version that wrote it"
+            f"{where}: written in format {data[3]}, this streamrec reads {VERSION}: "
+            "use the version that wrote it"
         )
     expected = _END.unpack_from(data, len(data) - _END.size)[0]
     actual = crc32c(memoryview(data)[: -_END.size])
     if actual != expected:
         raise StoreMismatch(
-            f"{where}: damaged (checksum {actual:08x}, expected {expected:08x}): restore a backup or start over with --fresh"
+            f"{where}: damaged (checksum {actual:08x}, expected {expected:08x}): "
+            "restore a backup or start over with --fresh"
         )
     return _read(data)
 

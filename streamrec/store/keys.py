@@ -1,6 +1,7 @@
 """Every Redis key, field and layout of streamrec, in one place.
 
-One model's head, log, blobs, spaces, pins and trash share the hash slot of its name `{model}`: scripts change them atomically,
+One model's head, log, blobs, spaces, pins and trash share the hash slot of its name `{model}`: scripts
+change them atomically,
 on Redis Cluster too. Keyed rows are spread over 256 groups, each with a hash slot of its own `{model.gg}`:
 
     sr:models                 set     names that were ever acquired
@@ -10,13 +11,16 @@ on Redis Cluster too. Keyed rows are spread over 256 groups, each with a hash sl
     sr:{m}:blobs              hash    name → bytes, as of `flushed`
     sr:{m}:spaces             hash    table + kind → "width bits token rows"
     sr:{m}:pins               hash    reader → "seq deadline_ms": no flush beyond seq until the deadline
-    sr:{m}:trash              hash    token → "bits pin": buckets to delete once no reader up to that pin is left
+    sr:{m}:trash              hash    token → "bits pin": buckets to delete once readers up to pin are gone
     sr:{m.gg}:fence           string  "epoch.owner": who may write the rows of group gg
     sr:{m.gg}:TOKEN:BUCKET    hash    7 low bytes of the id (big-endian) → row (float32, little-endian)
 
-A space is the rows of one table and one kind: `served`, which everybody reads, and `shadow`, rows without influence on a
-prediction (weight 0), which only a learner reads. Its bucket number is the top `bits` bits of the id, its group the top 8.
-A token is never used twice for one model, so what an interrupted writer leaves under an old token disturbs nobody.
+A space is the rows of one table and one kind: `served`, which everybody reads, and `shadow`, rows without
+influence on a
+prediction (weight 0), which only a learner reads. Its bucket number is the top `bits` bits of the id, its
+group the top 8.
+A token is never used twice for one model, so what an interrupted writer leaves under an old token disturbs
+nobody.
 """
 
 from typing import NamedTuple
@@ -26,9 +30,11 @@ __all__ = ["GROUPS", "ID_SHIFT", "MODELS", "PREFIX", "Keys", "Space", "entry_id"
 
 PREFIX = "sr:"
 MODELS = f"{PREFIX}models"
-#: Hash slots that one model's rows are spread over; more would make fencing a learner slower, fewer a cluster uneven.
+#: Hash slots that one model's rows are spread over; more would make fencing a learner slower, fewer a
+#: cluster uneven.
 GROUPS = 256
-#: Room for 2²⁰ parts and attempts of one commit in one epoch, and for 2⁴³ epochs (Redis ids are two unsigned 64-bit numbers).
+#: Room for 2²⁰ parts and attempts of one commit in one epoch, and for 2⁴³ epochs (Redis ids are two
+#: unsigned 64-bit numbers).
 ID_SHIFT = 20
 
 

@@ -3,11 +3,14 @@
 Steps of a commit; a crash between any two of them leaves the model at the last complete commit:
 
 1. pack   the commit as bytes with a checksum
-2. send   its parts; the script that adds the last one also moves the head, if the epoch is still this learner's
+2. send   its parts; the script that adds the last one also moves the head, if the epoch is still this
+learner's
 3. keep   the bytes for the next flush, which a thread of its own does
 
-The server may have been restarted without its last second (`appendfsync everysec`). Then the lease takes its epoch again, if nobody took
-a newer one, and sends again what the server lost: it keeps what was committed since the flush before the last.
+The server may have been restarted without its last second (`appendfsync everysec`). Then the lease takes
+its epoch again, if nobody took
+a newer one, and sends again what the server lost: it keeps what was committed since the flush before the
+last.
 """
 
 import secrets
@@ -78,13 +81,13 @@ class RedisLease:
                 self._wake.notify()
 
     def flush(self) -> None:
-        """Write the keyed rows up to the last commit and trim the log; waits for readers of an older generation."""
+        """Write the keyed rows up to the last commit and trim the log; waits for readers of an older one."""
         deadline = self._clock.monotonic_s() + 2 * PIN_MS / 1000
         while self._flush_once() and self._clock.monotonic_s() < deadline:
             self._clock.sleep(0.02)
 
     def close(self) -> None:
-        """Stop the background work and flush once more; what cannot be flushed now stays in the log and is not lost."""
+        """Stop the background work and flush once more; what the store refuses now stays in the log."""
         with self._wake:
             self._closed = True
             self._wake.notify()
@@ -97,7 +100,7 @@ class RedisLease:
             pass
         finally:
             self._flusher.close()
-            self._wire.close()
+            self._wires.leave(self._wire)
 
     def _acquire(self, fresh: bool, epoch: int = 0) -> int:
         """Take the next epoch, or `epoch` again; returns the head's sequence number."""
@@ -136,14 +139,17 @@ class RedisLease:
     def _append(self, entry: Entry) -> None:
         first = self._attempt % _ATTEMPTS * _PARTS
         try:
-            log.append(self._wire, self._keys, self._owner, entry.data, (self._limits.part_bytes, first), self._fault)
+            log.append(
+                self._wire, self._keys, self._owner, entry.data, (self._limits.part_bytes, first), self._fault
+            )
         except BaseException:
             self._attempt += 1
             raise
 
     def _lost(self, head: int, seq: int) -> StoreMismatch:
         return StoreMismatch(
-            f"model {self._keys.name!r}: the store is at commit {head}, expected {seq - 1}: it lost data; start the learner again, it goes on from there"
+            f"model {self._keys.name!r}: the store is at commit {head}, expected {seq - 1}: it lost data; "
+            "start the learner again, it goes on from there"
         )
 
     def _flush_once(self) -> bool:
@@ -174,6 +180,8 @@ class RedisLease:
                 self._trouble = error
                 return
             except StoreError:
+                if self._wires.closed:
+                    return
                 pause = _RETRY_S  # the log has it; commits tell the learner what is wrong with the store
             except BaseException as error:
                 self._trouble = error

@@ -1,7 +1,9 @@
 """The log of a model: a Redis stream with one entry a commit, or a few parts where a commit is large.
 
-A commit of several parts is there once its last part is: the script that adds it also moves the head. Parts that a crash left alone
-are never completed, because every attempt numbers its parts anew; readers skip them, and the next `acquire` removes them.
+A commit of several parts is there once its last part is: the script that adds it also moves the head. Parts
+that a crash left alone
+are never completed, because every attempt numbers its parts anew; readers skip them, and the next `acquire`
+removes them.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +18,18 @@ from streamrec.store.wire import Argument, Wire
 #: Called with the name of the step that has just been done; tests make it raise.
 Fault = Callable[[str], None]
 
-__all__ = ["Behind", "Entry", "Fault", "Forgotten", "Owner", "append", "checked", "missing", "read", "read_all"]
+__all__ = [
+    "Behind",
+    "Entry",
+    "Fault",
+    "Forgotten",
+    "Owner",
+    "append",
+    "checked",
+    "missing",
+    "read",
+    "read_all",
+]
 
 #: Entries asked for at once: 16 of at most 16 MiB.
 _COUNT = 16
@@ -65,14 +78,16 @@ def checked(answer: list[Any], model: str, owner: Owner) -> list[int]:
         return answer[1:]
     if status == b"FENCED":
         raise Fenced(
-            f"model {model!r}: a newer learner (epoch {answer[1]}) has taken over from this one (epoch {owner.epoch}): stop this one"
+            f"model {model!r}: a newer learner (epoch {answer[1]}) has taken over from this one "
+            f"(epoch {owner.epoch}): stop this one"
         )
     if status == b"LOST":
         raise Forgotten
     if status == b"BEHIND":
         raise Behind(answer[1])
     raise StoreMismatch(
-        f"model {model!r}: expected to store the commit after the last one, but the store is at {answer[1]}: load it and go on from there"
+        f"model {model!r}: expected to store the commit after the last one, but the store is at {answer[1]}: "
+        "load it and go on from there"
     )
 
 
@@ -131,5 +146,6 @@ def read_all(wire: Wire, keys: Keys, after: int, upto: int) -> list[Entry] | Non
 def missing(model: str, after: int, upto: int) -> StoreError:
     """The log lacks commits that it must have."""
     return StoreMismatch(
-        f"model {model!r}: commits {after + 1} to {upto} are not all in its log: restore a backup or start over with --fresh"
+        f"model {model!r}: commits {after + 1} to {upto} are not all in its log: "
+        "restore a backup or start over with --fresh"
     )

@@ -1,4 +1,4 @@
-"""Models in the memory of this process: the same contract as Redis, for tests and for `replay` without a store."""
+"""Models in the memory of this process, with the same contract as in Redis: for tests and quick replays."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,13 +15,17 @@ __all__ = ["MemoryStore"]
 
 #: Commits kept for followers after a flush, as Redis keeps a tail of its log.
 TAIL_COMMITS = 256
-#: Changed rows after which the log is merged into the tables by itself: a second of sorting for some minutes of commits.
+#: Changed rows after which the log is merged into the tables by itself: a second of sorting for some
+#: minutes of commits.
 MERGE_ROWS = 4_000_000
+
+
+_NOTHING = Head(0, 0, 0)
 
 
 @dataclass
 class _Model:
-    head: Head = Head(0, 0, 0)
+    head: Head = _NOTHING
     birth: int = 0
     #: What the log's commits come on top of: each table sorted by id, without deleted ids.
     tables: dict[str, Rows] = field(default_factory=dict)
@@ -54,7 +58,7 @@ class MemoryStore:
 
     def head(self, model: str) -> Head:
         """The newest commit; `Head(0, 0, 0)` for an unknown model."""
-        return self._models[model].head if model in self._models else Head(0, 0, 0)
+        return self._models[model].head if model in self._models else _NOTHING
 
     def acquire(self, model: str, *, fresh: bool = False) -> "MemoryLease":
         """Become the learner of this model."""
@@ -83,7 +87,7 @@ class MemoryStore:
         return Snapshot(head, blobs, ((table, rows if shadow else served(rows)) for table, rows in pieces))
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
-        """Commits after sequence number `after`, oldest first; None: trimmed away or begun anew, load again."""
+        """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""
         stored = self._models.setdefault(model, _Model())
         deadline = monotonic() + timeout_s
         with stored.changed:
@@ -120,7 +124,8 @@ class MemoryLease:
                 return  # the same commit again
             if commit.seq != expected:
                 raise StoreMismatch(
-                    f"model {self._name!r}: expected commit {expected}, got {commit.seq}: load it and go on from there"
+                    f"model {self._name!r}: expected commit {expected}, got {commit.seq}: "
+                    "load it and go on from there"
                 )
             stored.log.append(_copy(commit))
             stored.head = Head(commit.seq, self.epoch, commit.time_ms)
@@ -146,7 +151,8 @@ class MemoryLease:
     def _owned(self) -> None:
         if self._stored.head.epoch != self.epoch:
             raise Fenced(
-                f"model {self._name!r}: a newer learner (epoch {self._stored.head.epoch}) has taken over from this one (epoch {self.epoch}): stop this one"
+                f"model {self._name!r}: a newer learner (epoch {self._stored.head.epoch}) has taken over "
+                f"from this one (epoch {self.epoch}): stop this one"
             )
 
     def _merge(self) -> None:
@@ -156,7 +162,8 @@ class MemoryLease:
             before = [stored.tables[table]] if table in stored.tables else []
             if before and before[0].rows.shape[1] != changes[0].rows.shape[1]:
                 raise StoreMismatch(
-                    f"model {self._name!r}, table {table!r}: rows of another width are stored: use another name or --fresh"
+                    f"model {self._name!r}, table {table!r}: rows of another width are stored: "
+                    "use another name or --fresh"
                 )
             stored.tables[table] = newest([*before, *changes])._replace(deleted=np.empty(0, np.uint64))
         for commit in commits:

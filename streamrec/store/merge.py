@@ -63,7 +63,8 @@ def tables_of(commits: Iterable[Commit]) -> dict[str, list[Rows]]:
         for name, rows in commit.tables.items():
             changes = tables.setdefault(name, [])
             if changes and changes[0].rows.shape[1] != rows.rows.shape[1]:
-                widths = f"{changes[0].rows.shape[1]} slots a row before and {rows.rows.shape[1]} in commit {commit.seq}"
+                before, now = changes[0].rows.shape[1], rows.rows.shape[1]
+                widths = f"{before} slots a row before and {now} in commit {commit.seq}"
                 raise StoreMismatch(f"table {name!r}: {widths}: another model needs another name or --fresh")
             changes.append(rows)
     return tables

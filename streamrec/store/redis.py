@@ -1,4 +1,4 @@
-"""Models in Redis (6.2 or newer, or Valkey): a log of commits, keyed rows behind it. Layout in `keys.py`, writing in `flush.py`."""
+"""Models in Redis (6.2 or newer) or Valkey: a log of commits, keyed rows behind it; layout in `keys.py`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -9,9 +9,9 @@ from streamrec.store import log, scripts
 from streamrec.store.base import Commit, Head, Rows, Snapshot
 from streamrec.store.codec import unpack
 from streamrec.store.flush import Limits, no_fault
-from streamrec.store.log import Fault
 from streamrec.store.keys import MODELS, Keys, Space, last_id
 from streamrec.store.lease import PIN_MS, RedisLease
+from streamrec.store.log import Fault
 from streamrec.store.merge import served
 from streamrec.store.rows import read_space
 from streamrec.store.wire import Wire, Wires, connections, hide_password
@@ -67,9 +67,10 @@ class RedisStore:
         self._clock = clock or SystemClock()
         self._fault = fault
         self._wires = Wires(connect or connections(url), self.url)
-        #: The birth of each model as it was when this object first saw it: `--fresh` starts counting commits anew.
+        #: The birth of each model as it was when this object first saw it: `--fresh` starts counting
+        #: commits anew.
         self._births: dict[str, int] = {}
-        self._check_version()
+        self.version = self._version()
 
     def models(self) -> list[str]:
         """Names of the models that have a commit, sorted."""
@@ -91,7 +92,8 @@ class RedisStore:
     def load(self, model: str, *, shadow: bool = False) -> Snapshot:
         """The newest generation: keyed rows, then the log.
 
-        Its pieces raise `StoreUnavailable` if the reader was so slow (10 s for one piece) that the model was reorganised under it.
+        Its pieces raise `StoreUnavailable` if the reader was so slow (10 s for one piece) that the model
+        was reorganised under it.
         """
         keys = Keys(model)
         with self._wires.lent() as wire:
@@ -113,7 +115,7 @@ class RedisStore:
         return Snapshot(start.head, blobs, pieces)
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
-        """Commits after sequence number `after`, oldest first; None: trimmed away or begun anew, load again."""
+        """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""
         keys = Keys(model)
         deadline = self._clock.monotonic_s() + timeout_s
         with self._wires.lent() as wire:
@@ -133,13 +135,16 @@ class RedisStore:
         """Free connections."""
         self._wires.close()
 
-    def _check_version(self) -> None:
+    def _version(self) -> tuple[int, ...]:
         with self._wires.lent() as wire:
             lines = wire.call("INFO", "server").decode().split("\r\n")
         info = dict(line.split(":", 1) for line in lines if ":" in line)
-        version = info.get("redis_version", "0.0")
-        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
-            raise StoreError(f"{self.url} is Redis {version}, expected 6.2 or newer: upgrade it")
+        version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
+        if version < _OLDEST:
+            raise StoreError(
+                f"{self.url} is Redis {info.get('redis_version')}, expected 6.2 or newer: upgrade it"
+            )
+        return version
 
     def _pieces(
         self, keys: Keys, start: _Start, commits: list[Commit], shadow: bool

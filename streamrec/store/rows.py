@@ -20,7 +20,8 @@ from streamrec.store.wire import Wire
 
 __all__ = ["Batch", "batch_commands", "buckets_of", "read_space", "set_commands", "space_bits"]
 
-#: Fewest buckets: each group has one. The ladder has rungs of 2 bits, so a row is moved 4 times on the way from 10⁵ to 10⁷ rows.
+#: Fewest buckets: each group has one. The ladder has rungs of 2 bits, so a row is moved 4 times on the way
+#: from 10⁵ to 10⁷ rows.
 MIN_BITS, RUNG = 8, 2
 _FIELD_BYTES = 7
 #: Rows of one piece read: 64 Ki rows of 2 slots are 2 MB of answers.
@@ -108,7 +109,7 @@ def _commands(
 
 
 def batch_commands(keys: Keys, served: Space | None, shadow: Space | None, rows: Rows) -> Batch:
-    """Everything that brings these ids (sorted, each once) up to date: a row is in exactly one space, a deleted one in none."""
+    """Brings these ids (sorted, each once) up to date: a row in exactly one space, a deleted one in none."""
     commands: list[bytes] = []
     effects: list[tuple[str, int, int]] = []
     for space, here in ((served, ~rows.shadow), (shadow, rows.shadow)):
@@ -174,7 +175,8 @@ class _Answers:
                 if not self._plausible(chunk, len(record)):
                     name = keys.bucket(space.token, space.bits, number)
                     raise StoreMismatch(
-                        f"{name}: expected rows of {space.width} slots, got something else: start over with --fresh"
+                        f"{name}: expected rows of {space.width} slots, got something else: "
+                        "start over with --fresh"
                     )
             chunks.append(chunk)
             counts.append(count)

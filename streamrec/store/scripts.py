@@ -1,7 +1,8 @@
 """The scripts that change a model's head: each runs in Redis as one atomic step.
 
-All but READ and FENCE first ask whether the caller still owns the model. Answers: {"OK", …}, {"FENCED", epoch} when a newer learner
-does, {"LOST", seq, epoch} when the server forgot this learner's epoch (restarted from an older save), {"BEHIND", seq} when it lost commits.
+A learner's scripts first ask whether it still owns the model. They answer {"OK", …}, {"FENCED", epoch} when a
+newer learner does, {"LOST", seq, epoch} when the server (restarted from an older save) forgot this learner,
+{"BEHIND", seq} when it lost commits, {"AHEAD", seq} when the commit is not the next one.
 """
 
 from streamrec.store.wire import Script
@@ -49,7 +50,9 @@ ACQUIRE = Script("""
 local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0)
 local wanted = tonumber(ARGV[3])
 if wanted == 0 then wanted = epoch + 1
-elseif wanted < epoch or (wanted == epoch and redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1]) then return {'FENCED', epoch} end
+elseif wanted < epoch or (wanted == epoch and redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1]) then
+  return {'FENCED', epoch}
+end
 local born = redis.call('HGET', KEYS[1], 'birth')
 redis.call('HSET', KEYS[1], 'epoch', wanted, 'owner', ARGV[1])
 if ARGV[2] == '1' or not born then
@@ -63,8 +66,9 @@ if ARGV[2] == '1' or not born then
   redis.call('HSET', KEYS[1], 'birth', wanted, 'seq', 0, 'time_ms', 0, 'crc', '', 'flushed', 0, 'target', 0)
 end
 local seq = redis.call('HGET', KEYS[1], 'seq')
+local after = string.format('%.0f', tonumber(seq) + 1) .. '-0'
 while true do
-  local orphan = redis.call('XRANGE', KEYS[2], string.format('%.0f', tonumber(seq) + 1) .. '-0', '+', 'COUNT', 1)
+  local orphan = redis.call('XRANGE', KEYS[2], after, '+', 'COUNT', 1)
   if not orphan[1] then break end
   redis.call('XDEL', KEYS[2], orphan[1][1])
 end
@@ -80,7 +84,8 @@ redis.call('SET', KEYS[1], ARGV[1])
 return 1
 """)
 
-#: KEYS head log tick; ARGV epoch owner seq id part parts first data time_ms crc. The last part moves the head.
+#: KEYS head log tick; ARGV epoch owner seq id part parts first data time_ms crc. The last part moves the
+#: head.
 APPEND = Script(
     _OWNED
     + """
@@ -88,8 +93,10 @@ local new = tonumber(ARGV[3])
 if seq == new and head[4] == ARGV[10] then return {'OK'} end
 if seq >= new then return {'AHEAD', seq} end
 if seq < new - 1 then return {'BEHIND', seq} end
-local there = redis.call('XRANGE', KEYS[2], ARGV[4], ARGV[4])[1]  -- its answer was lost and it was sent again
-if not there then redis.call('XADD', KEYS[2], ARGV[4], 'i', ARGV[5], 'n', ARGV[6], 'a', ARGV[7], 'd', ARGV[8]) end
+-- it is there already where its answer was lost and it was sent again
+if not redis.call('XRANGE', KEYS[2], ARGV[4], ARGV[4])[1] then
+  redis.call('XADD', KEYS[2], ARGV[4], 'i', ARGV[5], 'n', ARGV[6], 'a', ARGV[7], 'd', ARGV[8])
+end
 if tonumber(ARGV[5]) == tonumber(ARGV[6]) - 1 then
   redis.call('XADD', KEYS[3], 'MAXLEN', 1, ARGV[4], 's', '')
   redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'time_ms', ARGV[9], 'crc', ARGV[10])
@@ -134,7 +141,8 @@ return {'OK', token}
 """
 )
 
-#: KEYS head spaces trash; ARGV epoch owner field value token old_token old_bits. Readers of the old buckets may still be there.
+#: KEYS head spaces trash; ARGV epoch owner field value token old_token old_bits. Readers of the old buckets
+#: may still be there.
 PUBLISH = Script(
     _OWNED
     + """
@@ -154,13 +162,15 @@ local found = {'OK'}
 local trash = redis.call('HGETALL', KEYS[3])
 for i = 1, #trash, 2 do
   local bits, last = string.match(trash[i + 1], '(%d+) (%d+)')
-  if oldest > tonumber(last) then found[#found + 1] = tonumber(trash[i]); found[#found + 1] = tonumber(bits) end
+  if oldest > tonumber(last) then found[#found + 1] = tonumber(trash[i]); found[#found + 1] = tonumber(bits)
+  end
 end
 return found
 """
 )
 
-#: KEYS head pins blobs spaces; ARGV keep_ms → {reader, seq, epoch, time_ms, flushed, birth, {blobs}, {spaces}}.
+#: KEYS head pins blobs spaces; ARGV keep_ms → {reader, seq, epoch, time_ms, flushed, birth, {blobs},
+#: {spaces}}.
 #: A full server refuses the pin: the reader goes on without, and `CHECK` tells whether that went well.
 PIN = Script("""
 local head = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'time_ms', 'flushed', 'birth')

@@ -1,6 +1,7 @@
 """Connections to Redis: commands, scripts, raw bytes, and errors as `StoreError`s.
 
-redis-py opens the connection (URL, TLS, password, database); what goes over it is ours, because bulk transfers are built and
+redis-py opens the connection (URL, TLS, password, database); what goes over it is ours, because bulk
+transfers are built and
 read by the megabyte (`rows.py`) and replies are wanted as they are. RESP 2, bytes in, bytes out.
 """
 
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
-from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,7 +22,8 @@ __all__ = ["Argument", "Script", "Wire", "Wires", "connections", "hide_password"
 
 Argument = str | bytes | memoryview | int
 
-#: Waiting for one answer. A batch of rows takes 0.1 s, loading a saved model after a restart is answered at once with LOADING.
+#: Waiting for one answer. A batch of rows takes 0.1 s, loading a saved model after a restart is answered at
+#: once with LOADING.
 ANSWER_S = 30.0
 CONNECT_S = 5.0
 #: Replies that a retry mends, without and with waiting for somebody.
@@ -40,7 +41,8 @@ def store_error(error: Exception, url: str) -> StoreError:
     text = " ".join(str(error).split())
     if isinstance(error, redis.OutOfMemoryError) or "OOM command not allowed" in text:
         return StoreFull(
-            f"{url} is out of memory: free memory or raise it (CONFIG SET maxmemory …); nothing is lost, trying again helps"
+            f"{url} is out of memory: free memory or raise it (CONFIG SET maxmemory …); "
+            "nothing is lost, trying again helps"
         )
     if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError) or "NOAUTH" in text:
         return StoreError(f"{url} refused the login: {text}: check user and password in the URL")
@@ -66,6 +68,7 @@ class Wire:
         self._connection = connection
         self._url = url
         self._rest = b""
+        self._over = False
 
     def call(self, *command: Argument) -> Any:
         """The answer to one command."""
@@ -73,6 +76,8 @@ class Wire:
 
     def calls(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         """The answers to commands sent together; the first error is raised."""
+        if self._over:
+            raise StoreError(f"{self._url} was closed by this process: open it again")
         packed = self._connection.pack_commands(commands)
         for again in (True, False):
             try:
@@ -81,7 +86,8 @@ class Wire:
                 break
             except _LOST as error:
                 self.close()
-                # an idle connection may be gone since its last use, a server that had to be started again is there now
+                # an idle connection may be gone since its last use, a server that had to be started again
+                # is there now
                 if not again or isinstance(error, redis.TimeoutError):
                     raise store_error(error, self._url) from error
             except redis.RedisError as error:
@@ -116,7 +122,8 @@ class Wire:
     def receive(self, buffer: memoryview) -> int:
         """Bytes of raw answers, at least one."""
         with self.answering():
-            # redis-py's own parser has taken every answer that it was asked for, so nothing waits in its buffer
+            # redis-py's own parser has taken every answer that it was asked for, so nothing waits in its
+            # buffer
             count: int = self._connection._sock.recv_into(buffer)
             if not count:
                 raise redis.ConnectionError("the connection was closed")
@@ -135,7 +142,7 @@ class Wire:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turns what goes wrong below into a `StoreError` and drops the connection: half an answer may be left in it."""
+        """What goes wrong here becomes a `StoreError`; the connection is dropped with what is in it."""
         try:
             yield
         except (redis.RedisError, OSError) as error:
@@ -149,6 +156,11 @@ class Wire:
         """Drop the connection; the next use opens it again."""
         self._rest = b""
         self._connection.disconnect()
+
+    def end(self) -> None:
+        """Close for good: what still uses it must not open a store again that its owner closed."""
+        self._over = True
+        self.close()
 
     def _answer(self) -> Any:
         try:
@@ -194,14 +206,21 @@ class Wires:
         self._connect = connect
         self._idle: list[Wire] = []
         self._lock = Lock()
-        self._closed = False
-        self._taken: WeakSet[Wire] = WeakSet()
+        self.closed = False
+        self._taken: set[Wire] = set()
 
     def take(self) -> Wire:
-        """A connection of one's own; `close` it when done."""
+        """A connection of one's own; `leave` it when done."""
         wire = Wire(self._connect(), self.url)
+        if self.closed:
+            wire.end()
         self._taken.add(wire)
         return wire
+
+    def leave(self, wire: Wire) -> None:
+        """Close a connection of one's own."""
+        self._taken.discard(wire)
+        wire.close()
 
     @contextmanager
     def lent(self) -> Iterator[Wire]:
@@ -213,7 +232,7 @@ class Wires:
             yield wire
         finally:
             with self._lock:
-                if self._closed:
+                if self.closed:
                     wire.close()
                 else:
                     self._idle.append(wire)
@@ -222,7 +241,7 @@ class Wires:
     def close(self) -> None:
         """Close all but those that are lent just now, which are closed when they come back."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             for wire in self._taken:
-                wire.close()
+                wire.end()
             self._idle.clear()

@@ -66,7 +66,7 @@ def _container() -> Any:
 
 @contextmanager
 def reachable_redis() -> Iterator[str | None]:
-    """URL of a Redis: `STREAMREC_REDIS_URL`, else a container, else a local process; None where there is none of them."""
+    """URL of a Redis: `STREAMREC_REDIS_URL`, else a container, else a local process, else None."""
     given = os.environ.get("STREAMREC_REDIS_URL")
     container = None if given else _container()
     if given:

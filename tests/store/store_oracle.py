@@ -9,7 +9,13 @@ from streamrec.store.base import Commit, Rows, Store
 State = dict[str, dict[int, tuple[bytes, bool]]]
 
 
-def rows(ids: Iterable[int], values: object = 0.0, shadow: object = False, deleted: Iterable[int] = (), width: int = 2) -> Rows:
+def rows(
+    ids: Iterable[int],
+    values: object = 0.0,
+    shadow: object = False,
+    deleted: Iterable[int] = (),
+    width: int = 2,
+) -> Rows:
     array = np.array(list(ids), np.uint64)
     filled = np.empty((len(array), width), np.float32)
     filled[:] = np.asarray(values, np.float32).reshape(-1, 1) if np.ndim(values) == 1 else values
@@ -30,7 +36,9 @@ def random_commit(seq: int, rng: np.random.Generator, n: int = 60, space: int = 
         cut = n * 5 // 6
         values = rng.standard_normal((cut, width)).astype(np.float32)
         tables[name] = Rows(ids[:cut], values, rng.random(cut) < 0.3, ids[cut:])
-    return Commit(seq, tables, {"position": str(seq).encode(), f"odd{seq % 2}": bytes(rng.bytes(9))}, 1_000 + seq)
+    return Commit(
+        seq, tables, {"position": str(seq).encode(), f"odd{seq % 2}": bytes(rng.bytes(9))}, 1_000 + seq
+    )
 
 
 class Oracle:
@@ -57,7 +65,8 @@ class Oracle:
 
     def seen(self, *, shadow: bool) -> State:
         return {
-            name: {key: row for key, row in table.items() if shadow or not row[1]} for name, table in self.tables.items()
+            name: {key: row for key, row in table.items() if shadow or not row[1]}
+            for name, table in self.tables.items()
         }
 
 

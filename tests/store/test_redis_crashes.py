@@ -1,4 +1,4 @@
-"""A crash at every step of a commit and of a flush, of the learner and of the server: the model is exactly at its last commit."""
+"""A crash of the learner or the server at any step: the model is exactly at its last commit."""
 
 import shutil
 import uuid
@@ -116,8 +116,10 @@ def test_crash_in_a_flush(open_redis: Opener, redis_url: str, model: str, step: 
 
 
 @pytest.mark.parametrize("step", [*COMMIT_STEPS[:2], *FLUSH_STEPS])
-def test_a_learner_that_was_asleep_at_any_step_changes_nothing(open_redis: Opener, redis_url: str, model: str, step: str) -> None:
-    """The zombie: at this step it sleeps, a successor takes over, commits and flushes; then it wakes up and goes on."""
+def test_a_learner_that_was_asleep_at_any_step_changes_nothing(
+    open_redis: Opener, redis_url: str, model: str, step: str
+) -> None:
+    """The zombie: it sleeps, a successor takes over, commits and flushes; then it wakes up and goes on."""
     rng = np.random.default_rng(3)
     faults, oracle = Faults(), Oracle()
     old = open_redis(redis_url, limits=SMALL, fault=faults).acquire(model)
@@ -189,14 +191,18 @@ def test_lost_answer_then_the_same_commit_again(open_redis: Opener, redis_url: s
     oracle.check(store, model)
 
 
-def test_the_same_number_with_other_content_is_refused(open_redis: Opener, redis_url: str, model: str) -> None:
+def test_the_same_number_with_other_content_is_refused(
+    open_redis: Opener, redis_url: str, model: str
+) -> None:
     lease = open_redis(redis_url, limits=SMALL).acquire(model)
     lease.commit(commit(1, wide=rows([1], 1.0)))
     with pytest.raises(StoreMismatch):
         lease.commit(commit(1, wide=rows([1], 2.0)))
 
 
-def test_kill_9_of_the_server_again_and_again(open_redis: Opener, redis_server: RedisServer, model: str) -> None:
+def test_kill_9_of_the_server_again_and_again(
+    open_redis: Opener, redis_server: RedisServer, model: str
+) -> None:
     rng = np.random.default_rng(5)
     oracle = Oracle()
     faults = Faults()
@@ -210,8 +216,7 @@ def test_kill_9_of_the_server_again_and_again(open_redis: Opener, redis_server: 
             for action in (lambda made=made: lease.commit(made), lease.flush):
                 try:
                     action()
-                except StoreUnavailable as error:
-                    assert redis_server.url in str(error)
+                except StoreUnavailable:
                     redis_server.start()
                     action()
             oracle.apply(made)
@@ -222,8 +227,10 @@ def test_kill_9_of_the_server_again_and_again(open_redis: Opener, redis_server: 
 
 
 @pytest.mark.parametrize("flush_after", [True, False])
-def test_a_server_restarted_without_its_last_second(open_redis: Opener, redis_server: RedisServer, model: str, flush_after: bool) -> None:
-    """`appendfsync everysec` may lose acknowledged commits; the learner still has them and sends them again."""
+def test_a_server_restarted_without_its_last_second(
+    open_redis: Opener, redis_server: RedisServer, model: str, flush_after: bool
+) -> None:
+    """`appendfsync everysec` may lose commits; the learner still has them and sends them again."""
     rng = np.random.default_rng(6)
     oracle = Oracle()
     store = open_redis(redis_server.url, limits=SMALL)
@@ -244,7 +251,9 @@ def test_a_server_restarted_without_its_last_second(open_redis: Opener, redis_se
     oracle.check(store, model)
 
 
-def test_a_server_that_forgot_the_learner_itself(open_redis: Opener, redis_server: RedisServer, model: str) -> None:
+def test_a_server_that_forgot_the_learner_itself(
+    open_redis: Opener, redis_server: RedisServer, model: str
+) -> None:
     rng = np.random.default_rng(8)
     oracle = Oracle()
     store = open_redis(redis_server.url, limits=SMALL)
@@ -262,7 +271,9 @@ def test_a_server_that_forgot_the_learner_itself(open_redis: Opener, redis_serve
     oracle.check(store, model)
 
 
-def test_a_server_that_lost_more_than_the_learner_has(open_redis: Opener, redis_server: RedisServer, model: str) -> None:
+def test_a_server_that_lost_more_than_the_learner_has(
+    open_redis: Opener, redis_server: RedisServer, model: str
+) -> None:
     store = open_redis(redis_server.url, limits=SMALL)
     lease = store.acquire(model)
     saved = _saved(redis_server)

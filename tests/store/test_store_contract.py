@@ -14,7 +14,8 @@ from streamrec.store.flush import Limits
 from streamrec.store.memory import MemoryStore
 from streamrec.store.registry import SCHEMES
 
-#: Small enough that a few hundred rows come in parts, in several transactions, and in more buckets than at first.
+#: Small enough that a few hundred rows come in parts, in several transactions, and in more buckets than at
+#: first.
 SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
 Opener = Callable[[], Store]
 
@@ -110,7 +111,7 @@ class TestStore:
         lease = store.acquire(model)
         for n in (1, 2):
             lease.commit(commit(n, wide=rows([n])))
-        with pytest.raises(StoreMismatch, match="go on from there|goes on from there"):
+        with pytest.raises(StoreMismatch, match="from there"):
             lease.commit(commit(seq, wide=rows([9])))
 
     def test_older_learner_is_fenced(self, store: Store, model: str) -> None:

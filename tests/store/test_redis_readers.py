@@ -1,0 +1,225 @@
+"""Readers beside a learner that flushes, widens and trims: one generation each, or a word to read again."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, rows, without_empty
+
+from streamrec.errors import StoreMismatch, StoreUnavailable
+from streamrec.store import rows as row_codec
+from streamrec.store.flush import Limits
+from streamrec.store.keys import Keys
+from streamrec.store.redis import RedisStore
+
+pytestmark = pytest.mark.integration
+
+SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
+NOW = SMALL._replace(log_bytes=0)  # flushes do not wait for readers
+Opener = Callable[..., RedisStore]
+
+
+@pytest.fixture
+def open_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
+    monkeypatch.setattr(row_codec, "PIECE_ROWS", 50)
+    opened: list[RedisStore] = []
+
+    def make(**settings: Any) -> RedisStore:
+        opened.append(RedisStore(redis_url, **{"limits": SMALL, **settings}))
+        return opened[-1]
+
+    yield make
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def model() -> str:
+    return f"test {uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+def _many(open_redis: Opener, model: str, **settings: Any) -> tuple[Any, Oracle, np.random.Generator]:
+    rng, oracle = np.random.default_rng(1), Oracle()
+    lease = open_redis(**settings).acquire(model)
+    for seq in range(1, 8):
+        lease.commit(oracle.apply(random_commit(seq, rng, n=180, space=1000)))
+    lease._flush_once()
+    for seq in range(8, 10):
+        lease.commit(oracle.apply(random_commit(seq, rng, n=180, space=1000)))
+    return lease, oracle, rng
+
+
+@pytest.mark.parametrize("shadow", [True, False])
+def test_a_reader_gets_the_generation_it_began_with(open_redis: Opener, model: str, shadow: bool) -> None:
+    lease, oracle, rng = _many(open_redis, model)
+    snapshot = open_redis().load(model, shadow=shadow)
+    expected = without_empty(oracle.seen(shadow=shadow))
+    state: dict[str, Any] = {}
+    for n, piece in enumerate(snapshot.pieces):
+        apply_pieces(state, [piece])
+        if n % 5 == 0:  # the learner goes on, and would like to flush and to widen
+            lease.commit(oracle.apply(random_commit(oracle.seq + 1, rng, n=180, space=5000)))
+            lease._flush_once()
+    assert n > 10
+    assert snapshot.head.seq == 9
+    assert without_empty(state) == expected
+    lease.flush()
+    oracle.check(open_redis(), model)
+
+
+def test_a_flush_waits_for_a_reader_and_no_longer(open_redis: Opener, model: str, client: Any) -> None:
+    lease, oracle, rng = _many(open_redis, model)
+    pieces = iter(open_redis().load(model).pieces)
+    next(pieces)
+    lease.commit(oracle.apply(random_commit(10, rng)))
+    assert lease._flush_once()
+    assert client.hget(Keys(model).head, "flushed") == b"9"
+    pieces.close()  # type: ignore[attr-defined]
+    assert not lease._flush_once()
+    assert client.hget(Keys(model).head, "flushed") == b"10"
+    assert not client.hgetall(Keys(model).pins)
+
+
+@pytest.mark.parametrize("space", [200, 20_000])
+def test_a_reader_that_was_overtaken_is_told(open_redis: Opener, model: str, client: Any, space: int) -> None:
+    """With or without wider buckets: what it has read is no generation."""
+    lease, oracle, rng = _many(open_redis, model)
+    store = open_redis()
+    pieces = iter(store.load(model).pieces)
+    next(pieces)
+    for reader in client.hkeys(Keys(model).pins):
+        client.hset(Keys(model).pins, reader, "9 1")  # its time has run out
+    lease.commit(oracle.apply(random_commit(10, rng, n=180, space=space)))
+    lease.flush()
+    with pytest.raises(StoreUnavailable, match="load it again"):
+        list(pieces)
+    oracle.check(store, model)
+
+
+def test_a_model_begun_anew_under_a_reader(open_redis: Opener, model: str) -> None:
+    _many(open_redis, model)
+    store = open_redis()
+    pieces = iter(store.load(model).pieces)
+    next(pieces)
+    store.acquire(model, fresh=True)
+    with pytest.raises(StoreUnavailable, match="load it again"):
+        list(pieces)
+
+
+def test_old_buckets_stay_for_their_reader_and_go_then(open_redis: Opener, model: str, client: Any) -> None:
+    lease, oracle, _ = _many(open_redis, model)
+    expected = without_empty(oracle.seen(shadow=True))
+    pieces = iter(open_redis().load(model, shadow=True).pieces)
+    first = next(pieces)
+    for space in lease._flusher._read_spaces().values():
+        lease._flusher._spaces = lease._flusher._read_spaces()
+        lease._flusher._widen(space, space.bits + 2)
+    lease._flush_once()
+    assert client.hlen(Keys(model).trash) == 4
+    assert without_empty(loaded([first, *pieces])) == expected
+    lease._flush_once()
+    assert client.hlen(Keys(model).trash) == 0
+    oracle.check(open_redis(), model)
+    tokens = {key.split(b":")[2] for key in client.scan_iter(match=f"sr:{{{model}.*", count=10_000)}
+    assert len(tokens - {b"fence"}) == 4
+
+
+def test_fresh_leaves_no_rows_behind(open_redis: Opener, model: str, client: Any) -> None:
+    _many(open_redis, model)
+    lease = open_redis().acquire(model, fresh=True)
+    lease.flush()
+    left = {key.split(b":")[-1] for key in client.scan_iter(match=f"sr:{{{model}*", count=10_000)}
+    assert left == {b"fence", b"head"}
+
+
+def test_a_damaged_entry_is_named(open_redis: Opener, model: str, client: Any) -> None:
+    store = open_redis(limits=Limits(flush_s=float("inf")))
+    lease = store.acquire(model)
+    lease.commit(commit(1, wide=rows([1, 2, 3])))
+    log = Keys(model).log
+    ((name, fields),) = client.xrange(log)
+    data = bytearray(fields[b"d"])
+    data[len(data) // 2] ^= 1
+    client.delete(log)
+    client.xadd(log, fields | {b"d": bytes(data)}, id=name)
+    for action in (lambda: store.load(model), lambda: store.follow(model, 0, timeout_s=0), lease.flush):
+        if action == lease.flush:
+            lease._backlog.flushed(1)  # as after a restart of the learner: only the log has the entry
+            lease._backlog.flushed(1)
+            lease._backlog._flushed = 0
+        with pytest.raises(StoreMismatch, match="log entry 1: damaged"):
+            action()
+
+
+def test_a_missing_entry_is_named(open_redis: Opener, model: str, client: Any) -> None:
+    store = open_redis()
+    lease = store.acquire(model)
+    for seq in (1, 2):
+        lease.commit(commit(seq, wide=rows([seq])))
+    client.xtrim(Keys(model).log, maxlen=0)
+    with pytest.raises(StoreMismatch, match="commits 1 to 2"):
+        store.load(model)
+    assert store.follow(model, 0, timeout_s=0) is None
+
+
+def test_a_bucket_of_something_else_is_named(open_redis: Opener, model: str, client: Any) -> None:
+    lease, _, _ = _many(open_redis, model)
+    space = lease._flusher._read_spaces()["rwide"]
+    number = next(n for n in range(256) if client.exists(Keys(model).bucket(space.token, space.bits, n)))
+    key = Keys(model).bucket(space.token, space.bits, number)
+    for spoil in (lambda: client.hset(key, "1234567", "long enough?"[:7]), lambda: client.set(key, "x")):
+        spoil()
+        with pytest.raises((StoreMismatch, StoreUnavailable)):
+            list(open_redis().load(model).pieces)
+
+
+def test_another_width_under_the_same_name_is_refused(open_redis: Opener, model: str) -> None:
+    lease = open_redis().acquire(model)
+    lease.commit(commit(1, wide=rows([1], width=2)))
+    lease.flush()
+    lease.commit(commit(2, wide=rows([1], width=3)))
+    with pytest.raises(StoreMismatch, match="2 slots a row, this model has 3"):
+        lease.flush()
+
+
+def test_small_rows_are_packed_by_redis(open_redis: Opener, model: str, client: Any) -> None:
+    lease = open_redis(limits=Limits(flush_s=float("inf"))).acquire(model)
+    ids = np.random.default_rng(0).integers(1, 2**64, 60_000, dtype=np.uint64)
+    lease.commit(commit(1, wide=rows(ids, 1.0)))
+    lease.flush()
+    (space,) = lease._flusher._read_spaces().values()
+    assert (space.bits, space.rows) == (8, 60_000)
+    lease.commit(commit(2, wide=rows(ids + np.uint64(1), 1.0)))
+    lease.flush()
+    (space,) = lease._flusher._read_spaces().values()
+    assert (space.bits, space.rows) == (10, 120_000)
+    encodings = {
+        client.object("encoding", Keys(model).bucket(space.token, space.bits, n)) for n in range(1024)
+    }
+    assert encodings <= {b"ziplist", b"listpack"}
+
+
+def test_a_background_flush_happens_by_size_and_by_time(open_redis: Opener, model: str, client: Any) -> None:
+    from streamrec.testing.redis_server import wait_until
+
+    for name, limits in (("size", Limits(flush_bytes=10_000)), ("time", Limits(flush_s=0.2))):
+        lease = open_redis(limits=limits).acquire(model + name)
+        lease.commit(commit(1, wide=rows(range(1, 2000))))
+        assert wait_until(lambda name=name: client.hget(Keys(model + name).head, "flushed") == b"1")
+        lease.close()
+
+
+def test_learning_waits_when_the_log_grows_too_long(open_redis: Opener, model: str, client: Any) -> None:
+    lease, oracle, rng = _many(open_redis, model, limits=NOW)
+    lease.commit(oracle.apply(random_commit(10, rng)))
+    assert client.hget(Keys(model).head, "flushed") == b"10"
+    oracle.check(open_redis(), model)
