@@ -28,7 +28,7 @@ def coordinates(x: Mapping[Any, Any]) -> Mapping[Any, Any]:
     for name, value in x.items():
         if isinstance(value, str):
             key = f"{name}={value}"
-            found[key] = found.get(key, 0.0) + 1.0
+            found[key] = found[key] + 1.0 if key in found else 1.0
         elif type(value) in _NUMBERS:
             found[name] = found[name] + value if name in found else value
         elif value is not None:

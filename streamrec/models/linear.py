@@ -6,7 +6,9 @@ instead; both call the formulas of `optim.ftrl`.
 
 import inspect
 import math
+from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -157,19 +159,18 @@ class FTRL(Classifier):
         Raises:
             ValueError: x, y or w cannot be used; the text names the feature, and nothing has changed.
         """
-        target = _target(y, w)
+        label, importance = _target(y, w)
         example = coordinates(x)
-        ids, values = self._locate(example)
         known = len(self._index)
-        if -1 in ids:
-            first = int(self.intercept)
-            for position, key in enumerate(example, first):
-                if ids[position] < 0:
-                    ids[position] = self._add(key)
-        bad = linear_step.learn(self._rows, np.array(ids, np.int64), values, target, self._scalars)
+        bad = linear_step.learn(self._rows, *self._locate(example), label, importance, self._scalars)
+        if bad == linear_step.UNKNOWN:
+            for key in example:
+                if key not in self._index:
+                    self._add(key)
+            bad = linear_step.learn(self._rows, *self._locate(example), label, importance, self._scalars)
         if bad >= 0:
             self._forget(known)
-            raise _unusable(example, bad - int(self.intercept), self.dtype, w)
+            raise _unusable(example, bad, self.dtype, w)
 
     def predict_proba_one(self, x: Mapping[Any, Any]) -> dict[bool, float]:
         """The probabilities of False and True; changes nothing. What was never learned counts as absent.
@@ -186,8 +187,7 @@ class FTRL(Classifier):
 
     def confidence_one(self, x: Mapping[Any, Any]) -> float:
         """The most that learning x with weight 1 could move its logit (`optim.ftrl.confidence`)."""
-        ids, values = self._locate(coordinates(x))
-        return float(linear_step.bound(self._rows, np.array(ids, np.int64), values, self._scalars))
+        return float(linear_step.bound(self._rows, *self._locate(coordinates(x)), self._scalars))
 
     # ---- many examples
 
@@ -280,27 +280,23 @@ class FTRL(Classifier):
         names = inspect.signature(type(self)).parameters
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
-    def _locate(self, example: Mapping[Any, Any]) -> tuple[list[int], np.ndarray]:
-        """Row (−1: none) and value of every coordinate, the intercept first."""
-        find = self._index.get
-        ids = [find(key, -1) for key in example]
-        numbers = list(example.values())
-        if self.intercept:
-            if INTERCEPT in example:
-                raise ValueError(
-                    f"feature {INTERCEPT!r} is the intercept's own name: rename it, or set intercept=False"
-                )
-            ids.insert(0, self._index[INTERCEPT])
-            numbers.insert(0, 1.0)
-        try:
-            return ids, np.array(numbers, np.float64)
+    def _locate(self, example: Mapping[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Row (−1: none) and value of every coordinate, the intercept last."""
+        if self.intercept and INTERCEPT in example:
+            raise ValueError(
+                f"feature {INTERCEPT!r} is the intercept's name: rename it, or set intercept=False"
+            )
+        keys = chain(example, (INTERCEPT,)) if self.intercept else example
+        values = chain(example.values(), (1.0,)) if self.intercept else example.values()
+        try:  # Python's own arrays take short sequences faster than NumPy's
+            rows = array("q", map(self._index.get, keys, repeat(-1)))
+            return np.frombuffer(rows, np.int64), np.frombuffer(array("d", values), np.float64)
         except OverflowError:  # an integer beyond float64
             raise _unusable(example, -1, self.dtype) from None
 
     def _logit(self, x: Mapping[Any, Any]) -> float:
         example = coordinates(x)
-        ids, values = self._locate(example)
-        logit = float(linear_step.logit(self._rows, np.array(ids, np.int64), values))
+        logit = float(linear_step.logit(self._rows, *self._locate(example)))
         if not math.isfinite(logit):
             raise _unusable(example, -1, "float64")
         return logit
@@ -322,16 +318,22 @@ class FTRL(Classifier):
             self._index.popitem()
 
 
-def _target(y: Any, w: float) -> np.ndarray:
-    try:
-        target = np.array((y, w), np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"label {y!r}, weight {w!r}: expected numbers") from None
-    if isinstance(y, str) or not 0.0 <= target[0] <= 1.0:
+def _target(y: Any, w: Any) -> tuple[float, float]:
+    """Label and importance weight, checked."""
+    label, importance = _number(y), _number(w)
+    if not 0.0 <= label <= 1.0:
         raise ValueError(f"label y = {y!r}: expected True, False or a number from 0 to 1")
-    if not 0.0 <= target[1] < math.inf:
+    if not 0.0 <= importance < math.inf:
         raise ValueError(f"weight w = {w!r}: expected 0 or a positive number, finite")
-    return target
+    return label, importance
+
+
+def _number(value: Any) -> float:
+    """As a float; NaN for what is no number, numerals in a string among them."""
+    try:
+        return math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _examples(X: Any) -> Sequence[Mapping[Any, Any]]:
@@ -348,7 +350,9 @@ def _unusable(example: Mapping[Any, Any], position: int, dtype: str, w: float = 
             return ValueError(f"feature {name!r} = {value}: expected a finite number")
     items = list(example.items())
     name, value = (
-        items[position] if position >= 0 else max(items, key=lambda item: abs(item[1]), default=("", 0.0))
+        items[position]
+        if 0 <= position < len(items)
+        else max(items, key=lambda item: abs(item[1]), default=("", 0.0))
     )
     if w > abs(value):
         return ValueError(f"weight w = {w!r}: too large for {dtype}")

@@ -14,7 +14,10 @@ from streamrec.losses import log_loss_gradient
 from streamrec.memory import JIT
 from streamrec.optim.ftrl import FTRLParameters, confidence, linear_term, weight
 
-__all__ = ["bound", "learn", "logit"]
+__all__ = ["UNKNOWN", "bound", "learn", "logit"]
+
+#: What `learn` returns where a coordinate has no row yet.
+UNKNOWN = -2
 
 
 @njit(**JIT)
@@ -44,15 +47,24 @@ def bound(rows: np.ndarray, ids: np.ndarray, values: np.ndarray, scalars: np.nda
 
 @njit(**JIT)
 def learn(
-    rows: np.ndarray, ids: np.ndarray, values: np.ndarray, target: np.ndarray, scalars: np.ndarray
+    rows: np.ndarray,
+    ids: np.ndarray,
+    values: np.ndarray,
+    label: float,
+    importance: float,
+    scalars: np.ndarray,
 ) -> int:
-    """One example: every coordinate takes its gradient of weight·log_loss at the prediction made before.
+    """One example: every coordinate takes its gradient of importance·log_loss at the prediction made before.
 
-    target float64 (2,): label and importance weight. Returns −1, or the first k whose state would leave the
-    finite numbers of the rows' type; then nothing has changed.
+    Returns:
+        −1. Where nothing has changed: `UNKNOWN` if a coordinate has no row, or the first k whose state would
+        leave the finite numbers of the rows' type.
     """
+    for k in range(len(ids)):
+        if ids[k] < 0:
+            return UNKNOWN
     parameters = _parameters(scalars)
-    slope = target[1] * log_loss_gradient(logit(rows, ids, values), target[0])
+    slope = importance * log_loss_gradient(logit(rows, ids, values), label)
     after = np.empty((len(ids), 3), rows.dtype)
     for k in range(len(ids)):
         w, n, z = float(rows[ids[k], 0]), float(rows[ids[k], 1]), float(rows[ids[k], 2])
