@@ -92,7 +92,7 @@ def _append(event: Event, span: tuple[int, int], out: Columns, frame: np.ndarray
     out.user[i], out.item[i], out.impression[i] = _references(event)
     out.value[i], out.weight[i] = _value(event), 1.0
     if isinstance(event, Example) and event.weight is not None:
-        out.weight[i] = event.weight
+        out.weight[i] = event.weight + 0.0  # never −0.0
     out.start[i], out.end[i] = span
     for name, value in ((not isinstance(event, Click) and event.features) or {}).items():
         field = table.index(name)

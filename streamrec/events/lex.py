@@ -143,45 +143,36 @@ def boolean(at: int) -> tuple[int, int]:
 def decimal(at: int) -> tuple[int, int, int, bool]:
     """A JSON number: (past it or NONE, signed digits, power of ten, whether it was written as an integer)."""
     negative = load_byte(at) == _MINUS
-    if negative:
-        at += 1
-    digits = load_byte(at) - _ZERO
-    if digits < 0 or digits > 9:
-        return NONE, 0, 0, False
-    first = at
-    n_digits = 1 if digits > 0 else 0
-    at += 1
-    d = load_byte(at) - _ZERO
-    if digits == 0 and 0 <= d <= 9:
-        return NONE, 0, 0, False  # a leading zero
-    while 0 <= d <= 9 and n_digits <= _MAX_DIGITS:
-        digits = digits * 10 + d
-        n_digits += 1
-        at += 1
-        d = load_byte(at) - _ZERO
-    power = 0
+    first = at + negative
+    at, digits, n_digits = _digits(first, 0, 0)
+    if at <= first or (load_byte(first) == _ZERO and at > first + 1):
+        return NONE, 0, 0, False  # too many digits, none, or a leading zero
+    power, integer = 0, True
     if load_byte(at) == _POINT:
-        at += 1
-        first = at
-        d = load_byte(at) - _ZERO
-        while 0 <= d <= 9 and n_digits <= _MAX_DIGITS:
-            digits = digits * 10 + d
-            n_digits += 1 if digits > 0 else 0
-            at += 1
-            d = load_byte(at) - _ZERO
-        if at == first:
+        first = at + 1
+        at, digits, n_digits = _digits(first, digits, n_digits)
+        power, integer = first - at, False
+        if at <= first:
             return NONE, 0, 0, False
-        power = first - at
-        integer = False
-    else:
-        integer = True
-    if n_digits > _MAX_DIGITS:
-        return NONE, 0, 0, False
     if load_byte(at) | 0x20 == 0x65:  # e or E
         at, exponent = _exponent(at + 1)
         power += exponent
         integer = False
     return at, -digits if negative else digits, power, integer
+
+
+@njit(**INNER)
+def _digits(at: int, digits: int, n_digits: int) -> tuple[int, int, int]:
+    """Digits behind those already read: (past them or NONE if too many, all, how many)."""
+    d = load_byte(at) - _ZERO
+    while 0 <= d <= 9:
+        if n_digits == _MAX_DIGITS:
+            return NONE, 0, 0
+        digits = digits * 10 + d
+        n_digits += digits > 0
+        at += 1
+        d = load_byte(at) - _ZERO
+    return at, digits, n_digits
 
 
 @njit(**INNER)

@@ -134,3 +134,35 @@ def test_compiled_code_takes_the_usual_shapes(rest: str) -> None:
     data = ('{ "id":"日本","time":1700000000000,' + rest + "} \r\n").encode()
     assert handed_over(data * 3, warm=data) == 0
     assert_same(data * 3)
+
+
+@pytest.mark.parametrize(
+    "rest", ['"weight":-0.0', '"features":{"a":-0.0,"b":-0,"c":-0e5,"d":0.000e-999}', '"weight":null']
+)
+def test_same_on_found_cases(rest: str) -> None:
+    assert_same(b'{"type":"example","id":"a","time":-0,"label":-0,%s}\n' % rest.encode() * 2)
+
+
+def written_numbers(n: int) -> list[str]:
+    """Numbers as programs write them, of many magnitudes and lengths; ties and their neighbours among them."""
+    rng = np.random.default_rng(7)
+    doubles = rng.random(n) * 10.0 ** rng.integers(-5, 12, n)
+    texts = [repr(float(x)) for x in doubles]
+    texts += [f"{x:.{d}f}" for x, d in zip(doubles, rng.integers(1, 18, n), strict=True)]
+    texts += [f"{x:.{d}e}" for x, d in zip(doubles, rng.integers(0, 18, n), strict=True)]
+    halves = 2**53 + rng.integers(0, 2**53, n)  # every odd one lies half-way between two float64s
+    texts += [f"{h}e-{k}" for h, k in zip(halves.tolist(), rng.integers(0, 23, n).tolist(), strict=True)]
+    texts += [str(h) for h in halves.tolist()]
+    return texts
+
+
+def test_numbers_are_the_nearest_float64() -> None:
+    texts = written_numbers(2000)
+    line = '{"type":"example","id":"a","time":1,"label":0,"features":{"x":%s}}\n'
+    decoder = BlockDecoder()
+    block, rejections = decoder.decode("".join(line % text for text in texts).encode())
+    assert not rejections
+    assert block.entry_value.view(np.float64).tolist() == [float(text) for text in texts]
+    # What repr writes, down to about 1e-6, has its own quick way.
+    written = "".join(line % text for text in texts[:2000]).encode()
+    assert handed_over(written, warm=line.encode() % b"1") == 0
