@@ -10,8 +10,9 @@ __all__ = ["Batch"]
 class Batch(NamedTuple):
     """B examples, F fields (crosses are fields too), D dense numbers.
 
-    The bag of example b and field f is `ids[offsets[b * F + f]:offsets[b * F + f + 1]]`; absent is an empty bag.
-    All ids of example b are therefore `ids[offsets[b * F]:offsets[(b + 1) * F]]`, in the order of the spec's fields.
+    The bag of example b and field f is `ids[offsets[b * F + f]:offsets[b * F + f + 1]]`; absent is an empty
+    bag. All ids of example b are therefore `ids[offsets[b * F]:offsets[(b + 1) * F]]`, in the order of the
+    spec's fields.
     """
 
     ids: np.ndarray  # uint64 (nnz,), never 0

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic import Field as Setting
+from pydantic_core import PydanticCustomError
 
 __all__ = ["BUILTIN", "REST", "Cross", "FeatureSpec", "Field", "Kind", "Statistics", "TimePart"]
 
@@ -177,25 +178,27 @@ class FeatureSpec(_Frozen):
     True
     """
 
-    fields: tuple[Field, ...] = Setting(min_length=1)
+    fields: tuple[Field, ...]
     crosses: tuple[Cross, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> "FeatureSpec":
+        if not self.fields:
+            raise _fault("fields: expected at least one field, got none")
         fields = {field.name: field for field in self.fields}
-        _unique("field", [field.name for field in self.fields])
-        _unique("cross", [cross.name for cross in self.crosses])
-        _unique("field that reads 'features.*'", [f.source for f in self.fields if f.source == REST])
-        for cross in self.crosses:
+        _check_unique("fields", "field", [field.name for field in self.fields])
+        _check_unique("crosses", "cross", [cross.name for cross in self.crosses])
+        sources = [field.source if field.source == REST else field.name for field in self.fields]
+        _check_unique("fields", "field with the source", sources)
+        for i, cross in enumerate(self.crosses):
             for name in cross.fields:
                 if name not in fields:
                     near = get_close_matches(name, fields, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(fields)}"
-                    raise ValueError(f"cross {list(cross.fields)}: no field {name!r}{hint}")
+                    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}"
+                    raise _fault(f"cross {list(cross.fields)}: no field {name!r}; {hint}", "crosses", i)
                 if fields[name].kind == "number" and not fields[name].buckets:
-                    raise ValueError(
-                        f"cross {list(cross.fields)}: number {name!r} can be crossed with buckets = true only"
-                    )
+                    text = f"cross {list(cross.fields)}: of a number, buckets are crossed; {name!r} has none"
+                    raise _fault(text, "crosses", i)
         return self
 
     def to_json(self) -> str:
@@ -208,7 +211,12 @@ class FeatureSpec(_Frozen):
         return cls.model_validate_json(text)
 
 
-def _unique(what: str, names: list[str]) -> None:
+def _fault(text: str, *at: str | int) -> PydanticCustomError:
+    """An error of the whole spec, and the place in it that a settings file should be mended at."""
+    return PydanticCustomError("feature_spec", "{text}", {"text": text, "at": at})
+
+
+def _check_unique(section: str, what: str, names: list[str]) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise ValueError(f"expected one {what} of a name, got {name!r} twice")
+            raise _fault(f"expected one {what} {name!r}, got another", section, i)

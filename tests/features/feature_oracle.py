@@ -1,4 +1,4 @@
-"""What the extractor computes, once more in plain Python on plain events: one example, one feature, one id at a time."""
+"""What the extractor computes, once more in plain Python: one example, one feature, one id at a time."""
 
 import math
 from collections.abc import Mapping, Sequence

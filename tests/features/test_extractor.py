@@ -1,5 +1,7 @@
 """The compiled extractor against a plain Python one, and its promises: order, purity, cuts, state."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from feature_oracle import Oracle, Row, bags_of, columns
@@ -68,7 +70,7 @@ _MINUTE = 60_000
 def streams(draw: st.DrawFn) -> list[Row]:
     rows = []
     for _ in range(draw(st.integers(0, 14))):
-        # the same shape again and again is the fast path; half of the rows repeat their predecessor's features
+        # repeated shapes are the fast path: half of the rows have their predecessor's features
         again = rows and draw(st.booleans())
         features = rows[-1].features if again else draw(_FEATURES)
         minute = draw(st.integers(-3, 60)) + 28_000_000
@@ -108,7 +110,7 @@ def test_cuts_do_not_matter(name: str, rows: list[Row], cuts: list[int]) -> None
     whole, parts = Extractor(SPECS[name]), Extractor(SPECS[name])
     expected = extract(whole, rows, names)
     bounds = [0, *sorted(min(c, len(rows)) for c in cuts), len(rows)]
-    batches = [extract(parts, rows[a:b], list(names)) for a, b in zip(bounds, bounds[1:], strict=False)]
+    batches = [extract(parts, rows[a:b], list(names)) for a, b in pairwise(bounds)]
     for column in ("ids", "values", "dense"):
         joined = np.concatenate([getattr(batch, column) for batch in batches])
         assert joined.tobytes() == getattr(expected, column).tobytes()
