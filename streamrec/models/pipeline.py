@@ -15,8 +15,8 @@ from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
 from streamrec.models.registry import build_model
 from streamrec.models.settings import ModelSettings
+from streamrec.state.rows import Rows
 from streamrec.state.table import SparseTable
-from streamrec.store.base import Rows
 
 __all__ = ["Learned", "Pipeline"]
 

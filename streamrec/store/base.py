@@ -8,7 +8,7 @@ number, and
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-import numpy as np
+from streamrec.state.rows import Rows
 
 __all__ = ["Commit", "Head", "Lease", "Rows", "Snapshot", "Store", "TableLayout"]
 
@@ -18,18 +18,6 @@ class TableLayout(NamedTuple):
 
     name: str
     width: int  # float32 slots of a row
-
-
-class Rows(NamedTuple):
-    """Changed rows of one table. Values are absolute, so applying them twice changes nothing."""
-
-    ids: np.ndarray  # uint64 (N,)
-    rows: np.ndarray  # float32 (N, W)
-    #: bool (N,): rows that a reader must not see (weight set to 0 by L1); the learner needs them for
-    #: recovery.
-    shadow: np.ndarray
-    #: uint64 (K,): ids that are gone (expired, evicted). They come before rows: one in both was made anew.
-    deleted: np.ndarray
 
 
 class Commit(NamedTuple):
