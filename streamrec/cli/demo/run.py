@@ -13,11 +13,10 @@ from streamrec.cli.demo.audience import make_audience
 from streamrec.cli.demo.screen import Screen
 from streamrec.cli.demo.stream import GrowingFile
 from streamrec.cli.demo.summary import Summary, summarise
-from streamrec.cli.demo.visitors import Endpoint, Visitors
+from streamrec.cli.demo.visitors import SPEED, Endpoint, Visitors
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import ServiceError, UsageError
 from streamrec.features.spec import Cross, FeatureSpec, Field, Statistics
-from streamrec.join.settings import JoinSettings
 from streamrec.learner.settings import LearnerSettings
 from streamrec.learner.start import Plan, start
 from streamrec.serving.service import BackgroundService
@@ -27,8 +26,6 @@ from streamrec.store.registry import open_store
 __all__ = ["Settings", "run"]
 
 NAME = "demo"
-#: A page that got no click after this long will get none: clicks follow within a fifth of a second.
-WINDOW_MS = 500
 COMMIT_S = 0.1
 PAGES_PER_S = 80
 #: Events of random pages before the first model: it is not empty when its time begins, nor good.
@@ -70,7 +67,6 @@ class LearnerThread:
             name=NAME,
             fresh=True,
             features=self._features,
-            join=JoinSettings(window_ms=WINDOW_MS),
             learner=LearnerSettings(commit_interval_s=COMMIT_S),
         )
         try:
@@ -89,7 +85,7 @@ def features_of(seconds: float) -> FeatureSpec:
     Without configuration the model is as good before the drift, but rates that remember everything hold it
     back afterwards: at the end it has 45 % of the possible gain, and with these 90 %.
     """
-    forgetting = Statistics(half_life_s=seconds / 10)
+    forgetting = Statistics(half_life_s=SPEED * seconds / 10)
     names = ("user", "item", "group", "device", "topic", "style")
     crosses = (("group", "topic"), ("group", "style"), ("group", "item"))
     return FeatureSpec(

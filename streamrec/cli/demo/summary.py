@@ -7,8 +7,8 @@ from streamrec.cli.demo.visitors import Visitors
 
 __all__ = ["Summary", "promises", "summarise"]
 
-#: The model must gain this share of what can be gained over random pages before the drift, and at the end: far
-#: from the 90 % and 85 % that it gains in 50 s, so that a busy machine does not make the demo fail.
+#: The model must gain this share of what can be gained over random pages before the drift, and at the end:
+#: far from the 90 % and 85 % that it gains in 50 s, so that a busy machine does not make the demo fail.
 BEFORE, AFTER = 0.5, 0.4
 
 

@@ -14,12 +14,15 @@ from streamrec.cli.demo.tally import Delays, Page, Tally
 from streamrec.clock import Clock
 from streamrec.errors import ServiceError
 
-__all__ = ["Endpoint", "ModelView", "Visitors"]
+__all__ = ["SPEED", "Endpoint", "ModelView", "Visitors"]
 
 #: Share of pages shown at random: how the learner hears of items that it does not rank high yet.
 EXPLORE = 0.1
-#: A click follows the page after this long, milliseconds, uniformly.
-CLICK_AFTER_MS = (20, 200)
+#: The audience's day goes by in a minute: event times run so much faster than the clock. Half a second is ten
+#: minutes then, the window in which a click counts, so that the recorded stream is learned alike by `replay`.
+SPEED = 1200
+#: A click follows the page after this long, milliseconds of event time, uniformly.
+CLICK_AFTER_MS = (20 * SPEED, 200 * SPEED)
 
 
 class ModelView(NamedTuple):
@@ -82,7 +85,8 @@ class Visitors:
         self.n_events = self.n_clicks = 0
         self._audience, self._endpoint, self._stream, self._clock = audience, endpoint, stream, clock
         self._rng = np.random.default_rng(seed)
-        self._start_s = clock.monotonic_s()
+        self._start_s = self._day_s = clock.monotonic_s()
+        self._day_ms = clock.now_ms()
         self._due: list[tuple[int, int, bytes]] = []  # clicks on their way: (time, number, line)
         self._n_pages = 0
 
@@ -122,7 +126,7 @@ class Visitors:
 
     def write_due_clicks(self) -> None:
         """Write the clicks whose time has come."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._event_time_ms()
         while self._due and self._due[0][0] <= now_ms:
             line = heapq.heappop(self._due)[2]
             # The clock starts before the write: the learner may read the line before `write` returns.
@@ -143,12 +147,16 @@ class Visitors:
             state["seq"], state["weights"], float("nan") if ne is None else ne, next_offset
         )
 
+    def _event_time_ms(self) -> int:
+        return self._day_ms + int((self._clock.monotonic_s() - self._day_s) * 1000 * SPEED)
+
     def _ranked(self, visit: Visit) -> np.ndarray | None:
         """Indices of the candidates that the endpoint puts on the page; None while there is no model."""
         audience = self._audience
         answer = self._endpoint.rank(
             {
                 "user": f"u{visit.user}",
+                "time": self._event_time_ms(),
                 "features": audience.user_features(visit),
                 "candidates": [
                     {"item": f"i{item}", "features": audience.item_features(item)}
@@ -166,7 +174,7 @@ class Visitors:
 
     def _write(self, visit: Visit, shown: np.ndarray, clicked: np.ndarray) -> None:
         """Write the page's impressions now; its clicks come later."""
-        now_ms, lines = self._clock.now_ms(), []
+        now_ms, lines = self._event_time_ms(), []
         self._n_pages += 1
         user_features = self._audience.user_features(visit)
         for position, item in enumerate(visit.candidates[shown].tolist()):
