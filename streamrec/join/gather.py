@@ -1,34 +1,18 @@
 """From what matching decided to the columns of `Examples`."""
 
 import numpy as np
-from numba import njit
 
 from streamrec.events.block import EventBlock, Examples
-from streamrec.join.waiting import Waiting
-from streamrec.memory import JIT
+from streamrec.join.waiting import Entries, Waiting, copy_runs
 
 __all__ = ["concatenated", "gathered", "none", "unchanged"]
 
 
-def _empty(offsets: np.ndarray, labels: np.ndarray) -> Examples:
-    n, n_entries, u64 = len(labels), offsets[-1], np.uint64
-    return Examples(
-        time_ms=np.empty(n, np.int64),
-        key=np.empty(n, u64),
-        user=np.empty(n, u64),
-        item=np.empty(n, u64),
-        labels=labels,
-        weights=np.empty(n, np.float32),
-        entry_offsets=offsets,
-        entry_field=np.empty(n_entries, np.int32),
-        entry_kind=np.empty(n_entries, np.uint8),
-        entry_value=np.empty(n_entries, u64),
-    )
-
-
 def none() -> Examples:
     """No examples."""
-    return _empty(np.zeros(1, np.int64), np.empty(0, np.float32))
+    i64, u64, f32 = np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.float32)
+    entries = (np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.uint64))
+    return Examples(i64, u64, u64, u64, f32, f32, np.zeros(1, np.int64), *entries)
 
 
 def unchanged(block: EventBlock, labels: np.ndarray) -> Examples:
@@ -39,11 +23,32 @@ def unchanged(block: EventBlock, labels: np.ndarray) -> Examples:
 
 def gathered(block: EventBlock, waiting: Waiting, source: np.ndarray, labels: np.ndarray) -> Examples:
     """Examples copied from the block and from what waited; source as in `match.DECISION`."""
-    offsets = np.zeros(len(source) + 1, np.int64)
-    _count(block, waiting, source, offsets)
-    examples = _empty(offsets, labels)
-    _fill(block, waiting, source, examples)
-    return examples
+    held = source >= 0
+    slots, events = waiting.slots[source[held]], -1 - source[~held]
+    starts = _merged(held, slots["first"], block.entry_offsets[events])
+    sizes = _merged(held, slots["size"], np.diff(block.entry_offsets)[events])
+    offsets = np.append(np.int64(0), np.cumsum(sizes))
+    n, ats = int(offsets[-1]), offsets[:-1]
+    entries = Entries(np.empty(n, np.int32), np.empty(n, np.uint8), np.empty(n, np.uint64))
+    arrived = Entries(block.entry_field, block.entry_kind, block.entry_value)
+    copy_runs(entries, ats[held], waiting.entries, starts[held], sizes[held])
+    copy_runs(entries, ats[~held], arrived, starts[~held], sizes[~held])
+    return Examples(
+        _merged(held, slots["time_ms"], block.time_ms[events]),
+        _merged(held, slots["impression"], block.key[events]),
+        _merged(held, slots["user"], block.user[events]),
+        _merged(held, slots["item"], block.item[events]),
+        labels,
+        _merged(held, slots["weight"], block.weight[events]),
+        offsets,
+        *entries,
+    )
+
+
+def _merged(held: np.ndarray, slots: np.ndarray, events: np.ndarray) -> np.ndarray:
+    column = np.empty(len(held), events.dtype)
+    column[held], column[~held] = slots, events
+    return column
 
 
 def concatenated(parts: list[Examples]) -> Examples:
@@ -56,36 +61,3 @@ def concatenated(parts: list[Examples]) -> Examples:
     sizes = np.concatenate([np.diff(part.entry_offsets) for part in parts])
     columns[Examples._fields.index("entry_offsets")] = np.append(np.int64(0), np.cumsum(sizes))
     return Examples(*columns)
-
-
-@njit(**JIT)
-def _count(block: EventBlock, waiting: Waiting, source: np.ndarray, offsets: np.ndarray) -> None:
-    for j in range(len(source)):
-        s = source[j]
-        size = waiting.slots[s].size if s >= 0 else block.entry_offsets[-s] - block.entry_offsets[-1 - s]
-        offsets[j + 1] = offsets[j] + size
-
-
-@njit(**JIT)
-def _fill(block: EventBlock, waiting: Waiting, source: np.ndarray, to: Examples) -> None:
-    for j in range(len(source)):
-        s = source[j]
-        if s >= 0:
-            slot = waiting.slots[s]
-            to.time_ms[j], to.key[j], to.weights[j] = slot.time_ms, slot.impression, slot.weight
-            to.user[j], to.item[j] = slot.user, slot.item
-            _entries(waiting, slot.first, to, j)
-        else:
-            i = -1 - s
-            to.time_ms[j], to.key[j], to.weights[j] = block.time_ms[i], block.key[i], block.weight[i]
-            to.user[j], to.item[j] = block.user[i], block.item[i]
-            _entries(block, block.entry_offsets[i], to, j)
-
-
-@njit(**JIT)
-def _entries(source: EventBlock | Waiting, start: int, to: Examples, j: int) -> None:
-    at = to.entry_offsets[j]
-    for k in range(to.entry_offsets[j + 1] - at):
-        to.entry_field[at + k] = source.entry_field[start + k]
-        to.entry_kind[at + k] = source.entry_kind[start + k]
-        to.entry_value[at + k] = source.entry_value[start + k]

@@ -6,7 +6,7 @@ from numba import njit
 from streamrec.events.block import CLICK, IMPRESSION, ITEM, RATING, EventBlock
 from streamrec.join.seen import CLICKED, TAGS, Seen, is_known, remember
 from streamrec.join.tally import Tally
-from streamrec.join.waiting import Slot, Waiting, enter, find, keep_entries, keep_raw, leave
+from streamrec.join.waiting import Entries, Slot, Waiting, copy_run, enter, find, leave
 from streamrec.memory import JIT, address, prefetch
 
 __all__ = [
@@ -79,6 +79,7 @@ def match(
     tally = tallies[0]
     young, old = seen.young, seen.old
     slots, heap, table = waiting.slots, waiting.heap, waiting.table
+    entries = Entries(block.entry_field, block.entry_kind, block.entry_value)
     for i in range(span[0], span[1]):
         kind = block.type[i]
         if kind == ITEM:
@@ -93,7 +94,11 @@ def match(
         if kind == IMPRESSION:
             _write(block, i, slots[slot], tally)
             if _impression(slots, heap, table, out, tally, i, again):
-                keep_entries(waiting, tally, block, block.entry_offsets[i], slot)
+                slots[slot].first = tally.n_entries
+                tally.n_entries += slots[slot].size
+                copy_run(
+                    waiting.entries, slots[slot].first, entries, block.entry_offsets[i], slots[slot].size
+                )
                 enter(slots, heap, table, tally, slot)
         elif kind == CLICK:
             _write(block, i, slots[slot], tally)
@@ -101,7 +106,11 @@ def match(
             tally.n_seen += new
             gone = is_known(young, old, block.impression[i] ^ TAGS[IMPRESSION])
             if _click(slots, heap, table, out, tally, i, _first_reason(again, second), gone):
-                keep_raw(waiting, tally, data, block.start[i], slot)
+                at, size = tally.n_raw, slots[slot].size
+                for j in range(size):
+                    waiting.raw[at + j] = data[block.start[i] + j]
+                slots[slot].first = at
+                tally.n_raw = at + size
                 enter(slots, heap, table, tally, slot)
         else:
             _pass(out, tally, i, kind, block.value[i], again)

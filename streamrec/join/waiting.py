@@ -19,13 +19,14 @@ from streamrec.memory import JIT
 
 __all__ = [
     "SLOT",
+    "Entries",
     "Slot",
     "Waiting",
+    "copy_run",
+    "copy_runs",
     "empty",
     "enter",
     "find",
-    "keep_entries",
-    "keep_raw",
     "leave",
     "roomier",
 ]
@@ -56,15 +57,21 @@ SLOT = np.dtype(
 Slot = Any
 
 
+class Entries(NamedTuple):
+    """Feature entries as in `EventBlock`."""
+
+    field: np.ndarray  # int32 (E,)
+    kind: np.ndarray  # uint8 (E,)
+    value: np.ndarray  # uint64 (E,)
+
+
 class Waiting(NamedTuple):
     """S slots; `Tally` says how many are taken, and how many of them wait."""
 
     slots: np.ndarray  # SLOT (S,)
     heap: np.ndarray  # int64 (S,): those that wait, a binary heap by (time_ms, arrival)
     table: np.ndarray  # int64 (T,): slot, or -1 where empty; T a power of two, at least 2 S
-    entry_field: np.ndarray  # int32 (E,)
-    entry_kind: np.ndarray  # uint8 (E,)
-    entry_value: np.ndarray  # uint64 (E,)
+    entries: Entries
     raw: np.ndarray  # uint8 (R,): lines of the clicks
 
 
@@ -74,9 +81,9 @@ def empty(n_slots: int = 0, n_entries: int = 0, n_raw: int = 0) -> Waiting:
         slots=np.empty(n_slots, SLOT),
         heap=np.empty(n_slots, np.int64),
         table=np.full(max(2, 1 << (2 * n_slots).bit_length()), -1, np.int64),
-        entry_field=np.empty(n_entries, np.int32),
-        entry_kind=np.empty(n_entries, np.uint8),
-        entry_value=np.empty(n_entries, np.uint64),
+        entries=Entries(
+            np.empty(n_entries, np.int32), np.empty(n_entries, np.uint8), np.empty(n_entries, np.uint64)
+        ),
         raw=np.empty(n_raw, np.uint8),
     )
 
@@ -85,14 +92,29 @@ def roomier(waiting: Waiting, tally: np.ndarray, n_slots: int, n_entries: int, n
     """Room for that much more: the same arrays, or copies of what waits at twice the size needed."""
     t = tally[0]
     fits = t["n_slots"] + n_slots <= len(waiting.slots) and t["n_raw"] + n_raw <= len(waiting.raw)
-    if fits and t["n_entries"] + n_entries <= len(waiting.entry_kind):
+    if fits and t["n_entries"] + n_entries <= len(waiting.entries.kind):
         return waiting
-    live = waiting.slots[waiting.heap[: t["n_live"]]]
-    of_entries = int(live["size"][~live["is_click"]].sum())
-    of_raw = int(live["size"][live["is_click"]].sum())
-    larger = empty(2 * (len(live) + n_slots), 2 * (of_entries + n_entries), 2 * (of_raw + n_raw))
-    _copy(waiting, larger, tally)
-    return larger
+    return _copied(waiting, t, n_slots, n_entries, n_raw)
+
+
+def _copied(old: Waiting, tally: Tally, n_slots: int, n_entries: int, n_raw: int) -> Waiting:
+    """What waits, in the order of arrival and with the same heap; room for that much more, twice."""
+    waits = old.slots["place"][: tally["n_slots"]] >= 0
+    slots = old.slots[: tally["n_slots"]][waits]
+    is_click, first, size = slots["is_click"], slots["first"].copy(), slots["size"]
+    of_entries, of_raw = int(size[~is_click].sum()), int(size[is_click].sum())
+    new = empty(2 * (len(slots) + n_slots), 2 * (of_entries + n_entries), 2 * (of_raw + n_raw))
+    for kind in (is_click, ~is_click):
+        slots["first"][kind] = np.cumsum(size[kind]) - size[kind]
+    new.slots[: len(slots)] = slots
+    copy_runs(new.entries, slots["first"][~is_click], old.entries, first[~is_click], size[~is_click])
+    lines = [old.raw[at : at + n] for at, n in zip(first[is_click], size[is_click], strict=True)]
+    new.raw[:of_raw] = np.concatenate(lines) if lines else 0
+    moved = np.cumsum(waits) - 1
+    new.heap[: len(slots)] = moved[old.heap[: len(slots)]]
+    _fill_table(new.slots, new.table, len(slots))
+    tally["n_slots"], tally["n_entries"], tally["n_raw"], tally["oldest"] = len(slots), of_entries, of_raw, 0
+    return new
 
 
 @njit(**JIT)
@@ -125,27 +147,19 @@ def leave(slots: np.ndarray, heap: np.ndarray, table: np.ndarray, tally: Tally, 
 
 
 @njit(**JIT)
-def keep_entries(waiting: Waiting, tally: Tally, source: Waiting, start: int, slot: int) -> None:
-    """Copy the `size` entries of an impression, which begin at `start` of the source."""
-    at = tally.n_entries
-    waiting.slots[slot].first = at
-    for j in range(start, start + waiting.slots[slot].size):
-        waiting.entry_field[at] = source.entry_field[j]
-        waiting.entry_kind[at] = source.entry_kind[j]
-        waiting.entry_value[at] = source.entry_value[j]
-        at += 1
-    tally.n_entries = at
+def copy_run(to: Entries, at: int, source: Entries, start: int, size: int) -> None:
+    """`size` entries of the source, from `start` on, to `at`."""
+    for k in range(size):
+        to.field[at + k] = source.field[start + k]
+        to.kind[at + k] = source.kind[start + k]
+        to.value[at + k] = source.value[start + k]
 
 
 @njit(**JIT)
-def keep_raw(waiting: Waiting, tally: Tally, data: np.ndarray, start: int, slot: int) -> None:
-    """Copy the `size` bytes of a click's line, which begin at `start` of the data."""
-    at = tally.n_raw
-    waiting.slots[slot].first = at
-    for j in range(start, start + waiting.slots[slot].size):
-        waiting.raw[at] = data[j]
-        at += 1
-    tally.n_raw = at
+def copy_runs(to: Entries, ats: np.ndarray, source: Entries, starts: np.ndarray, sizes: np.ndarray) -> None:
+    """Several runs; the three arrays int64 of one length."""
+    for j in range(len(ats)):
+        copy_run(to, ats[j], source, starts[j], sizes[j])
 
 
 @njit(**JIT)
@@ -218,20 +232,6 @@ def _sift_down(slots: np.ndarray, heap: np.ndarray, at: int, n_live: int) -> Non
 
 
 @njit(**JIT)
-def _copy(old: Waiting, new: Waiting, tallies: np.ndarray) -> None:
-    """What waits in `old`, in the order of arrival and with the same heap, to the empty `new`."""
-    tally = tallies[0]
-    n_old, n = tally.n_slots, 0
-    tally.n_entries = tally.n_raw = tally.oldest = 0
-    for slot in range(n_old):
-        if old.slots[slot].place < 0:
-            continue
-        new.slots[n] = old.slots[slot]
-        new.heap[old.slots[slot].place] = n
-        if old.slots[slot].is_click:
-            keep_raw(new, tally, old.raw, old.slots[slot].first, n)
-        else:
-            keep_entries(new, tally, old, old.slots[slot].first, n)
-        new.table[_place(new.slots, new.table, new.slots[n].impression)] = n
-        n += 1
-    tally.n_slots = n
+def _fill_table(slots: np.ndarray, table: np.ndarray, n: int) -> None:
+    for slot in range(n):
+        table[_place(slots, table, slots[slot].impression)] = slot
