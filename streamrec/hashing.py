@@ -1,10 +1,12 @@
 """Stable 64-bit ids: the same bytes give the same id in every process, on every platform, in every version.
 
-`hash_bytes` folds eight bytes at a time with an odd multiplier and a xor-shift and ends with MurmurHash3's finaliser
-(Appleby, public domain constants); each step is a bijection of the state, so two different inputs of one length collide
-with probability about 2⁻⁶⁴. `combine` makes an id from an ordered pair of ids: (field, value), (id, id) of a cross.
-No id is 0: the sparse table uses 0 for an empty slot.
+`hash_bytes` folds eight bytes at a time with an odd multiplier and a xor-shift and ends with MurmurHash3's
+finaliser (Appleby, public domain constants); each step is a bijection of the state, so two different inputs
+of one length collide with probability about 2⁻⁶⁴. `combine` makes an id from an ordered pair of ids: (field,
+value), (id, id) of a cross. No id is 0: the sparse table uses 0 for an empty slot.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
@@ -66,10 +68,11 @@ def hash_bytes(data: np.ndarray, start: int, end: int) -> np.uint64:
 
 @njit(**JIT)
 def hash_span(at: np.uint64, n: np.uint64, ones: np.uint64) -> np.uint64:
-    """The id of n bytes at an address, each or-ed with its byte of `ones`; 7 bytes past them must be readable.
+    """The id of n bytes at an address, each or-ed with its byte of `ones`; 7 bytes past them must be
+    readable.
 
-    `ones` = 0 gives `hash_bytes`; 0x2020202020202020 the id of the lower-cased text where all bytes are ASCII letters
-    or digits.
+    `ones` = 0 gives `hash_bytes`; 0x2020202020202020 the id of the lower-cased text where all bytes are ASCII
+    letters or digits.
     """
     h = _start(n)
     for _ in range(n >> np.uint64(3)):
@@ -88,7 +91,9 @@ def combine(a: np.uint64, b: np.uint64) -> np.uint64:
 
 @njit(inline="always", **JIT)
 def hash_number(bits: np.uint64) -> np.uint64:
-    """The id of a number, given the bits of its float64 (−0.0 as 0.0): never equal by construction to that of its text."""
+    """The id of a number, given the bits of its float64 (−0.0 as 0.0): never equal by construction to that of
+    its text.
+    """
     h = mix(bits ^ _FOLD)
     return h if h != _ZERO else _ONE
 
@@ -97,3 +102,22 @@ def hash_text(text: str) -> int:
     """The id of a string: `hash_bytes` of its UTF-8."""
     data = np.frombuffer(text.encode("utf-8", "surrogatepass") or b"\0", dtype=np.uint8)
     return int(hash_bytes(data, 0, len(text.encode("utf-8", "surrogatepass"))))
+
+
+def hash_texts(texts: Sequence[str]) -> np.ndarray:
+    """`hash_text` of many: uint64 (len(texts),)."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    data = np.frombuffer(b"".join([*encoded, b"\0" * 8]), dtype=np.uint8)  # `hash_span` reads past the last
+    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    ids = np.empty(len(encoded), np.uint64)
+    _hash_each(data, sizes, ids)
+    return ids
+
+
+@njit(**JIT)
+def _hash_each(data: np.ndarray, sizes: np.ndarray, ids: np.ndarray) -> None:
+    at = address(data)
+    for i in range(len(sizes)):
+        n = np.uint64(sizes[i])
+        ids[i] = hash_span(at, n, _ZERO)
+        at += n

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamrec.events.append import words
 from streamrec.events.block import BOOLEAN, CLICK, EXAMPLE, IMPRESSION, ITEM, NUMBER, RATING, STRING, TOKEN
-from streamrec.events.decoder import BlockDecoder, words
+from streamrec.events.decoder import BlockDecoder
 from streamrec.events.model import MAX_LINE_BYTES
 from streamrec.hashing import hash_text
 

@@ -173,3 +173,16 @@ def test_numbers_are_the_nearest_float64() -> None:
     # What repr writes, down to about 1e-6, has its own quick way.
     written = "".join(line % text for text in texts[:2000]).encode()
     assert handed_over(written, warm=line.encode() % b"1") <= 20
+
+
+def test_utf8_is_checked() -> None:
+    """All first bytes, with second bytes at the bounds that RFC 3629 sets, and too few or too many others."""
+    line = b'{"type":"example","id":"a","time":1,"label":0,"features":{"x":"z%sz"}}'
+    ends = [b"\x80" * n for n in range(4)]
+    seconds = [b"", *(bytes([b]) for b in (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0))]
+    texts = [bytes([first]) + second + end for first in range(128, 256) for second in seconds for end in ends]
+    data = b"\n".join(line % text for text in texts) + b"\n"
+    assert_same(data)
+    valid = sum(text.decode("utf-8", "replace").count("\ufffd") == 0 for text in texts)
+    assert valid > 100
+    assert handed_over(data, warm=line % b"" + b"\n") == len(texts) - valid
