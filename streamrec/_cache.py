@@ -1,8 +1,8 @@
 """When a compiled kernel on disk is stale.
 
-Numba keeps compiled functions beside their source and looks at that one file only; but LLVM inlines a kernel's callees, whose
-constants then live on in the cache after their own file changed. Here a kernel is fresh only while its file and
-every streamrec file that it imports, directly or not, are the same.
+Numba keeps compiled functions beside their source and looks at that one file only; but LLVM inlines a
+kernel's callees, whose constants then live on in the cache after their own file changed. Here a kernel is
+fresh only while its file and every streamrec file that it imports, directly or not, are the same.
 """
 
 import functools

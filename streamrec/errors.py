@@ -1,16 +1,16 @@
 """Every error that streamrec raises on purpose.
 
-    StreamrecError                 what, where, expected, got, what to do; in one line
-    ├── UsageError                 wrong option, URL or argument           a retry does not help (exit code 2)
-    │   └── ConfigError            wrong key or value in a settings file   a retry does not help
-    ├── SourceError                a stream is missing, empty or unreadable: mend the stream
-    ├── ServiceError               a local server could not be started     see the log that it names
-    ├── StoreError                 the parameter store refused
-    │   ├── StoreUnavailable       no answer                               a retry helps once the store is back
-    │   ├── StoreFull              out of memory                           a retry helps once memory is free
-    │   ├── Fenced                 a newer learner owns the model          a retry never helps: stop
-    │   └── StoreMismatch          the stored model is of another kind, layout or version
-    └── RecordError                one record cannot be used; carried as a value, never raised through a loop
+StreamrecError                 what, where, expected, got, what to do; in one line
+├── UsageError                 wrong option, URL or argument           a retry does not help (exit code 2)
+│   └── ConfigError            wrong key or value in a settings file   a retry does not help
+├── SourceError                a stream is missing, empty or unreadable: mend the stream
+├── ServiceError               a local server could not be started     see the log that it names
+├── StoreError                 the parameter store refused
+│   ├── StoreUnavailable       no answer                               a retry helps once the store is back
+│   ├── StoreFull              out of memory                           a retry helps once memory is free
+│   ├── Fenced                 a newer learner owns the model          a retry never helps: stop
+│   └── StoreMismatch          the stored model is of another kind, layout or version
+└── RecordError                one record cannot be used; carried as a value, never raised through a loop
 """
 
 __all__ = [

@@ -1,9 +1,10 @@
 """Raw memory in compiled code: unaligned loads, stores by address, and prefetch.
 
-Numba arrays cannot be held in an array, and an array index costs a bounds-free but dependent load of the array's own header.
-The sparse table (`state/table.py`) is many separately allocated segments behind a directory of addresses, and hashing reads
-eight bytes at a time from any offset; both need what C writes as `*(uint64_t *)p`. Nothing else may import this file.
-All functions take addresses as uint64 and are inlined by LLVM to one instruction.
+Numba arrays cannot be held in an array, and an array index costs a bounds-free but dependent load of the
+array's own header. The sparse table (`state/table.py`) is many separately allocated segments behind a
+directory of addresses, and hashing reads eight bytes at a time from any offset; both need what C writes as
+`*(uint64_t *)p`. Nothing else may import this file. All functions take addresses as uint64 and are inlined by
+LLVM to one instruction.
 """
 
 from typing import Any
@@ -36,9 +37,11 @@ __all__ = [
 
 _cache.register()
 
-#: The one place for compile options. `nogil`: kernels run beside Python threads. No fastmath: results are bit-identical.
+#: The one place for compile options. `nogil`: kernels run beside Python threads. No fastmath: results are
+#: bit-identical.
 JIT: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-#: For functions that only compiled code calls: nothing to call them from Python is compiled, nor kept by itself.
+#: For functions that only compiled code calls: nothing to call them from Python is compiled, nor kept by
+#: itself.
 INNER: dict[str, Any] = {**JIT, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 

@@ -13,7 +13,13 @@ __all__ = ["command"]
 @click.command("convert")
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("-o", "--output", default="-", show_default=True, help="File: .jsonl, .jsonl.gz or .jsonl.zst by its name; - is stdout.")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    show_default=True,
+    help="File: .jsonl, .jsonl.gz or .jsonl.zst by its name; - is stdout.",
+)
 @json_option
 def command(name: str, path: Path, output: str, as_json: bool) -> None:
     """Convert the data set NAME at PATH (its folder or main file) into events in time order.

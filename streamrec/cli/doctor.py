@@ -27,7 +27,9 @@ def command(as_json: bool) -> int:
     from streamrec.store.embedded import server_binary
 
     server = server_binary()
-    missing = {} if server else {"redis-server": "store embedded: install redis-server, or use --store redis://…"}
+    missing = (
+        {} if server else {"redis-server": "store embedded: install redis-server, or use --store redis://…"}
+    )
     absent = {name: use for name, use in _EXTRAS.items() if importlib.util.find_spec(name) is None}
     result: dict[str, Any] = {
         "python": platform.python_version(),
@@ -42,7 +44,9 @@ def command(as_json: bool) -> int:
     if as_json:
         print_result(result, True)
     else:
-        print_result({key: value for key, value in result.items() if key not in ("missing", "optional")}, False)
+        print_result(
+            {key: value for key, value in result.items() if key not in ("missing", "optional")}, False
+        )
         for name, use in missing.items():
             click.echo(f"missing   {name}: {use}")
         for name, use in absent.items():

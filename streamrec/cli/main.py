@@ -12,7 +12,8 @@ from streamrec.errors import StreamrecError
 
 __all__ = ["COMMANDS", "main"]
 
-#: Command → module of this package that defines it as `command`. Help is here so that `--help` imports nothing.
+#: Command → module of this package that defines it as `command`. Help is here so that `--help` imports
+#: nothing.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "bench": ("bench", "speed and memory beside peers, measured in one run"),
     "convert": ("convert", "public data set → recorded stream"),
@@ -57,8 +58,13 @@ def _streamrec() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit 0 on success, 2 on wrong use, 1 on failure; an error is one line on stderr."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
+    """Run the command line: exit 0 on success, 2 on wrong use, 1 on failure.
+
+    An error is one line on stderr.
+    """
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr
+    )
     try:
         code = _streamrec.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -14,12 +14,16 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def json_option(command: _F) -> _F:
     """`--json`: exactly one JSON object on stdout, everything else on stderr."""
-    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")(
+        command
+    )
 
 
 def name_option(command: _F) -> _F:
     """`--name`: which model of the store."""
-    return click.option("--name", default="default", show_default=True, help="Name of the model in the store.")(command)
+    return click.option(
+        "--name", default="default", show_default=True, help="Name of the model in the store."
+    )(command)
 
 
 def store_option(command: _F) -> _F:

@@ -15,7 +15,7 @@ __all__ = ["progress_bar"]
 def progress_bar(what: str) -> Iterator[Callable[["Report"], None]]:
     """Gives the function to call with every report."""
     if not sys.stderr.isatty():
-        yield lambda report: None
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

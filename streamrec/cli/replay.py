@@ -20,20 +20,26 @@ __all__ = ["command"]
 @name_option
 @click.option("--fresh", is_flag=True, help="Start over: forget what the store has under this name.")
 @click.option("--limit", type=click.IntRange(min=0), help="Stop after this many records of the stream.")
-@click.option("--rejects", type=click.Path(path_type=Path), help="Write records that cannot be used here (JSON lines).")
-@click.option("--predictions", type=click.Path(path_type=Path), help="Write every prediction here (JSON lines).")
+@click.option(
+    "--rejects", type=click.Path(path_type=Path), help="Write records that cannot be used here (JSON lines)."
+)
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), help="Write every prediction here (JSON lines)."
+)
 @click.option("--slice", "slices", metavar="FIELD", help="Also a table of metrics per value of this field.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the learning curves here (.png or .html).")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw the learning curves here (.png or .html)."
+)
 @json_option
 def command(**options: Any) -> None:
     """Learn STREAM once, in order, and tell how good every prediction was before its event was learned.
 
-    STREAM is a file (.jsonl, .gz, .zst), a directory of files, or - for standard input. Where the store already
-    holds the model, learning goes on from its last commit.
+    STREAM is a file (.jsonl, .gz, .zst), a directory of files, or - for standard input. Where the store
+    already holds the model, learning goes on from its last commit.
     """
+    from streamrec.cli.progress import progress_bar
     from streamrec.cli.settings import plan_from_options  # compiled code: not for --help
     from streamrec.clock import SystemClock
-    from streamrec.cli.progress import progress_bar
     from streamrec.learner.start import start
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_source

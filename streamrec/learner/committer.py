@@ -11,15 +11,19 @@ __all__ = ["Committer"]
 
 _log = logging.getLogger("streamrec")
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0  # doubling: soon back after a blip, no hammering of a server that restarts
+_FIRST_WAIT_S, _LONGEST_WAIT_S = (
+    0.05,
+    2.0,
+)  # doubling: soon back after a blip, no hammering of a server that restarts
 _REMIND_S = 10.0  # between two lines of log about one outage
 
 
 class Committer:
     """Stores commits in a thread of its own.
 
-    A commit that the store refuses for now (`StoreFull`, `StoreUnavailable`) is tried again with the same content, which is
-    safe; the learner meets the outage at its next commit and pauses there, at most one interval ahead of the store.
+    A commit that the store refuses for now (`StoreFull`, `StoreUnavailable`) is tried again with the same
+    content, which is safe; the learner meets the outage at its next commit and pauses there, at most one
+    interval ahead of the store.
 
     Args:
         lease: the right to commit.
@@ -43,7 +47,9 @@ class Committer:
 
     @property
     def ready(self) -> bool:
-        """A commit can be given without waiting, or the store is in trouble and the learner should wait for it."""
+        """A commit can be given without waiting, or the store is in trouble and the learner should wait for
+        it.
+        """
         return self._waiting is None or self._refused or self._error is not None
 
     def submit(self, commit: Commit) -> None:
@@ -71,7 +77,10 @@ class Committer:
                 raise self._error
 
     def close(self) -> None:
-        """Stop the thread; what is not stored by now is left to the next run. Call `wait` first to have it stored."""
+        """Stop the thread; what is not stored by now is left to the next run.
+
+        Call `wait` first to have it stored.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -80,7 +89,9 @@ class Committer:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or (self._waiting is not None and self._error is None))
+                self._changed.wait_for(
+                    lambda: self._closed or (self._waiting is not None and self._error is None)
+                )
                 if self._closed:
                     return
                 commit = self._waiting

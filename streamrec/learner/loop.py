@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,8 @@ class Report(NamedTuple):
 class Learner:
     """Learns a stream from where the last commit ended.
 
-    What is learned depends on the stream and the settings only; when commits happen depends on the clock and changes nothing.
+    What is learned depends on the stream and the settings only; when commits happen depends on the clock and
+    changes nothing.
 
     Args:
         parts: open source, pipeline, lease and sinks, all at the same position.
@@ -102,14 +103,15 @@ class Learner:
         *,
         limit: int | None = None,
         finish: bool = True,
-        watch: Callable[[Report], None] = lambda report: None,
+        watch: Callable[[Report], None] = lambda _: None,
     ) -> Report:
         """Learn to the end of the source, commit, and tell how it went.
 
         Args:
-            limit: records of the stream after which to stop, those of earlier runs counted; what waits then keeps waiting, so
-                that a later run without the limit ends as if there had been none.
-            finish: at the stream's end impressions still waiting become negatives; False where it goes on later.
+            limit: records of the stream after which to stop, those of earlier runs counted; what waits then
+                keeps waiting, so that a later run without the limit ends as if there had been none.
+            finish: at the stream's end impressions still waiting become negatives; False where it goes on
+                later.
             watch: called after every chunk.
 
         Raises:
@@ -129,7 +131,10 @@ class Learner:
                 watch(self.report())
                 if self._stopping:
                     break
-                if self._clock.monotonic_s() - committed_s >= self._settings.commit_interval_s and self._committer.ready:
+                if (
+                    self._clock.monotonic_s() - committed_s >= self._settings.commit_interval_s
+                    and self._committer.ready
+                ):
                     self._commit()
                     committed_s = self._clock.monotonic_s()
             if finish and not self._stopping and (limit is None or progress.events < limit):
@@ -157,7 +162,10 @@ class Learner:
         return Report(progress.events, progress.examples, progress.rejected, share, rate, self._seq)
 
     def _rebuild_joiners(self) -> None:
-        """Bring the joiners to where the last commit left them, by reading again what they depend on; learns nothing."""
+        """Bring the joiners to where the last commit left them, by reading again what they depend on.
+
+        Learns nothing.
+        """
         progress, source = self._parts.progress, self._parts.source
         if not progress.position:
             return
@@ -172,11 +180,13 @@ class Learner:
                 chunk = source.read()
                 if chunk is None:
                     raise StreamrecError(
-                        f"{partition}: ends before position {end:,}, up to which it was learned: is it the same stream? "
-                        "Restore it, or start over with --fresh"
+                        f"{partition}: ends before position {end:,}, up to which it was learned: "
+                        "is it the same stream? Restore it, or start over with --fresh"
                     )
                 if chunk.partition == partition and chunk.offset < end:
-                    decoded = decode_chunk(chunk._replace(data=chunk.data[: end - chunk.offset]), self._decoder)
+                    decoded = decode_chunk(
+                        chunk._replace(data=chunk.data[: end - chunk.offset]), self._decoder
+                    )
                     joiner.push(decoded.block, chunk.data, chunk.offset)
         source.seek(progress.position)
 
@@ -193,7 +203,9 @@ class Learner:
         progress.events += len(decoded.block) + len(decoded.rejections) + len(chunk.damage)
         self._parts.measures.read_names(decoded.block, chunk.data, self._decoder.fields)
         self._learn(joiner.push(decoded.block, chunk.data, chunk.offset), chunk.partition)
-        progress.position[chunk.partition] = chunk.end_offset if chunk.end_offset >= 0 else chunk.offset + len(chunk.data)
+        progress.position[chunk.partition] = (
+            chunk.end_offset if chunk.end_offset >= 0 else chunk.offset + len(chunk.data)
+        )
 
     def _learn(self, joined: Joined, partition: str) -> None:
         for refused in joined.refused:
@@ -221,8 +233,8 @@ class Learner:
             if name not in self._warned:
                 self._warned.add(name)
                 _log.warning(
-                    "feature %r appeared before position %s, but the model was made without it: it is not learned; "
-                    "name it in the settings file and start over with --fresh to use it",
+                    "feature %r appeared before position %s, but the model was made without it: "
+                    "it is not learned; name it in the settings file and start over with --fresh to use it",
                     name,
                     self._parts.progress.position,
                 )
@@ -237,14 +249,22 @@ class Learner:
         if self._seq == 0:
             blobs[MODEL] = parts.pipeline.describe()
         self._committer.wait()
-        self._committer.submit(Commit(self._seq + 1, parts.pipeline.take_changed(), blobs, self._clock.now_ms()))
+        self._committer.submit(
+            Commit(self._seq + 1, parts.pipeline.take_changed(), blobs, self._clock.now_ms())
+        )
         self._seq += 1
 
 
 def prediction_lines(examples: Examples, predictions: np.ndarray[Any, Any]) -> bytes:
-    """One JSON line an example: id (16 hexadecimal digits of its hash), time, label and the prediction made before learning it."""
+    """One JSON line an example: id (16 hexadecimal digits of its hash), time, label and the prediction made
+    before learning it.
+    """
     columns = zip(
-        examples.key.tolist(), examples.time_ms.tolist(), examples.labels.tolist(), predictions.tolist(), strict=True
+        examples.key.tolist(),
+        examples.time_ms.tolist(),
+        examples.labels.tolist(),
+        predictions.tolist(),
+        strict=True,
     )
     lines = (
         f'{{"key":"{key:016x}","time":{time},"label":{_number(label)},"prediction":{_number(prediction)}}}\n'

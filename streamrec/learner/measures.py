@@ -1,4 +1,7 @@
-"""What is measured while learning; all of it is part of every commit, so a resumed run reports what an undisturbed one does."""
+"""What is measured while learning.
+
+All of it is part of every commit, so a resumed run reports what an undisturbed one does.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -81,6 +84,7 @@ class Measures:
         if self.slices is not None and (stored is None or stored.field != self.slices.field):
             had = "none" if stored is None else repr(stored.field)
             raise StoreMismatch(
-                f"slices by {self.slices.field!r}: the stored model was measured with {had}: start over with --fresh"
+                f"slices by {self.slices.field!r}: the stored model was measured with {had}: "
+                "start over with --fresh"
             )
         self.slices = stored

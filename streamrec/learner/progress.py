@@ -57,7 +57,9 @@ class Progress:
         try:
             return cls(position=json.loads(blobs[POSITION]), **json.loads(blobs[PROGRESS]))
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreMismatch(f"stored progress cannot be read ({error}): start over with --fresh") from None
+            raise StoreMismatch(
+                f"stored progress cannot be read ({error}): start over with --fresh"
+            ) from None
 
 
 def _json(value: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from streamrec.events.block import EventBlock, Rejection
@@ -26,11 +26,13 @@ def decode_chunk(chunk: Chunk, decoder: BlockDecoder) -> Decoded:
     return Decoded(chunk, block, rejections)
 
 
-def read_ahead(source: Source, decoder: BlockDecoder, depth: int, limit: int | None = None) -> Iterator[Decoded]:
+def read_ahead(
+    source: Source, decoder: BlockDecoder, depth: int, limit: int | None = None
+) -> Generator[Decoded, None, None]:
     """All chunks of a source, decoded in a second thread while the caller works on the ones before.
 
-    Decoding is compiled and runs without the interpreter's lock, so the two really overlap. An error of the source is raised
-    here, after everything read before it. Closing the iterator stops the thread.
+    Decoding is compiled and runs without the interpreter's lock, so the two really overlap. An error of the
+    source is raised here, after everything read before it. Closing the iterator stops the thread.
 
     Args:
         source: read by that thread alone, from where it stands.

@@ -10,8 +10,8 @@ class LearnerSettings(BaseModel):
 
     Attributes:
         commit_interval_s: seconds between two commits, at least; a commit also ends every run.
-        patience_s: how long a store that is full or away is waited for before the run ends with its error; learning
-            pauses meanwhile, and a later run goes on from the last commit.
+        patience_s: how long a store that is full or away is waited for before the run ends with its error;
+            learning pauses meanwhile, and a later run goes on from the last commit.
         read_ahead: decoded chunks that may wait for the learner.
 
     """

@@ -28,8 +28,8 @@ __all__ = ["Plan", "Started", "start"]
 
 _log = logging.getLogger("streamrec")
 
-#: Records from which a feature spec is inferred: enough to see every kind of event and how often values repeat, few enough
-#: to be there within seconds on a live topic.
+#: Records from which a feature spec is inferred: enough to see every kind of event and how often values
+#: repeat, few enough to be there within seconds on a live topic.
 INFER_FROM = 1000
 
 
@@ -116,10 +116,14 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
         pipeline = Pipeline(settings, plan.features or _inferred(source, settings))
         progress, measures = Progress(), Measures(settings.task, plan.slices)
     parts = _parts(plan, source, lease, pipeline, (progress, measures))
-    return Started(Learner(parts, snapshot.head.seq, plan.join, plan.learner, clock), parts, snapshot.head.seq)
+    return Started(
+        Learner(parts, snapshot.head.seq, plan.join, plan.learner, clock), parts, snapshot.head.seq
+    )
 
 
-def _parts(plan: Plan, source: Source, lease: Lease, pipeline: Pipeline, state: tuple[Progress, Measures]) -> Parts:
+def _parts(
+    plan: Plan, source: Source, lease: Lease, pipeline: Pipeline, state: tuple[Progress, Measures]
+) -> Parts:
     progress, measures = state
     predictions = None
     if plan.predictions is not None:

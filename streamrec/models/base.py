@@ -15,8 +15,11 @@ class Model(Protocol):
     """Predicts and learns from batches; its whole state is its tables and blobs."""
 
     kind: str
-    #: Every sparse parameter, by table name.
-    tables: Mapping[str, SparseTable]
+
+    @property
+    def tables(self) -> Mapping[str, SparseTable]:
+        """Every sparse parameter, by table name."""
+        ...
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Probabilities float32 (B,); pure: nothing changes, unknown ids count as absent."""
@@ -27,7 +30,10 @@ class Model(Protocol):
         ...
 
     def learn(self, batch: Batch) -> np.ndarray:
-        """Learn one example after another; returns each one's prediction made before it was learned, float32 (B,)."""
+        """Learn one example after another.
+
+        Returns each one's prediction made before it was learned, float32 (B,).
+        """
         ...
 
     def blobs(self) -> Mapping[str, bytes]:

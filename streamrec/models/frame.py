@@ -1,13 +1,15 @@
-"""What surrounds a linear model's evidence: the base rate so far as an offset, and how far the evidence is to be trusted.
+"""What surrounds a linear model's evidence: the base rate so far as an offset, and how far the evidence is to
+be trusted.
 
     p = sigmoid(offset + gain·s)        s = Σ wᵢ·xᵢ
     offset = logit((S + ½)/(N + 1))     S, N: sums of weighted labels and of weights so far
     gain: one learned scalar in [0, 2] that starts at ½
 
-The weights learn as if the gain were 1. Without an offset, rare clicks cost thousands of examples until the intercept is down; without
-a gain, features that say nothing make a model worse than its base rate (normalised entropy 1.04 instead of 1.00 on 20 random fields).
-The gain is the online Newton step on the log loss (Cesa-Bianchi and Lugosi 2006, chapter 11.7, in one dimension). For the rating
-task the offset is the mean rating and the link the identity.
+The weights learn as if the gain were 1. Without an offset, rare clicks cost thousands of examples until the
+intercept is down; without a gain, features that say nothing make a model worse than its base rate (normalised
+entropy 1.04 instead of 1.00 on 20 random fields). The gain is the online Newton step on the log loss
+(Cesa-Bianchi and Lugosi 2006, chapter 11.7, in one dimension). For the rating task the offset is the mean
+rating and the link the identity.
 """
 
 import math
@@ -26,7 +28,10 @@ _FIRST_GAIN, _FIRST_PRECISION, _MOST_GAIN = 0.5, 10.0, 2.0
 
 
 def new_frame() -> np.ndarray[Any, Any]:
-    """The state before the first example, float64 (4,): N, S, gain, precision. An empty array means: no frame, p = sigmoid(s)."""
+    """The state before the first example, float64 (4,): N, S, gain, precision.
+
+    An empty array means: no frame, p = sigmoid(s).
+    """
     return np.array([0.0, 0.0, _FIRST_GAIN, _FIRST_PRECISION])
 
 

@@ -1,4 +1,6 @@
-"""The linear model: logistic (or plain) regression over sparse ids, learned by FTRL-Proximal one example after another."""
+"""The linear model: logistic (or plain) regression over sparse ids, learned by FTRL-Proximal one example
+after another.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,14 +31,20 @@ _N = np.uint64(4)  # byte offset of n behind z in a row
 
 
 @njit(inline="always", **JIT)
-def _prefetch_example(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, begin: int, end: int) -> None:
+def _prefetch_example(
+    directory: np.ndarray, stride: np.uint64, ids: np.ndarray, begin: int, end: int
+) -> None:
     for k in range(begin, end):
         prefetch_slot(directory, stride, ids[k])
 
 
 @njit(inline="always", **JIT)
-def _merge_repeats(ids: np.ndarray, values: np.ndarray, begin: int, end: int, xs: np.ndarray, at: int) -> None:
-    """Give the first of equal ids in one bag the sum of their values, the others 0: one gradient per coordinate."""
+def _merge_repeats(
+    ids: np.ndarray, values: np.ndarray, begin: int, end: int, xs: np.ndarray, at: int
+) -> None:
+    """Give the first of equal ids in one bag the sum of their values, the others 0: one gradient per
+    coordinate.
+    """
     for k in range(begin, end):
         xs[at + k - begin] = values[k]
         for earlier in range(begin, k):
@@ -47,7 +55,9 @@ def _merge_repeats(ids: np.ndarray, values: np.ndarray, begin: int, end: int, xs
 
 
 @njit(inline="always", **JIT)
-def _load_values(batch_ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, b: int, n_fields: int, xs: np.ndarray) -> int:
+def _load_values(
+    batch_ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, b: int, n_fields: int, xs: np.ndarray
+) -> int:
     """Fill xs with the value of every id of example b; returns how many there are."""
     first = offsets[b * n_fields]
     for f in range(b * n_fields, (b + 1) * n_fields):
@@ -113,7 +123,9 @@ def learn_examples(
         for k in range(n + 1):
             if xs[k] != 0.0:
                 at = row_address(directory, stride, spreads[k], slots[k])
-                z, grown = update_float32(ws[k], load_f32(at), load_f32(at + _N), gradient * xs[k], parameters)
+                z, grown = update_float32(
+                    ws[k], load_f32(at), load_f32(at + _N), gradient * xs[k], parameters
+                )
                 store_f32(at, np.float32(z))
                 store_f32(at + _N, np.float32(grown))
                 mark_dirty(directory, stride, spreads[k], slots[k])
@@ -122,9 +134,16 @@ def learn_examples(
 
 @njit(**JIT)
 def score_examples(
-    directory: np.ndarray, stride: np.uint64, batch: Any, parameters: FTRLParameters, options: Any, scores: np.ndarray
+    directory: np.ndarray,
+    stride: np.uint64,
+    batch: Any,
+    parameters: FTRLParameters,
+    options: Any,
+    scores: np.ndarray,
 ) -> None:
-    """Predictions into scores[0] float32 (2, B), how far one more example could move each logit into scores[1]."""
+    """Predictions into scores[0] float32 (2, B), how far one more example could move each logit into
+    scores[1].
+    """
     ids, values, offsets, labels, _ = batch
     n_fields, linear, blank, frame = options
     offset, gain = frame_offset(frame, linear), frame_gain(frame)
@@ -154,12 +173,12 @@ def score_examples(
 class FTRLModel:
     """FTRL-Proximal over every id of a batch, an intercept included.
 
-    A row is (z, n); the weight is a function of both. One example is one gradient per coordinate: an id that comes twice in
-    a bag counts once, with the sum of its values.
+    A row is (z, n); the weight is a function of both. One example is one gradient per coordinate: an id that
+    comes twice in a bag counts once, with the sum of its values.
 
     Args:
-        settings: task "click" (logistic link, log loss) or "rating" (no link, squared error); the equations' scalars; which
-            ids get a row and how long they keep it.
+        settings: task "click" (logistic link, log loss) or "rating" (no link, squared error); the equations'
+            scalars; which ids get a row and how long they keep it.
 
     """
 
@@ -191,7 +210,9 @@ class FTRLModel:
             end = self._expiry.clock.next_sweep(batch.time_ms, start)
             part = batch.part(start, end)
             self._learn(part, predictions[start:end])
-            self._expiry.touch(self.table, part.ids, part.offsets[part.n_fields :: part.n_fields], part.time_ms)
+            self._expiry.touch(
+                self.table, part.ids, part.offsets[part.n_fields :: part.n_fields], part.time_ms
+            )
             if end < len(batch):
                 self._expiry.sweep(self.table)
             start = end
@@ -202,10 +223,14 @@ class FTRLModel:
         return self.score(batch)[0]
 
     def score(self, batch: Batch) -> np.ndarray[Any, Any]:
-        """float32 (2, B): predictions, and the bound on how much the next update could move each logit (REFERENCE 3)."""
+        """float32 (2, B): predictions, and the bound on how much the next update could move each logit
+        (REFERENCE 3).
+        """
         scores = np.empty((2, len(batch)), np.float32)
         table = self.table
-        score_examples(table.directory, table.stride, _arrays(batch), self.parameters, self._options(batch), scores)
+        score_examples(
+            table.directory, table.stride, _arrays(batch), self.parameters, self._options(batch), scores
+        )
         return scores
 
     def blobs(self) -> Mapping[str, bytes]:
@@ -223,7 +248,10 @@ class FTRLModel:
             self._expiry.clock.restore(blobs[_CLOCK])
 
     def shadow(self, table: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Rows inside the L1 ball, or never moved: |z| ≤ l1. What admission remembers is for the learner only."""
+        """Rows inside the L1 ball, or never moved: |z| ≤ l1.
+
+        What admission remembers is for the learner only.
+        """
         if table != "linear":
             return np.ones(len(rows), np.bool_)
         return np.asarray(np.abs(rows[:, 0]) <= self.parameters.l1)

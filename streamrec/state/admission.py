@@ -1,7 +1,8 @@
-"""Which new ids get a row: half of all features occur once (McMahan et al. 2013, section 4.1), and one row each would be wasted.
+"""Which new ids get a row: half of all features occur once (McMahan et al. 2013, section 4.1), and one row
+each would be wasted.
 
-An id that is not admitted is left out of its example. Decisions are a function of the stream: what they remember is kept in a
-table of their own, which is committed like any other.
+An id that is not admitted is left out of its example. Decisions are a function of the stream: what they
+remember is kept in a table of their own, which is committed like any other.
 """
 
 from typing import Any, Literal
@@ -27,9 +28,9 @@ class AdmissionSettings(BaseModel):
     """When an id that was never seen gets a row.
 
     Attributes:
-        policy: "all" at once; "count" at its n-th occurrence, counted exactly, four words of memory an id still waiting;
-            "bloom" the same with a counting Bloom filter of fixed size, which now and then admits too early, never too late;
-            "poisson" at each occurrence with probability p.
+        policy: "all" at once; "count" at its n-th occurrence, counted exactly, four words of memory an id
+            still waiting; "bloom" the same with a counting Bloom filter of fixed size, which now and then
+            admits too early, never too late; "poisson" at each occurrence with probability p.
         n: occurrences, for count and bloom, 1 to 255.
         p: probability, for poisson, above 0 and at most 1.
         bloom_bytes: size of the Bloom filter; an id waiting takes four of them.
@@ -45,7 +46,9 @@ class AdmissionSettings(BaseModel):
 
 
 @njit(inline="always", **JIT)
-def _bump_count(directory: np.ndarray, stride: np.uint64, identity: np.uint64, n: int, blank: np.ndarray) -> int:
+def _bump_count(
+    directory: np.ndarray, stride: np.uint64, identity: np.uint64, n: int, blank: np.ndarray
+) -> int:
     """1 where this is the n-th occurrence or a later one, 0 before, −1 where the table is full."""
     h = spread(identity)
     slot = acquire(directory, stride, identity, h, blank)
@@ -60,7 +63,9 @@ def _bump_count(directory: np.ndarray, stride: np.uint64, identity: np.uint64, n
 
 @njit(inline="always", **JIT)
 def _draw(directory: np.ndarray, stride: np.uint64, p: float, blank: np.ndarray) -> int:
-    """1 with probability p: a counter-based generator, so the outcome depends on the number of the decision alone."""
+    """1 with probability p: a counter-based generator, so the outcome depends on the number of the decision
+    alone.
+    """
     h = spread(_DRAWS)
     slot = acquire(directory, stride, _DRAWS, h, blank)
     at = row_address(directory, stride, h, slot)
@@ -74,7 +79,10 @@ def _draw(directory: np.ndarray, stride: np.uint64, p: float, blank: np.ndarray)
 def _bump_bloom(
     directory: np.ndarray, stride: np.uint64, identity: np.uint64, n: int, n_blocks: int, blank: np.ndarray
 ) -> int:
-    """As `_bump_count`, by the least of four counters in one block; only the least are raised (conservative update)."""
+    """As `_bump_count`, by the least of four counters in one block.
+
+    Only the least are raised (conservative update).
+    """
     bits = mix(identity)
     block = np.uint64(1) + (bits >> np.uint64(32)) * np.uint64(n_blocks) // np.uint64(1 << 32)
     h = spread(block)
@@ -85,7 +93,9 @@ def _bump_bloom(
     least = np.uint64(255)
     for i in range(_HASHES):
         cell = (bits >> np.uint64(6 * i)) & np.uint64(63)
-        count = (load_u64(at + (cell & np.uint64(56))) >> ((cell & np.uint64(7)) << np.uint64(3))) & np.uint64(255)
+        count = (
+            load_u64(at + (cell & np.uint64(56))) >> ((cell & np.uint64(7)) << np.uint64(3))
+        ) & np.uint64(255)
         least = min(least, count)
     if least < np.uint64(255):
         for i in range(_HASHES):
@@ -100,11 +110,19 @@ def _bump_bloom(
 
 @njit(**JIT)
 def _admit(
-    directory: np.ndarray, stride: np.uint64, memory: Any, options: Any, ids: np.ndarray, keep: np.ndarray, start: int
+    directory: np.ndarray,
+    stride: np.uint64,
+    memory: Any,
+    options: Any,
+    ids: np.ndarray,
+    keep: np.ndarray,
+    start: int,
 ) -> tuple[int, int]:
-    """Decide for ids start, start + 1, …; an admitted id gets its blank row at once. Returns (how far, which table is full).
+    """Decide for ids start, start + 1, …; an admitted id gets its blank row at once. Returns (how far, which
+    table is full).
 
-    memory is (directory, stride, blank row) of what the policy remembers; options (policy, n, p, n_blocks, blank row).
+    memory is (directory, stride, blank row) of what the policy remembers; options (policy, n, p, n_blocks,
+    blank row).
     """
     own_directory, own_stride, own_blank = memory
     policy, n, p, n_blocks, blank = options

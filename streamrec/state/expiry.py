@@ -1,7 +1,8 @@
 """Rows that nobody used for a while are removed, so that a model's size follows what is alive.
 
-A row's last slot holds when it was last learned, in hours of event time since 1970 (float32: steps of two minutes). Sweeps
-happen when event time passes a multiple of a sixteenth of the time to live, so they are a function of the stream.
+A row's last slot holds when it was last learned, in hours of event time since 1970 (float32: steps of two
+minutes). Sweeps happen when event time passes a multiple of a sixteenth of the time to live, so they are a
+function of the stream.
 """
 
 from typing import Any
@@ -25,7 +26,8 @@ _CONFIRMATIONS = 16  # … until this many in a row agree: one clock gone wrong 
 def _next_sweep(time_ms: np.ndarray, state: np.ndarray, period_ms: int, start: int) -> int:
     """Advance the clock by examples start, start + 1, …; stops before the first one that makes a sweep due.
 
-    state int64 (3,): event time in ms (below 0: none yet), events ahead of it in a row, number of the next sweep.
+    state int64 (3,): event time in ms (below 0: none yet), events ahead of it in a row, number of the next
+    sweep.
     """
     for b in range(start, time_ms.size):
         if state[0] < 0:
@@ -44,7 +46,12 @@ def _next_sweep(time_ms: np.ndarray, state: np.ndarray, period_ms: int, start: i
 
 @njit(**JIT)
 def _touch(
-    directory: np.ndarray, stride: np.uint64, ids: np.ndarray, ends: np.ndarray, hours: np.ndarray, last: np.uint64
+    directory: np.ndarray,
+    stride: np.uint64,
+    ids: np.ndarray,
+    ends: np.ndarray,
+    hours: np.ndarray,
+    last: np.uint64,
 ) -> None:
     """Write hours[b] into the last slot of every id of example b; ends[b] is one past its last id."""
     k = 0
@@ -92,7 +99,10 @@ class EventClock:
         return int(self._state[0])
 
     def next_sweep(self, time_ms: np.ndarray[Any, Any], start: int) -> int:
-        """Number of the first example from `start` on that makes a sweep due before it is learned; B if none does."""
+        """Number of the first example from `start` on that makes a sweep due before it is learned.
+
+        B if none does.
+        """
         return int(_next_sweep(time_ms, self._state, self._period_ms, start))
 
     def to_bytes(self) -> bytes:
@@ -119,9 +129,16 @@ class Expiry:
         self.clock = EventClock(max(1, self._ttl_ms // _SWEEPS))
 
     def touch(
-        self, table: SparseTable, ids: np.ndarray[Any, Any], ends: np.ndarray[Any, Any], time_ms: np.ndarray[Any, Any]
+        self,
+        table: SparseTable,
+        ids: np.ndarray[Any, Any],
+        ends: np.ndarray[Any, Any],
+        time_ms: np.ndarray[Any, Any],
     ) -> None:
-        """Rows of ids uint64 (nnz,) were learned; those of example b end at ends[b]. An event from the future counts as now."""
+        """Rows of ids uint64 (nnz,) were learned; those of example b end at ends[b].
+
+        An event from the future counts as now.
+        """
         hours = (np.minimum(time_ms, self.clock.now_ms) / _HOUR_MS).astype(np.float32)
         _touch(table.directory, table.stride, ids, ends, hours, self._last)
 

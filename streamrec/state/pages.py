@@ -1,7 +1,8 @@
 """Zeroed memory in large pages.
 
-A table is read at random: with pages of 4 KiB most of a look-up's time is the processor searching the address of the page,
-since its translation buffer covers some 12 MB. Pages of 2 MiB make learning over 4M rows 1.6 times as fast.
+A table is read at random: with pages of 4 KiB most of a look-up's time is the processor searching the address
+of the page, since its translation buffer covers some 12 MB. Pages of 2 MiB make learning over 4M rows 1.6
+times as fast.
 """
 
 import mmap

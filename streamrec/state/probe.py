@@ -1,9 +1,10 @@
 """Open addressing in compiled code: where an id lives in the segments of a `SparseTable`.
 
-A table is `SEGMENTS` segments behind a `directory`, uint64 (SEGMENTS, 3): address, capacity, count. A segment is
-`capacity` slots of `stride` bytes (id uint64, then the row) followed by one dirty bit per slot. Id 0 marks an empty slot.
-The upper six bits of the spread id choose the segment, the next 32 the home slot; collisions walk to the next slot (linear
-probing, Knuth TAOCP 6.4). The walk is short because a segment is never more than four fifths full.
+A table is `SEGMENTS` segments behind a `directory`, uint64 (SEGMENTS, 3): address, capacity, count. A segment
+is `capacity` slots of `stride` bytes (id uint64, then the row) followed by one dirty bit per slot. Id 0 marks
+an empty slot. The upper six bits of the spread id choose the segment, the next 32 the home slot; collisions
+walk to the next slot (linear probing, Knuth TAOCP 6.4). The walk is short because a segment is never more
+than four fifths full.
 """
 
 import numpy as np
@@ -32,8 +33,8 @@ __all__ = [
     "spread",
 ]
 
-#: So many that rebuilding one segment of a 50M-row table (0.8M rows) takes a few milliseconds, so few that a segment of a large
-#: table fills large pages.
+#: So many that rebuilding one segment of a 50M-row table (0.8M rows) takes a few milliseconds, so few that a
+#: segment of a large table fills large pages.
 SEGMENTS = 64
 #: `acquire` found no room: grow the id's segment and call again.
 FULL = -1
@@ -64,7 +65,7 @@ def _home(h: np.uint64, capacity: np.uint64) -> np.uint64:
 
 
 @njit(inline="always", **JIT)
-def row_address(directory: np.ndarray, stride: np.uint64, h: np.uint64, slot: np.int64) -> np.uint64:
+def row_address(directory: np.ndarray, stride: np.uint64, h: np.uint64, slot: int) -> np.uint64:
     """Address of the first float32 of a row."""
     return directory[segment_of(h), 0] + np.uint64(slot) * stride + _8
 
@@ -88,7 +89,7 @@ def find(directory: np.ndarray, stride: np.uint64, identity: np.uint64, h: np.ui
         if key == identity:
             return np.int64(slot)
         if key == _0:
-            return _ABSENT
+            return np.int64(_ABSENT)
         slot += _1
         if slot == capacity:
             slot = _0
@@ -96,7 +97,9 @@ def find(directory: np.ndarray, stride: np.uint64, identity: np.uint64, h: np.ui
 
 @njit(inline="always", **JIT)
 def has_room(directory: np.ndarray, h: np.uint64) -> bool:
-    """Whether the segment of a spread id takes another row: at four fifths a hit walks 3 slots, a miss 13 (Knuth 6.4)."""
+    """Whether the segment of a spread id takes another row: at four fifths a hit walks 3 slots, a miss 13
+    (Knuth 6.4).
+    """
     s = segment_of(h)
     return (directory[s, 2] + _1) * _5 <= directory[s, 1] * _4
 
@@ -120,7 +123,7 @@ def acquire(
         if slot == capacity:
             slot = _0
     if not has_room(directory, h):
-        return FULL
+        return np.int64(FULL)
     directory[s, 2] += _1
     store_u64(at, identity)
     for j in range(blank.size):
@@ -129,7 +132,7 @@ def acquire(
 
 
 @njit(inline="always", **JIT)
-def mark_dirty(directory: np.ndarray, stride: np.uint64, h: np.uint64, slot: np.int64) -> None:
+def mark_dirty(directory: np.ndarray, stride: np.uint64, h: np.uint64, slot: int) -> None:
     """Remember that the row changed since the last commit. Bits live in 64-bit words behind the slots."""
     s = segment_of(h)
     word = directory[s, 0] + directory[s, 1] * stride + ((np.uint64(slot) >> _6) << _3)
@@ -154,13 +157,15 @@ def _copy_slot(source: np.uint64, target: np.uint64, stride: np.uint64) -> None:
 
 
 @njit(inline="always", **JIT)
-def _set_dirty(base: np.uint64, capacity: np.uint64, stride: np.uint64, slot: np.uint64, bit: np.uint64) -> None:
+def _set_dirty(
+    base: np.uint64, capacity: np.uint64, stride: np.uint64, slot: np.uint64, bit: np.uint64
+) -> None:
     word = base + capacity * stride + ((slot >> _6) << _3)
     store_u64(word, (load_u64(word) & ~(_1 << (slot & _63))) | (bit << (slot & _63)))
 
 
 @njit(**JIT)
-def rehash(directory: np.ndarray, stride: np.uint64, s: np.int64, block: np.ndarray, capacity: np.uint64) -> None:
+def rehash(directory: np.ndarray, stride: np.uint64, s: int, block: np.ndarray, capacity: np.uint64) -> None:
     """Move segment s into a zeroed `block` of `capacity` slots; dirty bits move with their rows."""
     old_base, old_capacity, base = directory[s, 0], directory[s, 1], address(block)
     for old in range(old_capacity):
@@ -180,7 +185,9 @@ def rehash(directory: np.ndarray, stride: np.uint64, s: np.int64, block: np.ndar
 
 @njit(inline="always", **JIT)
 def _close_gap(base: np.uint64, capacity: np.uint64, stride: np.uint64, gap: np.uint64) -> None:
-    """Shift back what was pushed past the emptied slot, so that searches still end at an empty one (Knuth 6.4 R)."""
+    """Shift back what was pushed past the emptied slot, so that searches still end at an empty one (Knuth 6.4
+    R).
+    """
     slot = gap
     while True:
         slot = slot + _1 if slot + _1 < capacity else _0
@@ -212,9 +219,12 @@ def erase(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, erased: np.
 
 @njit(**JIT)
 def insert_rows(
-    directory: np.ndarray, stride: np.uint64, ids: np.ndarray, rows: np.ndarray, dirty: bool, start: np.int64
-) -> np.int64:
-    """Write rows float32 (N, W) from number `start` on; returns how far it came: less than N where a segment is full."""
+    directory: np.ndarray, stride: np.uint64, ids: np.ndarray, rows: np.ndarray, dirty: bool, start: int
+) -> int:
+    """Write rows float32 (N, W) from number `start` on.
+
+    Returns how far it came: less than N where a segment is full.
+    """
     for i in range(start, ids.size):
         if i + 8 < ids.size:
             prefetch_slot(directory, stride, ids[i + 8])
@@ -248,7 +258,9 @@ def read_rows(
 
 
 @njit(**JIT)
-def gather(directory: np.ndarray, stride: np.uint64, s: np.int64, changed: bool, ids: np.ndarray, rows: np.ndarray) -> np.int64:
+def gather(
+    directory: np.ndarray, stride: np.uint64, s: int, changed: bool, ids: np.ndarray, rows: np.ndarray
+) -> int:
     """Copy the rows of segment s into ids uint64 (N,) and rows float32 (N, W); returns how many.
 
     With `changed` only those whose dirty bit is set, and the bits are cleared.
@@ -277,7 +289,7 @@ def gather(directory: np.ndarray, stride: np.uint64, s: np.int64, changed: bool,
 
 
 @njit(**JIT)
-def gather_changed(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, rows: np.ndarray) -> np.int64:
+def gather_changed(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, rows: np.ndarray) -> int:
     """`gather` of the changed rows of every segment."""
     n = 0
     for s in range(directory.shape[0]):
@@ -286,7 +298,7 @@ def gather_changed(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, ro
 
 
 @njit(**JIT)
-def count_changed(directory: np.ndarray, stride: np.uint64) -> np.int64:
+def count_changed(directory: np.ndarray, stride: np.uint64) -> int:
     """How many dirty bits are set."""
     n = 0
     for s in range(directory.shape[0]):

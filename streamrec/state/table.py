@@ -11,18 +11,23 @@ from streamrec.state.pages import PAGE_BYTES, zeros
 
 __all__ = ["SparseTable"]
 
-_FIRST_SEGMENT_BYTES = 64 << 10  # 4 MiB for an empty table: no growth at all for the first 200,000 linear rows
-_STEP = 8  # large segments grow by an eighth, so that they stay .7 to .8 full: 20 to 23 bytes a live row of 16
+_FIRST_SEGMENT_BYTES = (
+    64 << 10
+)  # 4 MiB for an empty table: no growth at all for the first 200,000 linear rows
+_STEP = (
+    8  # large segments grow by an eighth, so that they stay .7 to .8 full: 20 to 23 bytes a live row of 16
+)
 
 
 class SparseTable:
     """Rows of `width` float32 under 64-bit ids.
 
-    Open addressing in 64 segments that grow one at a time (`probe`), each id and its row side by side in memory. Two ids never
-    share a row. Id 0 is reserved. A dirty bit a row remembers what changed since `take_changed`. One thread writes.
+    Open addressing in 64 segments that grow one at a time (`probe`), each id and its row side by side in
+    memory. Two ids never share a row. Id 0 is reserved. A dirty bit a row remembers what changed since
+    `take_changed`. One thread writes.
 
-    Kernels work on `directory` and `stride` with the functions of `probe`; when `probe.acquire` returns `probe.FULL` they
-    return to Python, which calls `grow_for(id)` and calls them again.
+    Kernels work on `directory` and `stride` with the functions of `probe`; when `probe.acquire` returns
+    `probe.FULL` they return to Python, which calls `grow_for(id)` and calls them again.
 
     >>> table = SparseTable(width=2)
     >>> table.upsert(np.array([7, 9], np.uint64), np.array([[1, 2], [3, 4]], np.float32))
@@ -100,7 +105,7 @@ class SparseTable:
         return ids, rows, gone[~self.get(gone)[1]]
 
     def pieces(self) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        """All ids and rows in canonical order: it depends on what is stored only, not on how it came to be."""
+        """All ids and rows in canonical order: by what is stored, not by how it came to be."""
         for s in range(probe.SEGMENTS):
             n = int(self.directory[s, 2])
             ids, rows = np.empty(n, np.uint64), np.empty((n, self.width), np.float32)
@@ -112,8 +117,8 @@ class SparseTable:
         """SHA-256 of the whole content in canonical order."""
         sha = hashlib.sha256(f"{self.width}:{len(self)}".encode())
         for ids, rows in self.pieces():
-            sha.update(ids)
-            sha.update(rows)
+            sha.update(ids.data)
+            sha.update(rows.data)
         return sha.digest()
 
     def clear(self) -> None:
@@ -144,7 +149,9 @@ class SparseTable:
         self._blocks[s] = block
 
     def _allocate(self, n_bytes: int) -> np.ndarray[Any, Any]:
-        """A block of its own, or while blocks are smaller than a large page, a slice of one that all segments will share."""
+        """A block of its own, or while blocks are smaller than a large page, a slice of one that all segments
+        will share.
+        """
         if n_bytes > PAGE_BYTES:
             return zeros(n_bytes)
         if self._level.shape[1] * 8 != n_bytes or self._level_used == probe.SEGMENTS:

@@ -1,4 +1,6 @@
-"""The batch learner over the sparse table against a Python transcription of the equations with a dict for a table."""
+"""The batch learner over the sparse table against a Python transcription of the equations with a dict for a
+table.
+"""
 
 import math
 
@@ -45,7 +47,10 @@ def random_examples(n, n_fields, seed, distinct=60):
     rng = np.random.default_rng(seed)
     for _ in range(n):
         bags = [
-            [(int(rng.zipf(1.5) % distinct) + 1 + 1000 * f, float(F(rng.normal()))) for _ in range(rng.integers(0, 4))]
+            [
+                (int(rng.zipf(1.5) % distinct) + 1 + 1000 * f, float(F(rng.normal())))
+                for _ in range(rng.integers(0, 4))
+            ]
             for f in range(n_fields)
         ]
         yield bags, int(rng.random() < 0.3), float(F(rng.choice([1.0, 1.0, 0.3, 2.5, 0.0])))
@@ -89,7 +94,9 @@ def model(linear=False, **ftrl):
 
 
 def content(m):
-    return {int(i): tuple(r.tolist()) for ids, rows in m.table.pieces() for i, r in zip(ids, rows, strict=True)}
+    return {
+        int(i): tuple(r.tolist()) for ids, rows in m.table.pieces() for i, r in zip(ids, rows, strict=True)
+    }
 
 
 @pytest.mark.parametrize("ftrl", SWEEP)
@@ -178,13 +185,13 @@ def test_more_evidence_narrows_the_confidence_bound():
 
 
 def test_admission_and_expiry_are_part_of_learning():
-    m = FTRLModel(
-        ModelSettings(kind="ftrl", admission={"policy": "count", "n": 2}, expire_after_s=3600.0)
-    )
+    m = FTRLModel(ModelSettings(kind="ftrl", admission={"policy": "count", "n": 2}, expire_after_s=3600.0))
     hour = 3_600_000
     base = 1_700_000_000_000
     examples = [([[(5, 1.0)]], 1, 1.0)] * 3 + [([[(6, 1.0)]], 1, 1.0)] * 3
-    times = np.array([base, base + 1, base + 2, base + 3 * hour, base + 3 * hour + 1, base + 3 * hour + 2], np.int64)
+    times = np.array(
+        [base, base + 1, base + 2, base + 3 * hour, base + 3 * hour + 1, base + 3 * hour + 2], np.int64
+    )
     m.learn(batch_of(examples, 1, times))
     known = {int(i) for ids, _ in m.table.pieces() for i in ids}
     assert known == {6, int(INTERCEPT)}

@@ -5,27 +5,47 @@ import random
 
 
 def mixed_lines(n, seed=0):
-    """n records: impressions, clicks (late, early, double, lone), ratings, examples, items, duplicates and rubbish."""
+    """n records: impressions, clicks (late, early, double, lone), ratings, examples, items, duplicates and
+    rubbish.
+    """
     rng = random.Random(seed)
     made, pending, time = [], [], 1_700_000_000_000
     for i in range(n):
         time += rng.choice([0, 5, 200, 3_000])
         kind = rng.random()
-        features = {"topic": f"t{rng.randrange(8)}", "tags": rng.sample(["a", "b", "c", "d"], rng.randrange(3)), "age": rng.randrange(90)}
+        features = {
+            "topic": f"t{rng.randrange(8)}",
+            "tags": rng.sample(["a", "b", "c", "d"], rng.randrange(3)),
+            "age": rng.randrange(90),
+        }
         event = {"id": f"e{i}", "time": time - rng.choice([0, 0, 0, 60_000])}
         if kind < 0.5:
-            event |= {"type": "impression", "user": f"u{rng.randrange(50)}", "item": f"i{rng.randrange(200)}", "features": features}
+            event |= {
+                "type": "impression",
+                "user": f"u{rng.randrange(50)}",
+                "item": f"i{rng.randrange(200)}",
+                "features": features,
+            }
             pending.append(event["id"])
         elif kind < 0.7 and pending:
-            event |= {"type": "click", "impression": pending[-min(len(pending), 1 + int(rng.expovariate(0.1)))]}
+            event |= {
+                "type": "click",
+                "impression": pending[-min(len(pending), 1 + int(rng.expovariate(0.1)))],
+            }
         elif kind < 0.72:
             event |= {"type": "click", "impression": f"nowhere{i}"}
         elif kind < 0.8:
-            event |= {"type": "rating", "user": f"u{rng.randrange(50)}", "item": f"i{rng.randrange(200)}", "rating": rng.randrange(1, 6), "features": features}
+            event |= {
+                "type": "rating",
+                "user": f"u{rng.randrange(50)}",
+                "item": f"i{rng.randrange(200)}",
+                "rating": rng.randrange(1, 6),
+                "features": features,
+            }
         elif kind < 0.82:
             event = {"type": "item", "id": f"i{rng.randrange(200)}", "time": time, "features": features}
         else:
-            event |= {"type": "example", "label": rng.randrange(2), "features": features | {"note": "ö\n\"x\""}}
+            event |= {"type": "example", "label": rng.randrange(2), "features": features | {"note": 'ö\n"x"'}}
         line = json.dumps(event, ensure_ascii=rng.random() < 0.5)
         broken = rng.random()
         if broken < 0.01:
@@ -49,4 +69,12 @@ def example_lines(n, seed=0, n_fields=5):
     rng = random.Random(seed)
     for i in range(n):
         features = {f"f{f}": f"v{rng.randrange(100)}" for f in range(n_fields)}
-        yield json.dumps({"type": "example", "id": f"x{i}", "time": 1_700_000_000_000 + i, "label": rng.randrange(2), "features": features})
+        yield json.dumps(
+            {
+                "type": "example",
+                "id": f"x{i}",
+                "time": 1_700_000_000_000 + i,
+                "label": rng.randrange(2),
+                "features": features,
+            }
+        )

@@ -1,4 +1,6 @@
-"""`streamrec replay` as a process of its own: killed at random, resumed, against an undisturbed run, to the last bit."""
+"""`streamrec replay` as a process of its own: killed at random, resumed, against an undisturbed run, to the
+last bit.
+"""
 
 import gzip
 import json
@@ -45,7 +47,11 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(place):
     result = replay(
-        place / "events.jsonl", "--rejects", place / "rejects.jsonl", "--predictions", place / "predictions.jsonl"
+        place / "events.jsonl",
+        "--rejects",
+        place / "rejects.jsonl",
+        "--predictions",
+        place / "predictions.jsonl",
     )
     assert result["rejected"] > 500
     assert result["examples"] > N / 2
@@ -70,15 +76,21 @@ def test_a_changed_label_changes_the_hash(place, undisturbed, tmp_path):
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_kill_9_at_random_points_and_resume_ends_as_if_nothing_had_happened(place, undisturbed, tmp_path, redis_server):
+def test_kill_9_at_random_points_and_resume_ends_as_if_nothing_had_happened(
+    place, undisturbed, tmp_path, redis_server
+):
     rng, kills = random.Random(11), 0
     options = ["--store", redis_server.url, "--name", "killed", "--config", place / "quick.toml"]
     outputs = ["--rejects", tmp_path / "r.jsonl", "--predictions", tmp_path / "p.jsonl"]
     for limit in [*sorted(rng.sample(range(1, N), 8)), None]:
         part = ["--limit", limit] if limit else []
-        process = subprocess.Popen(command(place / "events.jsonl", *options, *outputs, *part), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(place / "events.jsonl", *options, *outputs, *part), stdout=subprocess.DEVNULL
+        )
         seen = seq_of(redis_server)
-        wait_until(lambda seen=seen, process=process: seq_of(redis_server) > seen or process.poll() is not None, 30)
+        wait_until(
+            lambda seen=seen, process=process: seq_of(redis_server) > seen or process.poll() is not None, 30
+        )
         time.sleep(rng.random() * 0.1)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
@@ -104,7 +116,9 @@ def seq_of(server):
 @pytest.mark.slow
 def test_redis_killed_and_started_again_in_the_middle(place, undisturbed, redis_server):
     options = ["--store", redis_server.url, "--name", "killed", "--config", place / "quick.toml"]
-    process = subprocess.Popen(command(place / "events.jsonl", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(place / "events.jsonl", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert wait_until(lambda: seq_of(redis_server) > 0 or process.poll() is not None, 60)
     redis_server.kill()
     time.sleep(0.5)
@@ -122,7 +136,9 @@ def test_a_full_redis_pauses_learning_which_goes_on_when_there_is_room(place, un
     client = redis_server.client()
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 150_000)
-    process = subprocess.Popen(command(place / "events.jsonl", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(place / "events.jsonl", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     lines = []
     reader = threading.Thread(target=lambda: lines.extend(process.stderr))
     reader.start()

@@ -1,4 +1,7 @@
-"""Admission policies against Python counters, and expiry against a dict of last uses; both cut into batches at random."""
+"""Admission policies against Python counters, and expiry against a dict of last uses.
+
+Both cut into batches at random.
+"""
 
 import numpy as np
 import pytest
@@ -51,7 +54,10 @@ def test_poisson_admits_each_occurrence_with_probability_p():
 
 @pytest.mark.parametrize("policy", ["count", "poisson", "bloom"])
 def test_decisions_do_not_depend_on_batches_and_survive_a_restart(policy):
-    settings, ids = AdmissionSettings(policy=policy, p=0.2, bloom_bytes=1 << 16), stream(30_000, 8_000, seed=3)
+    settings, ids = (
+        AdmissionSettings(policy=policy, p=0.2, bloom_bytes=1 << 16),
+        stream(30_000, 8_000, seed=3),
+    )
     whole, table, admission = decide(settings, ids, [])
     cut, other, _ = decide(settings, ids, [1, 2, 777, 20_000])
     assert (whole == cut).all()

@@ -30,7 +30,8 @@ def content(table):
 
 
 operations = st.lists(
-    st.tuples(st.sampled_from(["upsert", "delete", "take"]), st.integers(0, 2**32), st.integers(1, 400)), max_size=12
+    st.tuples(st.sampled_from(["upsert", "delete", "take"]), st.integers(0, 2**32), st.integers(1, 400)),
+    max_size=12,
 )
 
 
@@ -146,4 +147,4 @@ def test_segments_are_never_more_than_four_fifths_full():
     table.upsert(ids, rows_of(ids, 2))
     load = table.directory[:, 2] / table.directory[:, 1]
     assert load.max() <= 0.8
-    assert probe.SEGMENTS == len(load)
+    assert len(load) == probe.SEGMENTS

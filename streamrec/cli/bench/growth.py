@@ -1,4 +1,6 @@
-"""A sparse table growing to 50M rows: memory a row, and the longest time that one call kept the learner waiting."""
+"""A sparse table growing to 50M rows: memory a row, and the longest time that one call kept the learner
+waiting.
+"""
 
 from time import perf_counter
 
@@ -32,7 +34,9 @@ def figures() -> list[Figure]:
         Figure("table, rows", len(table), "rows"),
         Figure("table, inserts", len(table) / inserting, "rows/s"),
         Figure("table, memory held", table.nbytes / len(table), "bytes/row", 24.0, "limit", (None, 1.0)),
-        Figure("table, memory of the process", resident / len(table), "bytes/row", 24.0, "limit", (None, 1.0)),
+        Figure(
+            "table, memory of the process", resident / len(table), "bytes/row", 24.0, "limit", (None, 1.0)
+        ),
         Figure("table, longest pause", longest * 1000, "ms", 50.0, "limit", (None, 1.0)),
     ]
 

@@ -1,4 +1,6 @@
-"""Progressive log loss without any configuration on recorded streams, beside Vowpal Wabbit's with its settings swept."""
+"""Progressive log loss without any configuration on recorded streams, beside Vowpal Wabbit's with its
+settings swept.
+"""
 
 import os
 from pathlib import Path
@@ -10,7 +12,8 @@ from streamrec.cli.bench.figure import Figure
 
 __all__ = ["figures"]
 
-#: Data set → its folder in STREAMREC_DATA, and Vowpal Wabbit's log loss there (that folder's README says how it was tuned).
+#: Data set → its folder in STREAMREC_DATA, and Vowpal Wabbit's log loss there (that folder's README says how
+#: it was tuned).
 _SETS = {"movielens": ("movielens-latest-small", 0.55495), "mind": ("mind-small-5k", 0.1568)}
 
 

@@ -1,4 +1,6 @@
-"""From JSON lines to progressive predictions and updated weights, beside Vowpal Wabbit's file driver and river; and where the time goes."""
+"""From JSON lines to progressive predictions and updated weights, beside Vowpal Wabbit's file driver and
+river; and where the time goes.
+"""
 
 import json
 from itertools import islice
@@ -30,7 +32,9 @@ def figures() -> list[Figure]:
 
 
 def replay_rate(path: Path, store_url: str, runs: int = 3) -> float:
-    """Examples/s of `streamrec replay --model ftrl`, everything but start-up: from the first byte read to the last commit stored."""
+    """Examples/s of `streamrec replay --model ftrl`, everything but start-up: from the first byte read to the
+    last commit stored.
+    """
     from streamrec.clock import SystemClock
     from streamrec.learner.start import Plan, start
     from streamrec.models.settings import ModelSettings
@@ -69,10 +73,12 @@ def _river_rate(path: Path) -> float:
 
 
 def _parts(path: Path) -> dict[str, float]:
-    """Seconds of each step, one after the other on one core (in a run, reading and decoding overlap the rest)."""
+    """Seconds of each step, one after the other on one core (in a run, reading and decoding overlap the
+    rest).
+    """
+    from streamrec.events.codec import decode_line
     from streamrec.events.decoder import BlockDecoder
     from streamrec.features.infer import infer_spec
-    from streamrec.events.codec import decode_line
     from streamrec.join.joiner import Joiner
     from streamrec.learner.measures import Measures
     from streamrec.models.pipeline import Pipeline

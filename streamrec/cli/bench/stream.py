@@ -13,7 +13,9 @@ __all__ = ["N_EVENTS", "N_FIELDS", "Streams", "streams", "vowpal_wabbit_rate"]
 
 N_EVENTS, N_FIELDS = 300_000, 20
 _SEED = 7
-_DISTINCT = 50_000  # values of a field; drawn with density ~ x^(−2/3), so that some are frequent and most are rare
+_DISTINCT = (
+    50_000  # values of a field; drawn with density ~ x^(−2/3), so that some are frequent and most are rare
+)
 
 
 class Streams(NamedTuple):
@@ -38,7 +40,9 @@ def streams(n_events: int = N_EVENTS) -> Iterator[Streams]:
                     f'{{"type":"example","id":"e{i}","time":{1_700_000_000_000 + i},"label":{label},'
                     f'"features":{{{features}}}}}\n'
                 )
-                vw.write(f"{2 * label - 1} | " + " ".join(f"f{f}=v{value}" for f, value in enumerate(row)) + "\n")
+                vw.write(
+                    f"{2 * label - 1} | " + " ".join(f"f{f}=v{value}" for f, value in enumerate(row)) + "\n"
+                )
         yield made
 
 
@@ -46,7 +50,8 @@ def vowpal_wabbit_rate(path: Path, n_events: int, bits: int = 22, runs: int = 3)
     """Examples/s of Vowpal Wabbit's own file driver with `--ftrl`, predictions written; best of the runs."""
     from vowpalwabbit import Workspace
 
-    options = f"--ftrl --ftrl_alpha 0.1 --ftrl_beta 1 --loss_function logistic -b {bits} --quiet -p {path}.predictions"
+    learner = "--ftrl --ftrl_alpha 0.1 --ftrl_beta 1 --loss_function logistic"
+    options = f"{learner} -b {bits} --quiet -p {path}.predictions"
     best = 0.0
     for _ in range(runs):
         start = perf_counter()
