@@ -162,7 +162,7 @@ def test_many_features_share_the_rest() -> None:
 
 
 def test_only_the_first_events_count() -> None:
-    events = ratings(SAMPLE) + [example({"later": "x"})]
+    events = [*ratings(SAMPLE), example({"later": "x"})]
     assert "later" not in kinds(infer_spec(events))
 
 
