@@ -28,6 +28,9 @@ __all__ = ["Learner", "Parts", "Report"]
 
 _log = logging.getLogger("streamrec")
 
+#: Rejected records of which a run tells: enough to see what is wrong, few enough to read.
+_TELL_REJECTS = 5
+
 #: Blob of a commit: how the model is built.
 MODEL = "model"
 
@@ -94,6 +97,7 @@ class Learner:
         self._joiners: dict[str, Joiner] = {}
         self._committer = Committer(parts.lease, self._settings.patience_s, self._clock)
         self._warned: set[str] = set()
+        self._n_told = 0
         self._started_s: float | None = None
         self._learned_before = parts.progress.examples
         self._stopping = False
@@ -227,6 +231,11 @@ class Learner:
     def _reject(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
         self._parts.rejects.write(reason, partition, offset, raw)
         self._parts.progress.rejected += 1
+        self._n_told += 1
+        if self._n_told <= _TELL_REJECTS:
+            _log.warning("%s, position %d: not used: %s", partition, offset, reason)
+        elif self._n_told == _TELL_REJECTS + 1:
+            _log.warning("further records that cannot be used are counted, and kept where --rejects says")
 
     def _warn_of_unknown_fields(self) -> None:
         for name in self._parts.pipeline.extractor.unknown_fields:
