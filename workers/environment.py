@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from streamrec.errors import StreamrecError, UsageError
 
-__all__ = ["integer", "run", "text"]
+__all__ = ["integer", "path", "run", "text"]
 
 
 def text(name: str, default: str | None = None) -> str:
@@ -36,6 +37,12 @@ def integer(name: str, default: int) -> int:
         raise UsageError(
             f"environment variable STREAMREC_{name}: expected a whole number, got {value!r}"
         ) from None
+
+
+def path(name: str) -> Path | None:
+    """The file in `STREAMREC_<name>`, None where it is not set."""
+    value = os.environ.get(f"STREAMREC_{name}")
+    return Path(value) if value else None
 
 
 def run(main: Callable[[], None]) -> None:

@@ -5,9 +5,8 @@ STREAMREC_STORE (needed), STREAMREC_NAME (default), STREAMREC_HOST (0.0.0.0), ST
 
 import sys
 
-from streamrec.store.registry import open_store
-
 from streamrec.serving.service import listen, serve
+from streamrec.store.registry import open_store
 from workers.environment import integer, run, text
 
 __all__ = ["main"]

@@ -10,7 +10,7 @@ from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch
 from streamrec.events.block import Rejection
 from streamrec.events.codec import decode_line
-from streamrec.features.infer import infer_spec
+from streamrec.features.infer import Style, infer_spec
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.loop import MODEL, Learner, Parts, Report
@@ -113,7 +113,7 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
     else:
         source = _Ahead(source)
         settings = plan.model or ModelSettings()
-        pipeline = Pipeline(settings, plan.features or _inferred(source, settings))
+        pipeline = Pipeline(settings, plan.features or _inferred(source, settings, plan.join.window_ms))
         progress, measures = Progress(), Measures(settings.task, plan.slices)
     parts = _parts(plan, source, lease, pipeline, (progress, measures))
     return Started(
@@ -148,10 +148,11 @@ def _check_same(plan: Plan, pipeline: Pipeline) -> None:
         )
 
 
-def _inferred(source: "_Ahead", settings: ModelSettings) -> FeatureSpec:
+def _inferred(source: "_Ahead", settings: ModelSettings, window_ms: int) -> FeatureSpec:
     decoded = (decode_line(line) for line in source.peek_lines(INFER_FROM))
     events = [event for event in decoded if not isinstance(event, Rejection)]
-    return infer_spec(events, "plain" if settings.kind == "ftrl" else "rich")
+    style: Style = "plain" if settings.kind == "ftrl" else "rich"
+    return infer_spec(events, style, window_ms, "identity" if settings.task == "rating" else "logit")
 
 
 class _Ahead:

@@ -37,7 +37,7 @@ class Settings(BaseModel):
 
 
 def plan_from_options(options: Mapping[str, Any]) -> Plan:
-    """What the options of `replay` and `learn` ask for; an option counts more than the file.
+    """What the options of a command ask for; an option counts more than the file.
 
     Raises:
         ConfigError: a wrong key or value in the file, with its line.
