@@ -42,17 +42,16 @@ _STARTS = 3
 #: A server that loads a saved model answers so; 10 million rows take about 10 s.
 _LOAD_S = 600.0
 _POLL_S = 0.005
-#: $1 the directory to remove at the end or nothing, then the server's command. Standard input is the pipe
-#: to the starter.
+#: $1 the directory to remove when the starter ends or nothing, then the server's command; the pipe
+#: to the starter is standard input.
 _WATCH = """
 gone=$1; shift
 exec 8<&0 </dev/null
 "$@" 8<&- </dev/null & server=$!
-( read -r nothing <&8; kill -TERM $server ) 2>/dev/null & watch=$!
-wait $server; status=$?
+( read -r nothing <&8; kill -TERM $server; : ) 2>/dev/null & watch=$!
+wait $server
 kill $watch 2>/dev/null
-[ -z "$gone" ] || rm -rf "$gone"
-exit $status
+wait $watch && [ -n "$gone" ] && rm -rf "$gone"
 """
 _SETTINGS = {
     "port": "0",
@@ -137,6 +136,8 @@ class EmbeddedServer:
             if self._process is not None:
                 self._process.wait()
                 self._process = None
+            if self._temporary:
+                shutil.rmtree(self.directory, ignore_errors=True)  # left where the server had ended before
 
     def _answers(self) -> bool:
         """Whether a server is there and has its data."""
@@ -187,7 +188,8 @@ class EmbeddedServer:
             os.close(lock)
 
     def _spawn(self, binary: str, lock: int) -> None:
-        settings = _SETTINGS | {"unixsocket": self.socket, "dir": str(self.directory)}
+        # the directory first: other files are named relative to it
+        settings = {"dir": str(self.directory), "unixsocket": self.socket} | _SETTINGS
         options = [text for name, value in settings.items() for text in (f"--{name}", value)]
         gone = str(self.directory) if self._temporary else ""
         end, self._pipe = os.pipe()

@@ -184,36 +184,39 @@ class Flusher:
             yield batch_commands(self._keys, served, shadow, part)
 
     def _write(self, batches: Iterator[Batch]) -> None:
-        for batch in batches:
-            if not batch.data:
-                continue
-            fences = [self._keys.fence(group) for group in batch.groups]
-            # WATCH lets the transaction fail if a fence moves between this look at it and EXEC
-            _, set_to = self._wire.calls([("WATCH", *fences), ("MGET", *fences)])
-            if any(fence != self._owner.fence.encode() for fence in set_to):
-                self._wire.close()
-                raise Forgotten  # or fenced: the lease finds out by asking for its epoch
-            for (field, sign, _), total in zip(batch.effects, self._execute(batch), strict=True):
+        batch = next(batches, None)
+        while batch is not None:
+            self._send(batch)
+            following = next(batches, None)  # encoded while Redis works
+            for (field, sign, _), total in zip(batch.effects, self._totals(batch), strict=True):
                 space = self._spaces[field]
                 self._spaces[field] = space._replace(rows=max(0, space.rows + sign * total))
             self._fault("flush batch")
+            batch = following
 
-    def _execute(self, batch: Batch) -> list[int]:
-        """Run the commands as one transaction; the sum of the answers of each effect."""
-        count = sum(commands for _, _, commands in batch.effects)
+    def _send(self, batch: Batch) -> None:
+        """Run the commands as one transaction, if the fences are this learner's."""
+        fences = [self._keys.fence(group) for group in batch.groups]
+        # WATCH lets the transaction fail if a fence moves between this look at it and EXEC
+        _, set_to = self._wire.calls([("WATCH", *fences), ("MGET", *fences)])
+        if any(fence != self._owner.fence.encode() for fence in set_to):
+            self._wire.close()
+            raise Forgotten  # or fenced: the lease finds out by asking for its epoch
         self._wire.send(b"*1\r\n$5\r\nMULTI\r\n" + batch.data + b"*1\r\n$4\r\nEXEC\r\n")
-        lines = self._wire.lines(count + 2)
+
+    def _totals(self, batch: Batch) -> list[int]:
+        """The sum of the answers to the commands of each effect."""
+        counts = [commands for _, _, commands in batch.effects]
+        total = sum(counts)
+        lines = self._wire.lines(total + 2)  # OK, QUEUED …, and what EXEC says
         refused = next((line for line in lines if line.startswith(b"-")), None)
         if refused is not None:
             self._wire.close()
             raise store_error(Exception(refused[1:].decode(errors="replace")), self._wires.url)
-        if lines[count + 1] == b"*-1":
+        if lines[-1] == b"*-1":
             raise Forgotten
-        answers = lines[count + 2 :] or self._wire.lines(count)
-        ends = np.cumsum([commands for _, _, commands in batch.effects])
-        return [
-            int(part.sum()) for part in np.split(np.array([int(line[1:]) for line in answers]), ends[:-1])
-        ]
+        answers = np.array([int(line[1:]) for line in self._wire.lines(total)], np.int64)
+        return [int(part.sum()) for part in np.split(answers, np.cumsum(counts)[:-1])]
 
     def _finish(self, commits: list[Commit], backlog: Backlog) -> None:
         blobs: dict[str, bytes] = {}

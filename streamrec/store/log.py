@@ -54,11 +54,11 @@ class Entry(NamedTuple):
     data: bytes  # as `codec.pack` made it
 
 
-class Forgotten(Exception):  # noqa: N818  (a state of the server that the lease mends, not an error that anybody sees)
+class Forgotten(Exception):
     """The server restarted from an older save and does not know this learner's epoch."""
 
 
-class Behind(Exception):  # noqa: N818
+class Behind(Exception):
     """The server restarted from an older save: its head is `seq`."""
 
     def __init__(self, seq: int) -> None:

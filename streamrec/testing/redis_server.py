@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import redis
@@ -19,7 +20,7 @@ __all__ = ["RedisServer", "reachable_redis", "wait_until"]
 class RedisServer:
     """A local server in a directory of its own."""
 
-    def __init__(self, directory: str | None = None) -> None:
+    def __init__(self, directory: str) -> None:
         self._server = EmbeddedServer(directory)
         self.directory = self._server.directory
         self.url = f"unix://{self._server.socket}"
@@ -77,11 +78,12 @@ def reachable_redis() -> Iterator[str | None]:
         finally:
             container.stop()
     elif server_binary() is not None:
-        server = RedisServer()
-        try:
-            yield server.url
-        finally:
-            server.stop()
+        with TemporaryDirectory(prefix="streamrec-") as directory:
+            server = RedisServer(directory)
+            try:
+                yield server.url
+            finally:
+                server.stop()
     else:
         yield None
 

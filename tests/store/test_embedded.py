@@ -95,6 +95,17 @@ def test_without_a_directory_nothing_is_left() -> None:
     assert not _alive(pid)
 
 
+def test_without_a_directory_a_killed_server_comes_back_with_its_data(open_embedded: Opener) -> None:
+    oracle = Oracle()
+    store = open_embedded(None)
+    store.acquire("m").commit(oracle.apply(commit(1, wide=rows([1, 2]))))
+    os.kill(_pid(store), signal.SIGKILL)
+    oracle.check(store, "m")
+    os.kill(_pid(store), signal.SIGKILL)
+    store.close()
+    assert not store.server.directory.exists()
+
+
 def test_two_stores_on_one_directory_share_a_server(open_embedded: Opener) -> None:
     oracle = Oracle()
     first, second = open_embedded(), open_embedded()

@@ -226,6 +226,27 @@ def test_kill_9_of_the_server_again_and_again(
     oracle.check(store, model)
 
 
+def test_a_restarted_server_is_used_again_by_every_connection(
+    open_redis: Opener, redis_server: RedisServer, model: str
+) -> None:
+    oracle = Oracle()
+    store = open_redis(redis_server.url, limits=SMALL)
+    lease = store.acquire(model)
+    lease.commit(oracle.apply(commit(1, wide=rows(range(1, 900), 1.0))))
+    lease.flush()
+    with store._wires.lent() as first, store._wires.lent() as second:
+        assert [wire.call("PING") for wire in (first, second)] == [b"PONG"] * 2  # two that lie idle from now on
+    oracle.check(store, model)
+    redis_server.kill()
+    redis_server.start()
+    oracle.check(store, model)
+    redis_server.kill()
+    redis_server.start()
+    lease.commit(oracle.apply(commit(2, wide=rows(range(1, 90_000, 7), 1.0))))
+    lease.flush()
+    oracle.check(store, model)
+
+
 @pytest.mark.parametrize("flush_after", [True, False])
 def test_a_server_restarted_without_its_last_second(
     open_redis: Opener, redis_server: RedisServer, model: str, flush_after: bool
