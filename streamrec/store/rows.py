@@ -131,9 +131,8 @@ def read_space(wire: Wire, keys: Keys, space: Space) -> Iterator[Rows]:
         StoreMismatch: a bucket does not hold rows of this width.
 
     """
-    wire.call(
-        "PING"
-    )  # opens a connection again that died while it was idle; raw answers cannot be asked for twice
+    # opens a connection again that died while it was idle: raw answers cannot be asked for twice
+    wire.call("PING")
     count = 1 << space.bits
     step = max(1, min(count, PIECE_ROWS * count // max(space.rows, 1)))
     reader = _Answers(wire)

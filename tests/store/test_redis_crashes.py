@@ -235,7 +235,7 @@ def test_a_restarted_server_is_used_again_by_every_connection(
     lease.commit(oracle.apply(commit(1, wide=rows(range(1, 900), 1.0))))
     lease.flush()
     with store._wires.lent() as first, store._wires.lent() as second:
-        assert [wire.call("PING") for wire in (first, second)] == [b"PONG"] * 2  # two that lie idle from now on
+        assert [wire.call("PING") for wire in (first, second)] == [b"PONG"] * 2  # idle from now on
     oracle.check(store, model)
     redis_server.kill()
     redis_server.start()
