@@ -1,5 +1,6 @@
 """The compiled decoder and the pydantic path give the same columns, fields and rejections."""
 
+import json
 from unittest import mock
 
 import numpy as np
@@ -186,3 +187,74 @@ def test_utf8_is_checked() -> None:
     valid = sum(text.decode("utf-8", "replace").count("\ufffd") == 0 for text in texts)
     assert valid > 100
     assert handed_over(data, warm=line % b"" + b"\n") == len(texts) - valid
+
+
+FULL = [
+    '{"type":"impression","id":"i","time":1,"user":"u","item":"x","request":"r","position":3,"propensity":0.5,'
+    '"features":{"a":"v"}}',
+    '{"type":"click","id":"c","time":1,"impression":"i","value":2}',
+    '{"type":"rating","id":"r","time":1,"user":"u","item":"x","rating":4,"features":{"a":"v"}}',
+    '{"type":"item","id":"x","time":1,"deleted":false,"features":{"a":"v"}}',
+    '{"type":"item","id":"x","time":1,"deleted":true}',
+    '{"type":"example","id":"e","time":1,"label":1,"weight":2,"user":"u","item":"x","features":{"a":"v"}}',
+]
+VALUES = [
+    *('"s"', '""', '"é"', '"\\n"', '"example"', '"item"', '"click"', "true", "false", "null", "tru"),
+    *("{}", "[]", '["a"]'),
+    *("0", "-0", "-0.0", "1", "-1", "1.0", "1e0", "0.999", "1.0000001", "2147483647", "2147483648"),
+    *("1e400", "NaN", "01"),
+    *("-62104060800000", "-62104060800001", "32503679999999", "32503680000000", "123456789012345678901"),
+    *("3.4028234663852886e38", "3.4028234663852887e38", "-3.5e38", "1e-400", "[1]"),
+    *('{"a":"v","a":"w"}', '{"a":null}'),
+    *('{"a":["v",1]}', '{"a":[],"b":["v"]}', '{"a":{}}', '{"a":"v",}', '{,"a":"v"}', '{"a":["v",]}'),
+    *('{"a" "v"}', '{"a":"v"', '"a'),
+]  # fmt: skip
+
+
+def test_same_on_every_field_and_value() -> None:
+    """Each field of each type left out, written twice, and with each of the values above."""
+    lines = []
+    for full in FULL:
+        record = json.loads(full)
+        for name in record:
+            rest = [f'"{k}":{json.dumps(v)}' for k, v in record.items() if k != name]
+            lines.append("{" + ",".join(rest) + "}")
+            lines += ["{" + ",".join([*rest, f'"{name}":{value}']) + "}" for value in VALUES]
+            lines += [
+                "{" + ",".join([*rest, f'"{name}":{value},"{name}":{value}']) + "}" for value in VALUES[:2]
+            ]
+            lines += ["{" + ",".join([*rest, f'"{name}x":{value}']) + "}" for value in VALUES]
+        for name in ("label", "rating", "value", "weight", "deleted", "features", "user", "position"):
+            lines += [f'{full[:-1]},"{name}":{value}}}' for value in VALUES if name not in record]
+    assert_same("".join(line + "\n" for line in FULL + lines).encode())
+
+
+@pytest.mark.parametrize("full", [FULL[0], FULL[5]])
+def test_same_with_every_byte_anywhere(full: str) -> None:
+    line = full.encode()
+    other = [bytes([b]) for b in range(256) if b != 0x0A]
+    changed = [line[:at] + byte + line[at + 1 :] for at in range(len(line)) for byte in other]
+    cut = [line[:at] for at in range(len(line))]
+    without = [line[:at] + line[at + 1 :] for at in range(len(line))]
+    assert_same(b"\n".join([line, *changed, *cut, *without, b""]))
+
+
+@pytest.mark.parametrize("stem", ["", "n" * 6, "n" * 7, "n" * 8, "n" * 15, "n" * 16, "n" * 30])
+def test_names_that_differ_at_their_end(stem: str) -> None:
+    line = b'{"type":"example","id":"a","time":1,"label":0,"features":{"%s":1}}\n'
+    names = [stem + end for end in ("a", "b", "a", "b", "ab", "a", "ab", "")]
+    decoder = BlockDecoder()
+    for name in names:
+        block, _ = decoder.decode(line % name.encode())
+        assert decoder.fields[block.entry_field[0]] == name
+
+
+def test_too_many_features_with_known_names() -> None:
+    line = '{"type":"example","id":"a","time":1,"label":0,"features":{%s}}\n'
+    pairs = [
+        f'"f{i}":{value}' for i, value in zip(range(4097), ["1", "null", '"x"', "true"] * 1025, strict=False)
+    ]
+    halves = line % ",".join(pairs[:3000]) + line % ",".join(pairs[3000:])
+    full, over = (line % ",".join(pairs[:n]) for n in (4096, 4097))
+    assert handed_over((full + over).encode(), warm=halves.encode()) == 1
+    assert_same((halves + full + over).encode())
