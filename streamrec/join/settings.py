@@ -22,11 +22,11 @@ class JoinSettings(BaseModel):
 
     task: Literal["click", "rating"] = "click"
     """click: label 1 for a click and for a rating of at least `positive_rating`. rating: the number."""
-    window_ms: int = Field(600_000, ge=0)
+    window_ms: int = Field(600_000, ge=0, le=10**14)
     """A click counts when its time is at most this far from its impression's, milliseconds."""
     positive_rating: float = Field(4.0, allow_inf_nan=False)
     """Lowest rating that is a positive for the click task."""
     memory_events: int = Field(2**20, ge=1, le=2**30)
     """Events after which ids may be forgotten and open impressions are closed."""
-    max_jump_ms: int = Field(86_400_000, ge=0)
+    max_jump_ms: int = Field(86_400_000, ge=0, le=10**14)
     """An event further ahead of event time than this moves it only once 16 confirm it, milliseconds."""

@@ -80,13 +80,15 @@ def test_joins_as_promised_however_the_stream_is_cut(events, choice, seed):
     assert len(out.given) + len(out.refused) + counts["items"] + counts["positives"] == len(events)
 
 
-@settings(max_examples=60, deadline=None)
-@given(STREAMS, CHOICES, st.integers(0, 2**32), st.booleans())
-def test_rebuilds_its_state_after_a_crash_at_every_block_boundary(events, choice, seed, finish_midway):
-    parts = cut(events, seed)
+def check_rebuilds(
+    parts: list[list[Event]], choice: JoinSettings, finish_midway: bool = False, seed: int = 0
+) -> None:
+    """After a crash at every block boundary, a joiner from the checkpoint goes on as the first one did."""
+    events = [e for part in parts for e in part]
+    midway = len(parts) // 2 if finish_midway else -1
     undisturbed, outputs, checkpoints = Joiner(choice), [], []
     for i, part in enumerate(parts):
-        outputs.append(joined(undisturbed, [part], finish=finish_midway and i == len(parts) // 2))
+        outputs.append(joined(undisturbed, [part], finish=i == midway))
         checkpoints.append(json.loads(json.dumps(undisturbed.checkpoint())))
     outputs.append(joined(undisturbed, []))
     for i, checkpoint in enumerate(checkpoints):
@@ -98,9 +100,34 @@ def test_rebuilds_its_state_after_a_crash_at_every_block_boundary(events, choice
         assert not again.rebuilding
         assert again.checkpoint() == checkpoint
         for j in range(i + 1, len(parts)):
-            assert joined(again, [parts[j]], finish=finish_midway and j == len(parts) // 2) == outputs[j]
+            assert joined(again, [parts[j]], finish=j == midway) == outputs[j]
             assert again.checkpoint() == checkpoints[j]
         assert joined(again, []) == outputs[-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(STREAMS, CHOICES, st.integers(0, 2**32), st.booleans())
+def test_rebuilds_its_state_after_a_crash_at_every_block_boundary(events, choice, seed, finish_midway):
+    check_rebuilds(cut(events, seed), choice, finish_midway, seed)
+
+
+@pytest.mark.parametrize("window_ms", [10, 1000])
+def test_a_rebuild_knows_what_decided_about_the_other_half(window_ms):
+    """Only who has seen the first click refuses the second, and lets the impression wait for the third.
+
+    Generations of four events; the first 16 events make event time known. By time (10 ms) the second click
+    could still be the other half of the impression that waits; by events (1000 ms) it is the last that could.
+    """
+    events = [Event(RATING, at(0) + (15 if i > 26 else 0), 100 + i) for i in range(33)]
+    events[19] = Event(CLICK, at(0), 1, impression=9)
+    events[23] = Event(CLICK, at(0), 2, impression=9)
+    events[26] = Event(IMPRESSION, at(0) + 10, 9)
+    events[29] = Event(CLICK, at(0) + 15, 3, impression=9)
+    for i, e in enumerate(events):
+        e.line, e.offset = b"line", 5 * i
+    choice = JoinSettings(memory_events=4, window_ms=window_ms)
+    assert (9, 1.0) in [(row[1], row[4]) for row in joined(Joiner(choice), [events]).given]
+    check_rebuilds([[e] for e in events], choice)
 
 
 @settings(max_examples=50, deadline=None)
