@@ -17,7 +17,7 @@ import secrets
 from threading import Condition, Lock, Thread
 
 from streamrec.clock import Clock
-from streamrec.errors import Fenced, StoreError, StoreMismatch
+from streamrec.errors import StoreError, StoreFull, StoreMismatch, StoreUnavailable
 from streamrec.store import log, scripts
 from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit
@@ -176,13 +176,9 @@ class RedisLease:
             pause = self._limits.flush_s
             try:
                 self._flush_once()
-            except Fenced as error:
-                self._trouble = error
-                return
-            except StoreError:
-                if self._wires.closed:
-                    return
+            except (StoreFull, StoreUnavailable):
                 pause = _RETRY_S  # the log has it; commits tell the learner what is wrong with the store
-            except BaseException as error:
-                self._trouble = error
+            except BaseException as error:  # fenced, damaged, or a fault of ours: the next commit raises it
+                if not self._wires.closed:
+                    self._trouble = error
                 return

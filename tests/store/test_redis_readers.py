@@ -1,6 +1,10 @@
 """Readers beside a learner that flushes, widens and trims: one generation each, or a word to read again."""
 
+import hashlib
+import threading
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +18,7 @@ from streamrec.store import rows as row_codec
 from streamrec.store.flush import Limits
 from streamrec.store.keys import Keys
 from streamrec.store.redis import RedisStore
+from streamrec.testing.redis_server import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -209,8 +214,6 @@ def test_small_rows_are_packed_by_redis(open_redis: Opener, model: str, client: 
 
 
 def test_a_background_flush_happens_by_size_and_by_time(open_redis: Opener, model: str, client: Any) -> None:
-    from streamrec.testing.redis_server import wait_until
-
     for name, limits in (("size", Limits(flush_bytes=10_000)), ("time", Limits(flush_s=0.2))):
         lease = open_redis(limits=limits).acquire(model + name)
         lease.commit(commit(1, wide=rows(range(1, 2000))))
@@ -223,3 +226,83 @@ def test_learning_waits_when_the_log_grows_too_long(open_redis: Opener, model: s
     lease.commit(oracle.apply(random_commit(10, rng)))
     assert client.hget(Keys(model).head, "flushed") == b"10"
     oracle.check(open_redis(), model)
+
+
+def test_trouble_in_the_background_reaches_the_learner(open_redis: Opener, model: str) -> None:
+    lease = open_redis(limits=Limits(flush_s=0.05)).acquire(model)
+    lease.commit(commit(1, wide=rows([1], width=2)))
+    lease.flush()
+    lease.commit(commit(2, wide=rows([1], width=3)))
+    assert wait_until(lambda: lease._trouble is not None)
+    with pytest.raises(StoreMismatch, match="slots a row"):
+        lease.commit(commit(3))
+    lease.close()
+
+
+@pytest.mark.slow
+def test_readers_and_followers_beside_a_busy_learner(open_redis: Opener, model: str) -> None:
+    """Everything at once, in threads of their own: every snapshot is the generation that it says."""
+    rng, oracle = np.random.default_rng(2), Oracle()
+    generations: dict[int, dict[bool, str]] = {}
+    limits = SMALL._replace(flush_s=0.005, flush_bytes=5000)
+    lease = open_redis(limits=limits).acquire(model)
+    over = threading.Event()
+    troubles: list[BaseException] = []
+
+    def step() -> None:
+        made = oracle.apply(random_commit(oracle.seq + 1, rng, n=150, space=300 + 60 * oracle.seq))
+        generations[made.seq] = {shadow: _digest(oracle.seen(shadow=shadow)) for shadow in (True, False)}
+        lease.commit(made)
+
+    def read(shadow: bool) -> None:
+        store = open_redis()
+        while not over.is_set():
+            snapshot = store.load(model, shadow=shadow)
+            assert _digest(loaded(snapshot.pieces)) == generations[snapshot.head.seq][shadow]
+            counts["read"] += 1
+
+    def follow() -> None:
+        store = open_redis()
+        state, at = {}, None
+        while not over.is_set():
+            follower = None if at is None else store.follow(model, at, timeout_s=0.05)
+            if follower is None:
+                snapshot = store.load(model, shadow=True)
+                state, at = loaded(snapshot.pieces), snapshot.head.seq
+                counts["loaded"] += 1
+            else:
+                for each in follower:
+                    assert each.seq == at + 1
+                    apply_pieces(state, each.tables.items())
+                    at = each.seq
+                    counts["followed"] += 1
+            assert _digest(state) == generations[at][True]
+
+    def guarded(action: Callable[[], None]) -> None:
+        try:
+            action()
+        except BaseException as error:
+            troubles.append(error)
+            over.set()
+
+    counts: Counter[str] = Counter()
+    step()
+    actions = [lambda: read(True), lambda: read(False), follow]
+    threads = [threading.Thread(target=guarded, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 6
+    while time.monotonic() < end and not over.is_set():
+        step()
+    over.set()
+    for thread in threads:
+        thread.join()
+    lease.close()
+    assert not troubles, troubles
+    assert min(counts["read"], counts["followed"]) > 10
+    oracle.check(open_redis(), model)
+
+
+def _digest(state: Any) -> str:
+    rows_of = {name: sorted(table.items()) for name, table in sorted(without_empty(state).items())}
+    return hashlib.sha256(repr(rows_of).encode()).hexdigest()
