@@ -44,7 +44,7 @@ _NO_BIT = np.uint64(0)
 
 _MAX_DIGITS = 18  # always fit int64; repr() of a float64 has at most 17
 _EXACT = 2**53  # integers up to here are float64s
-_POWERS = 10.0 ** np.arange(23)  # all exact
+_POWERS = np.array([float(10**k) for k in range(23)])  # all exact; NumPy's own power may be off by one bit
 _SPLIT = 134217729.0  # 2²⁷ + 1, Veltkamp
 _MARGIN = 2.0**-48  # far above the relative error of the correction, 2⁻⁵²
 
