@@ -13,7 +13,7 @@ from threading import Event, Thread
 from typing import NamedTuple
 
 from streamrec.clock import Clock
-from streamrec.errors import StoreError, StoreUnavailable
+from streamrec.errors import StoreUnavailable
 from streamrec.serving.generation import Generation, Mirror, Version, generation_of
 from streamrec.store.base import Commit, Store
 
@@ -118,6 +118,8 @@ class Scorer:
         mirror = self._build(snapshot.blobs["model"])
         generation = generation_of(mirror, snapshot)
         mirror.score_lines(_ANY_LINE)
+        if self._generation is None:
+            self._trouble = ""  # the log's next line says it
         self._generation, self._current = generation, True
         self._note("")
         version = generation.version
@@ -178,10 +180,10 @@ class Scorer:
         while not self._stopping.is_set():
             try:
                 self.step()
-            except StoreError as error:
+            except StoreUnavailable as error:
                 self._note(f"the store is away: {error}")
                 self._stopping.wait(RETRY_S)
-            except Exception as error:  # a damaged commit must not end the thread: load afresh
+            except Exception as error:  # a damaged or foreign commit must not end the thread: load afresh
                 self._current = False
                 if self._note(f"model {self.model!r} cannot be mirrored: {error}"):
                     log.debug("model %r", self.model, exc_info=True)

@@ -8,7 +8,7 @@ import pytest
 from serving_fakes import FakeMirror, FakeStore, commit, rows
 
 from streamrec.clock import SystemClock
-from streamrec.errors import StoreUnavailable
+from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.serving.scorer import Scorer
 
 LINE = b'{"type":"example","features":{}}\n'
@@ -176,6 +176,17 @@ def test_a_damaged_commit_is_answered_by_nobody(store: FakeStore, scorer: Scorer
     store.log[1] = commit(2)
     scorer.step()
     assert answer(scorer) == 2.0
+
+
+def test_a_model_of_another_version_is_told(store: FakeStore) -> None:
+    def refuse(blob: bytes) -> FakeMirror:
+        raise StoreMismatch("made by another version")
+
+    scorer = Scorer(store, "m", SystemClock(), build=refuse)
+    store.add(commit(1))
+    scorer.start()
+    until(lambda: scorer.status().reason == "model 'm' cannot be mirrored: made by another version")
+    scorer.stop()
 
 
 def test_readers_never_see_half_a_commit(store: FakeStore, scorer: Scorer) -> None:
