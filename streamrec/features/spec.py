@@ -113,7 +113,9 @@ class Field(_Counted):
             filled["source"] = name if name in BUILTIN else f"features.{name}"
         if kind == "text" and "pooling" not in data:
             filled["pooling"] = "mean"
-        return {**data, **filled}
+        # a settings file is checked strictly, where a list is no tuple
+        tuples = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+        return {**data, **tuples, **filled}
 
     @model_validator(mode="after")
     def _check(self) -> "Field":

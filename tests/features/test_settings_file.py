@@ -45,6 +45,11 @@ name = "tags"  # ["not", "an", "array"]
 kind = "bag"
 statistics = { prior = 5, half_life_s = 3600.0 }
 
+[[features.fields]]
+name = "time"
+kind = "time"
+parts = ["hour"]
+
 [[features.crosses]]
 fields = ["user", "tags"]
 """
@@ -70,6 +75,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         fields=(
             Field(name="user", kind="category", statistics=Statistics()),
             Field(name="tags", kind="bag", statistics=Statistics(prior=5, half_life_s=3600)),
+            Field(name="time", kind="time", parts=("hour",)),
         ),
         crosses=(Cross(fields=("user", "tags")),),
     )
@@ -121,16 +127,16 @@ WRONG = {
         'config.toml line 4: layers in [learning]: expected a valid integer, got "x"',
     ),
     "out of range": (
-        FIELDS + 'name = "n"\nkind = "number"\nper_octave = 99',
-        "config.toml line 4: per_octave in [[features.fields]]: expected less than or equal to 16, got 99",
+        FIELDS + 'name = "n"\nkind = "bag"\nstatistics = { prior = 0 }',
+        "config.toml line 4: prior in [features.fields.statistics]: expected greater than 0, got 0",
     ),
     "a scalar for a section": (
         "learning = 3",
         "config.toml line 1: learning: expected an object, got 3",
     ),
     "option of another kind": (
-        FIELDS + 'name = "a"\nkind = "bag"\nper_octave = 3',
-        "config.toml line 1: per_octave belongs to kind number, not to bag ('a')",
+        FIELDS + 'name = "a"\nkind = "bag"\nparts = ["hour"]',
+        "config.toml line 1: parts belongs to kind time, not to bag ('a')",
     ),
     "unknown field in a cross": (
         FIELDS + 'name = "user"\nkind = "category"\n' + FIELDS + 'name = "genre"\nkind = "bag"\n'
