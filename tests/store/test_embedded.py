@@ -56,12 +56,17 @@ def _pid(store: EmbeddedStore) -> int:
     return int(info.split("process_id:")[1].split()[0])
 
 
+def _kill(store: EmbeddedStore) -> None:
+    pid = _pid(store)
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not _alive(pid))
+
+
 def _alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "zombie" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_data_is_there_again_and_the_server_gone_between(open_embedded: Opener) -> None:
@@ -99,9 +104,9 @@ def test_without_a_directory_a_killed_server_comes_back_with_its_data(open_embed
     oracle = Oracle()
     store = open_embedded(None)
     store.acquire("m").commit(oracle.apply(commit(1, wide=rows([1, 2]))))
-    os.kill(_pid(store), signal.SIGKILL)
+    _kill(store)
     oracle.check(store, "m")
-    os.kill(_pid(store), signal.SIGKILL)
+    _kill(store)
     store.close()
     assert not store.server.directory.exists()
 
@@ -148,7 +153,7 @@ def test_a_killed_server_is_started_again(open_embedded: Opener) -> None:
         made = oracle.apply(commit(seq, wide=rows(range(1, 50), seq)))
         assert wait_until(lambda made=made: _commits(lease, made))
         oracle.check(store, "m")
-        os.kill(_pid(store), signal.SIGKILL)
+        _kill(store)
 
 
 def _commits(lease: object, made: object) -> bool:
