@@ -69,6 +69,12 @@ def _load_values(
 
 
 @njit(inline="always", **JIT)
+def _slots(at: np.uint64) -> tuple[float, float]:
+    """z and n of a row; all arithmetic is in float64."""
+    return np.float64(load_f32(at)), np.float64(load_f32(at + _N))
+
+
+@njit(inline="always", **JIT)
 def _link(logit: float, linear: bool) -> float:
     return logit if linear else sigmoid(logit)
 
@@ -98,6 +104,7 @@ def learn_examples(
     ws = np.empty(longest + 1, np.float64)
     spreads = np.empty(longest + 1, np.uint64)
     slots = np.empty(longest + 1, np.int64)
+    rows = np.empty(longest + 1, np.uint64)
     spreads[longest] = spread(INTERCEPT)
     for b in range(start, n_examples):
         first = offsets[b * n_fields]
@@ -113,19 +120,19 @@ def learn_examples(
             slots[k] = acquire(directory, stride, identity, spreads[k], blank)
             if slots[k] < 0:
                 return b, identity
-            at = row_address(directory, stride, spreads[k], slots[k])
-            ws[k] = weight(load_f32(at), load_f32(at + _N), parameters)
+            rows[k] = row_address(directory, stride, spreads[k], slots[k])
+            z, n_old = _slots(rows[k])
+            ws[k] = weight(z, n_old, parameters)
             evidence += ws[k] * xs[k]
         offset = frame_offset(frame, linear)
         predictions[b] = _link(offset + frame_gain(frame) * evidence, linear)
-        gradient = (_link(offset + evidence, linear) - labels[b]) * weights[b]
-        frame_learn(frame, linear, evidence, float(labels[b]), float(weights[b]))
+        gradient = (_link(offset + evidence, linear) - np.float64(labels[b])) * np.float64(weights[b])
+        frame_learn(frame, linear, evidence, np.float64(labels[b]), np.float64(weights[b]))
         for k in range(n + 1):
             if xs[k] != 0.0:
-                at = row_address(directory, stride, spreads[k], slots[k])
-                z, grown = update_float32(
-                    ws[k], load_f32(at), load_f32(at + _N), gradient * xs[k], parameters
-                )
+                at = rows[k]
+                z, n_old = _slots(at)
+                z, grown = update_float32(ws[k], z, n_old, gradient * xs[k], parameters)
                 store_f32(at, np.float32(z))
                 store_f32(at + _N, np.float32(grown))
                 mark_dirty(directory, stride, spreads[k], slots[k])
@@ -160,10 +167,10 @@ def score_examples(
             identity = ids[first + k] if k < n else INTERCEPT
             h = spread(identity)
             slot = find(directory, stride, identity, h)
-            z, accumulated = 0.0, float(blank[1])
+            z, accumulated = 0.0, np.float64(blank[1])
             if slot >= 0:
                 at = row_address(directory, stride, h, slot)
-                z, accumulated = float(load_f32(at)), float(load_f32(at + _N))
+                z, accumulated = _slots(at)
             evidence += weight(z, accumulated, parameters) * xs[k]
             bound += gain * confidence(xs[k], accumulated, parameters)
         scores[0, b] = _link(offset + gain * evidence, linear)

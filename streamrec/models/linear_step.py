@@ -41,7 +41,7 @@ def bound(rows: np.ndarray, ids: np.ndarray, values: np.ndarray, scalars: np.nda
     total = 0.0
     for k in range(len(ids)):
         n = rows[ids[k], 1] if ids[k] >= 0 else parameters.initial_accumulator
-        total += confidence(values[k], float(n), parameters)
+        total += confidence(values[k], np.float64(n), parameters)
     return total
 
 
@@ -67,11 +67,11 @@ def learn(
     slope = importance * log_loss_gradient(logit(rows, ids, values), label)
     after = np.empty((len(ids), 3), rows.dtype)
     for k in range(len(ids)):
-        w, n, z = float(rows[ids[k], 0]), float(rows[ids[k], 1]), float(rows[ids[k], 2])
+        w, n, z = np.float64(rows[ids[k], 0]), np.float64(rows[ids[k], 1]), np.float64(rows[ids[k], 2])
         g = slope * values[k]
         after[k, 1] = n + g * g
-        after[k, 2] = linear_term(w, z, n, float(after[k, 1]), g, parameters)
-        after[k, 0] = weight(float(after[k, 2]), float(after[k, 1]), parameters)
+        after[k, 2] = linear_term(w, z, n, np.float64(after[k, 1]), g, parameters)
+        after[k, 0] = weight(np.float64(after[k, 2]), np.float64(after[k, 1]), parameters)
         if not (math.isfinite(after[k, 0]) and math.isfinite(after[k, 1]) and math.isfinite(after[k, 2])):
             return k
     for k in range(len(ids)):

@@ -52,11 +52,12 @@ def weight(z: float, n: float, parameters: FTRLParameters) -> float:
     l1 = parameters.l1
     if abs(z) <= l1:
         return 0.0
+    lr = parameters.learning_rate
     root = _power(n, parameters.learning_rate_power)
-    q: float = (root + parameters.beta) / parameters.learning_rate + 2.0 * parameters.l2
-    if q == 0.0:  # n = beta = l2 = 0: every gradient so far was below the resolution of n
+    q_lr: float = root + parameters.beta + 2.0 * parameters.l2 * lr  # q·lr: one division instead of two
+    if q_lr == 0.0:  # n = beta = l2 = 0: every gradient so far was below the resolution of n
         return 0.0
-    return (math.copysign(l1, z) - z) / q
+    return (math.copysign(l1, z) - z) * lr / q_lr
 
 
 @njit(**JIT)
@@ -67,13 +68,14 @@ def linear_term(w: float, z: float, n: float, grown: float, g: float, parameters
     stored, the sum of the differences stays √n even where a small g² no longer changes a large n (float32: n
     > 2²⁴·g²).
     """
-    p = parameters.learning_rate_power
-    rise = 0.0
-    if grown > n:
-        rise = (
-            (grown - n) / (math.sqrt(grown) + math.sqrt(n)) if p == -0.5 else _power(grown, p) - _power(n, p)
-        )
-    return z + g + 2.0 * parameters.l2_shrinkage * w - rise / parameters.learning_rate * w
+    p, lr = parameters.learning_rate_power, parameters.learning_rate
+    pull = 0.0  # (n'^(−p) − n^(−p))/lr · w
+    if grown > n and w != 0.0:
+        if p == -0.5:
+            pull = (grown - n) * w / ((math.sqrt(grown) + math.sqrt(n)) * lr)
+        else:
+            pull = (_power(grown, p) - _power(n, p)) / lr * w
+    return z + g + 2.0 * parameters.l2_shrinkage * w - pull
 
 
 @njit(**JIT)
@@ -86,8 +88,8 @@ def update(w: float, z: float, n: float, g: float, parameters: FTRLParameters) -
 @njit(**JIT)
 def update_float32(w: float, z: float, n: float, g: float, parameters: FTRLParameters) -> tuple[float, float]:
     """`update` for state kept in float32: both results are float32 values, z' is that of the rounded n'."""
-    grown = float(np.float32(n + g * g))
-    return float(np.float32(linear_term(w, z, n, grown, g, parameters))), grown
+    grown = np.float64(np.float32(n + g * g))  # `float` would stay float32 in compiled code
+    return np.float64(np.float32(linear_term(w, z, n, grown, g, parameters))), grown
 
 
 @njit(**JIT)
@@ -113,8 +115,8 @@ def ftrl_step(w: np.ndarray, n: np.ndarray, z: np.ndarray, g: np.ndarray, parame
     coordinate whose gradient is not due must not be passed: shrinkage would touch it.
     """
     for i in range(len(w)):
-        before = float(n[i])
-        gradient = float(g[i])
+        before = np.float64(n[i])
+        gradient = np.float64(g[i])
         n[i] = before + gradient * gradient
-        z[i] = linear_term(float(w[i]), float(z[i]), before, float(n[i]), gradient, parameters)
-        w[i] = weight(float(z[i]), float(n[i]), parameters)
+        z[i] = linear_term(np.float64(w[i]), np.float64(z[i]), before, np.float64(n[i]), gradient, parameters)
+        w[i] = weight(np.float64(z[i]), np.float64(n[i]), parameters)
