@@ -35,7 +35,7 @@ from streamrec.store.merge import newest, tables_of
 from streamrec.store.rows import RUNG, Batch, batch_commands, read_space, set_commands, space_bits
 from streamrec.store.wire import Script, Wires, store_error
 
-__all__ = ["Fault", "Flusher", "Limits", "no_fault"]
+__all__ = ["Flusher", "Limits", "no_fault"]
 
 
 def no_fault(step: str) -> None:

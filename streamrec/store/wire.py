@@ -16,7 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from streamrec.errors import StoreError, StoreFull, StoreUnavailable
+from streamrec.errors import StoreError, StoreFull, StoreUnavailable, UsageError
 
 __all__ = ["Argument", "Script", "Wire", "Wires", "connections", "hide_password", "store_error"]
 
@@ -176,8 +176,6 @@ def connections(url: str) -> Callable[[], Any]:
         UsageError: not a Redis URL.
 
     """
-    from streamrec.errors import UsageError
-
     try:
         pool = redis.ConnectionPool.from_url(url, **connection_settings())
     except (ValueError, TypeError) as error:
