@@ -142,8 +142,7 @@ class Learner:
                     self._commit()
                     committed_s = self._clock.monotonic_s()
             if finish and not self._stopping and (limit is None or progress.events < limit):
-                for partition in sorted(self._joiners):
-                    self._learn(self._joiners[partition].finish(), partition)
+                self._finish()
             self._commit()
             self._committer.wait()
         finally:
@@ -227,6 +226,20 @@ class Learner:
         if progress.first_time_ms is None:
             progress.first_time_ms = int(examples.time_ms[0])
         self._warn_of_unknown_fields()
+
+    def _finish(self) -> None:
+        """The stream is at its end: what waits for a click or an impression waits no longer."""
+        n_waiting = sum(joiner.waiting for joiner in self._joiners.values())
+        for partition in sorted(self._joiners):
+            self._learn(self._joiners[partition].finish(), partition)
+        if n_waiting > 0.5 * self._parts.progress.examples:
+            _log.warning(
+                "%d impressions were still waiting for their click when the stream ended: it is shorter than the join "
+                "window of %g s, so all clicked ones were learned first and the metrics mean little; "
+                "set a shorter window_ms in [join]",
+                n_waiting,
+                self._join.window_ms / 1000,
+            )
 
     def _reject(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
         self._parts.rejects.write(reason, partition, offset, raw)

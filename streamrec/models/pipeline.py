@@ -21,6 +21,9 @@ from streamrec.state.table import SparseTable
 __all__ = ["Learned", "Pipeline"]
 
 _FORMAT = 1
+#: Feature names that the decoder of requests may remember: far more than any spec has, bounded against
+#: made-up ones.
+_MOST_NAMES = 10_000
 
 
 class Learned(NamedTuple):
@@ -172,7 +175,7 @@ class Pipeline:
         return self.model.score(self.extractor.preview(examples, fields))[1]
 
     def _examples(self, data: bytes) -> tuple[Examples, Sequence[str]]:
-        if self._decoder is None:
+        if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:
             self._decoder = BlockDecoder(text_fields=self.extractor.text_fields)
         block, rejections = self._decoder.decode(data)
         if rejections or not (block.type == EXAMPLE).all():
