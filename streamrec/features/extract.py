@@ -21,7 +21,7 @@ from streamrec.features.plan import (
     wire,
 )
 from streamrec.features.spec import FeatureSpec
-from streamrec.features.statistics import BLANK, COLUMNS, count_labels
+from streamrec.features.statistics import BLANK, COLUMNS, count_labels, new_totals
 from streamrec.state.table import SparseTable
 
 __all__ = ["Extractor"]
@@ -47,12 +47,12 @@ class Extractor:
         self.tables: Mapping[str, SparseTable] = {}
         self.field_names = bag_names(spec)
         self._plan: Plan = plan_spec(spec)
-        self._statistics: StatisticsPlan = plan_statistics(spec, self._plan)
-        if len(self._plan.statistics):
+        self._statistics: StatisticsPlan = plan_statistics(spec)
+        if len(self._plan.counted):
             self.tables = {_TABLE: SparseTable(len(BLANK))}
         self._n_numbers = int(np.count_nonzero(self._plan.fields[:, COLUMN] >= 0))
         self._moments = np.zeros((self._n_numbers, 3))
-        self._totals = np.zeros(2)
+        self._totals = new_totals()
         self._buffers = Buffers()
         self._names: tuple[str, ...] = ()
         self._wiring: Wiring = wire(spec, ())
@@ -66,8 +66,8 @@ class Extractor:
 
     @property
     def n_dense(self) -> int:
-        """Dense columns: one a normalised number, then two a statistic (value, log2(1 + count) / 8)."""
-        return self._n_numbers + COLUMNS * len(self._plan.statistics)
+        """Dense columns: one a normalised number, then three a statistic: rate, recent, log2(1 + n) / 8."""
+        return self._n_numbers + COLUMNS * len(self._plan.counted)
 
     @property
     def text_fields(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class Extractor:
         return self._extract(examples, fields, learn=False)
 
     def blobs(self) -> dict[str, bytes]:
-        """State that is not in a table: moments (D, 3) and totals (2,), little-endian float64."""
+        """State that is not in a table: moments (D, 3) and totals (4,), little-endian float64."""
         if not self.n_dense:
             return {}
         return {_BLOB: np.concatenate([self._moments.ravel(), self._totals]).astype("<f8").tobytes()}
@@ -108,13 +108,13 @@ class Extractor:
         """
         if not self.n_dense:
             return
-        expected = 8 * (self._moments.size + 2)
+        expected = 8 * (self._moments.size + self._totals.size)
         got = len(blobs.get(_BLOB, b""))
         if got != expected:
             raise StoreMismatch(f"state of the features: expected {expected} bytes for this spec, got {got}")
         state = np.frombuffer(blobs[_BLOB], "<f8").astype(np.float64)
-        self._moments = state[:-2].reshape(-1, 3).copy()
-        self._totals = state[-2:].copy()
+        self._moments = state[: self._moments.size].reshape(-1, 3).copy()
+        self._totals = state[self._moments.size :].copy()
 
     def _extract(self, examples: Examples, fields: Sequence[str], *, learn: bool) -> Batch:
         examples = _canonical(examples)
@@ -124,7 +124,7 @@ class Extractor:
         n = len(examples)
         offsets = self._buffers.take("offsets", n * self.n_fields + 1, np.int64)
         repeats, cursor = np.empty(n, np.bool_), np.empty(self.n_fields, np.int64)
-        count_ids(examples, self._plan, self._wiring, offsets, repeats, cursor)
+        count_ids(examples, self._plan, self._wiring, offsets, repeats)
         n_ids = int(offsets[-1])
         ids, values = (
             self._buffers.take("ids", n_ids, np.uint64),
@@ -150,13 +150,15 @@ class Extractor:
     def _count(self, batch: Batch, *, learn: bool) -> None:
         table = self.tables[_TABLE]
         full = np.zeros(1, np.uint64)
-        columns = np.zeros((len(batch), COLUMNS * len(self._plan.statistics)), np.float32)
+        columns = np.zeros((len(batch), COLUMNS * len(self._plan.counted)), np.float32)
         examples = (batch.time_ms, batch.labels, batch.weights)
         bags = (batch.offsets, batch.ids, batch.values, columns)
         done = 0
         while True:
-            slots = (table.directory, table.stride, full)
-            done = count_labels(self._statistics, slots, self._totals, learn, done, examples, bags)
+            slots = (table.directory, table.stride, BLANK, full)
+            done = count_labels(
+                self._plan, self._statistics, slots, self._totals, learn, done, examples, bags
+            )
             if done == len(batch):
                 break
             table.grow_for(int(full[0]))

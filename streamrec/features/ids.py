@@ -1,9 +1,8 @@
 """The stateless part of extraction in compiled code: ids, buckets, time parts, pooling and crosses.
 
 Every id is `combine(hash of the field's name, value)`. The value is the hash of the text, `hash_number` of
-the bits of a number that stays a category, (tag, bucket) of one that is bucketed, (tag, part) of a time. An
-id of a cross folds
-the ids of its parts: `combine(combine(hash of the cross, a), b)`.
+the bits of a number that stays a category, tag + bucket of one that is bucketed, (tag, part) of a time. An
+id of a cross folds the ids of its parts: `combine(combine(hash of the cross, a), b)`.
 
 The loops read arrays from locals: an attribute of a tuple in a loop costs a reference count, which is
 atomic, each time.
@@ -19,7 +18,6 @@ from streamrec.features.plan import (
     BUCKETS,
     COLUMN,
     CROSS_HASH,
-    EXTRA_IDS,
     FROM_TIME,
     FROM_USER,
     HASH,
@@ -29,7 +27,6 @@ from streamrec.features.plan import (
     LIMIT,
     NUMERIC,
     OF_NUMBER,
-    PART,
     PARTS,
     POOLING,
     SLOPE,
@@ -40,13 +37,13 @@ from streamrec.features.plan import (
 from streamrec.hashing import combine, hash_number, hash_text
 from streamrec.memory import JIT
 
-__all__ = ["INNER", "count_ids", "fill_crosses", "fill_ids", "join"]
+__all__ = ["INNER", "count_ids", "fill_crosses", "fill_ids", "join", "n_values"]
 
 #: Of functions that only kernels call: nothing is built to call them from Python or to load them by
 #: themselves, which saves a fifth of the compilation.
 INNER = {**JIT, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-_POSITIVE, _NEGATIVE, _ZERO = (np.uint64(hash_text(f"bucket {sign}")) for sign in ("+", "-", "0"))
+_INTERVAL, _OCTAVE = (np.uint64(hash_text(f"bucket {name}")) for name in ("interval", "octave"))
 _TIME_TAGS = np.array([hash_text(name) for name in ("hour", "weekday", "hour_of_week", "day")], np.uint64)
 _MINUS_ZERO = np.uint64(1 << 63)
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
@@ -71,6 +68,14 @@ def _equal(field: np.ndarray, kind: np.ndarray, start: int, n: int) -> bool:
     return not different
 
 
+@njit(**INNER)
+def n_values(fields: np.ndarray, part: int, n: int) -> int:
+    """How many of the n ids of a bag stand for values: of a number's the first; else all."""
+    if part < fields.shape[0] and fields[part, KIND] == NUMERIC and n == fields[part, OF_NUMBER]:
+        return 1
+    return n
+
+
 @njit(**JIT)
 def count_ids(
     examples: Examples,
@@ -78,7 +83,6 @@ def count_ids(
     wiring: Wiring,
     offsets: np.ndarray,
     repeats: np.ndarray,
-    slopes: np.ndarray,
 ) -> None:
     """Measure the bags: W of them an example, fields, crosses, statistics.
 
@@ -88,13 +92,12 @@ def count_ids(
         wiring: from the decoder's fields to the spec's.
         offsets: int64 (B·W + 1,), filled.
         repeats: bool (B,), filled: whether an example has the shape, and so the bag sizes, of the one before.
-        slopes: int64 (F,), scratch.
 
     """
-    fields, direct, crosses, statistics = plan.fields, plan.direct, plan.crosses, plan.statistics
+    fields, direct, crosses, counted = plan.fields, plan.direct, plan.crosses, plan.counted
     first, following, user, item = wiring.first, wiring.following, examples.user, examples.item
     bounds, entry_field, entry_kind = examples.entry_offsets, examples.entry_field, examples.entry_kind
-    n_fields, n_crosses, n_statistics = fields.shape[0], crosses.shape[0], statistics.shape[0]
+    n_fields, n_crosses, n_statistics = fields.shape[0], crosses.shape[0], counted.size
     width = n_fields + n_crosses + n_statistics
     offsets[0] = 0
     for b in range(user.size):
@@ -115,12 +118,9 @@ def count_ids(
             continue
         for f in range(width):
             offsets[at + f] = 0
-        for f in range(n_fields):
-            slopes[f] = 0
         for f in direct:
             if fields[f, SOURCE] == FROM_TIME:
                 offsets[at + f] = fields[f, OF_NUMBER]
-                slopes[f] = fields[f, COLUMN] >= 0
             else:
                 offsets[at + f] = (user[b] if fields[f, SOURCE] == FROM_USER else item[b]) != _0
         for e in range(bounds[b], bounds[b + 1]):
@@ -130,36 +130,36 @@ def count_ids(
                     offsets[at + f] += 1
                 else:
                     offsets[at + f] += fields[f, OF_NUMBER]
-                    slopes[f] += fields[f, COLUMN] >= 0
                 f = following[f]
         for x in range(n_crosses):
             n = 1
             for i in range(3):
                 f = crosses[x, i]
                 if f >= 0:
-                    n = min(n * (offsets[at + f] - slopes[f]), crosses[x, LIMIT])
+                    n = min(n * n_values(fields, f, offsets[at + f]), crosses[x, LIMIT])
             offsets[at + n_fields + x] = n
         for s in range(n_statistics):
-            if offsets[at + statistics[s, PART]] > 0:
-                offsets[at + n_fields + n_crosses + s] = statistics[s, EXTRA_IDS]
+            if offsets[at + counted[s]] > 0:
+                offsets[at + n_fields + n_crosses + s] = 2
         for f in range(width):
             total += offsets[at + f]
             offsets[at + f] = total
 
 
 @njit(**INNER)
-def _bucket(edges: np.ndarray, f: int, x: float) -> np.uint64:
-    """Value hash of the logarithmic bucket of x: its sign and floor(log2|x| · per_octave)."""
-    if x == 0.0:
-        return _ZERO
-    mantissa, exponent = math.frexp(abs(x))
-    per_octave, step = 0, 0
+def _interval(edges: np.ndarray, f: int, x: float) -> np.uint64:
+    """Value hash of the interval between a number's edges."""
+    n = 0
     for i in range(edges.shape[1]):
-        per_octave += edges[f, i] < 2.0
-        step += edges[f, i] <= 2.0 * mantissa
-    k = (exponent - 1) * per_octave + step - 1
-    value: np.uint64 = join(_POSITIVE if x > 0.0 else _NEGATIVE, np.uint64(k))
-    return value
+        n += x >= edges[f, i]
+    return _INTERVAL + np.uint64(n)
+
+
+@njit(**INNER)
+def _octave(x: float) -> np.uint64:
+    """Value hash of sign·⌊log2(1 + |x|)⌋; the exponent is exact, so it is the same on every platform."""
+    k = math.frexp(1.0 + abs(x))[1] - 1
+    return _OCTAVE + np.uint64(np.int64(k if x >= 0.0 else -k))
 
 
 @njit(**INNER)
@@ -219,7 +219,7 @@ def fill_ids(
     user, item, time_ms, bounds = examples.user, examples.item, examples.time_ms, examples.entry_offsets
     entry_field, entry_kind, entry_value = examples.entry_field, examples.entry_kind, examples.entry_value
     n_fields = fields.shape[0]
-    width = n_fields + plan.crosses.shape[0] + plan.statistics.shape[0]
+    width = n_fields + plan.crosses.shape[0] + plan.counted.size
     simple = False
     for b in range(user.size):
         row = b * width
@@ -254,12 +254,16 @@ def fill_ids(
                 name = own[feature] if fields[f, IS_REST] else np.uint64(fields[f, HASH])
                 if is_number and fields[f, KIND] == NUMERIC:
                     if fields[f, BUCKETS]:
-                        ids[at] = join(name, _bucket(edges, f, x))
+                        if edges[f, 0] < math.inf:
+                            ids[at] = join(name, _interval(edges, f, x))
+                            at += 1
+                        ids[at] = join(name, _octave(x))
+                        at += 1
+                    if fields[f, SLOPE] != 0:
+                        ids[at] = fields[f, SLOPE]
                         at += 1
                     if fields[f, COLUMN] >= 0:
-                        ids[at] = fields[f, SLOPE]
                         raw[b, fields[f, COLUMN]] = x
-                        at += 1
                 elif is_number and fields[f, KIND] != KEPT:
                     moment = np.int64(min(max(x, -_FAR_MS), _FAR_MS)) if is_entry else time_ms[b]
                     at = _fill_time(name, fields[f, PARTS], moment, ids, at)
@@ -284,25 +288,27 @@ def fill_ids(
 def fill_crosses(plan: Plan, n: int, offsets: np.ndarray, ids: np.ndarray, values: np.ndarray) -> None:
     """Fill the crosses' bags of n examples from the fields' bags.
 
-    All combinations without slopes, the last field's values changing fastest, as many as `count_ids` left
-    room for.
+    All combinations of values, the last field's changing fastest, as many as `count_ids` left room for.
     """
     fields, crosses = plan.fields, plan.crosses
     n_fields = fields.shape[0]
-    width = n_fields + crosses.shape[0] + plan.statistics.shape[0]
+    width = n_fields + crosses.shape[0] + plan.counted.size
     for b in range(n):
         row = b * width
         for x in range(crosses.shape[0]):
             p, q, r = crosses[x, 0], crosses[x, 1], crosses[x, 2]
             at, end = offsets[row + n_fields + x], offsets[row + n_fields + x + 1]
-            for i in range(offsets[row + p], offsets[row + p + 1]):
-                for j in range(offsets[row + q], offsets[row + q + 1]):
-                    if ids[i] == np.uint64(fields[p, SLOPE]) or ids[j] == np.uint64(fields[q, SLOPE]):
-                        continue
-                    pair = join(join(np.uint64(crosses[x, CROSS_HASH]), ids[i]), ids[j])
-                    for k in range(offsets[row + r] if r >= 0 else 0, offsets[row + r + 1] if r >= 0 else 1):
-                        if at == end or (r >= 0 and ids[k] == np.uint64(fields[r, SLOPE])):
-                            continue
-                        ids[at] = join(pair, ids[k]) if r >= 0 else pair
-                        values[at] = values[i] * values[j] * (values[k] if r >= 0 else np.float32(1.0))
-                        at += 1
+            if at == end:
+                continue
+            n_p = n_values(fields, p, offsets[row + p + 1] - offsets[row + p])
+            n_q = n_values(fields, q, offsets[row + q + 1] - offsets[row + q])
+            n_r = n_values(fields, r, offsets[row + r + 1] - offsets[row + r]) if r >= 0 else 1
+            values[at:end] = 1.0 / math.sqrt(n_p * n_q * n_r)
+            for i in range(offsets[row + p], offsets[row + p] + n_p):
+                first = join(np.uint64(crosses[x, CROSS_HASH]), ids[i])
+                for j in range(offsets[row + q], offsets[row + q] + n_q):
+                    pair = join(first, ids[j])
+                    for k in range(n_r):
+                        if at < end:
+                            ids[at] = join(pair, ids[offsets[row + r] + k]) if r >= 0 else pair
+                            at += 1

@@ -16,7 +16,6 @@ __all__ = [
     "COLUMN",
     "CROSS_HASH",
     "ENTRIES",
-    "EXTRA_IDS",
     "FROM_ITEM",
     "FROM_TIME",
     "FROM_USER",
@@ -27,7 +26,6 @@ __all__ = [
     "LIMIT",
     "NUMERIC",
     "OF_NUMBER",
-    "PART",
     "PARTS",
     "POOLING",
     "SLOPE",
@@ -44,9 +42,8 @@ __all__ = [
 
 # Columns of `Plan.fields`.
 HASH, SOURCE, KIND, IS_REST, BUCKETS, OF_NUMBER, COLUMN, SLOPE, PARTS, POOLING = range(10)
-# Columns of `Plan.crosses` after its three fields, and of `Plan.statistics`.
+# Columns of `Plan.crosses` after its three fields.
 CROSS_HASH, LIMIT = 3, 4
-PART, EXTRA_IDS = 0, 1
 # SOURCE: where a field's values come from.
 ENTRIES, FROM_USER, FROM_ITEM, FROM_TIME = range(4)
 # KIND: what becomes of a number: kept as a category, bucketed and normalised, split into hour and weekday.
@@ -56,7 +53,6 @@ _SOURCES = {"user": FROM_USER, "item": FROM_ITEM, "time": FROM_TIME}
 _KINDS = {"category": KEPT, "bag": KEPT, "text": KEPT, "number": NUMERIC, "time": TEMPORAL}
 _POOLING = {"sum": 0, "mean": 1, "sqrt": 2}
 _PARTS = {"hour": 1, "weekday": 2, "hour_of_week": 4, "day": 8}
-_MAX_PER_OCTAVE = 16
 
 
 class Plan(NamedTuple):
@@ -66,20 +62,21 @@ class Plan(NamedTuple):
     #: are bucketed, ids that a number becomes, dense column of a normalised number or −1, its slope id or 0,
     #: bits of the parts of a time, pooling (0 sum, 1 mean, 2 sqrt).
     fields: np.ndarray
-    edges: np.ndarray  # float64 (F, 16): lower edges of the buckets of [1, 2), then infinity
+    edges: np.ndarray  # float64 (F, most edges + 1): edges of the intervals of a number, then infinity
     direct: np.ndarray  # int64 (n,): fields that read user, item or time
     pooled: np.ndarray  # int64 (n,): fields whose pooling is not sum, and the one for all other features
     crosses: np.ndarray  # int64 (X, 5): three fields (−1: no third), hash of the name, limit
-    statistics: np.ndarray  # int64 (S, 2): bag (field, or F + cross) that is counted, ids that it gives
+    counted: np.ndarray  # int64 (S,): bags that have target statistics (field, or F + cross)
 
 
 class StatisticsPlan(NamedTuple):
     """S target statistics."""
 
-    part: np.ndarray  # int64 (S,): bag that is counted
-    hashes: np.ndarray  # uint64 (S, 2): of the name; id that is not counted (the slope of a number), else 0
-    settings: np.ndarray  # float64 (S, 2): prior; half-life in minutes, infinity for never
-    flags: np.ndarray  # bool (S, 4): buckets of rate, count, age; link is logit
+    ids: np.ndarray  # uint64 (S, 2): of the coordinates of rate and of recent
+    settings: (
+        np.ndarray
+    )  # float64 (S, 3): prior; half-life in ms, infinity for never; 1 for logit, 0 identity
+    lag_ms: int
 
 
 class Wiring(NamedTuple):
@@ -97,27 +94,25 @@ def plan_spec(spec: FeatureSpec) -> Plan:
     columns = {name: column for column, name in enumerate(normalised)}
     return Plan(
         fields=_int64([_field_row(field, columns.get(field.name, -1)) for field in spec.fields], 10),
-        edges=np.array([_edges(field.per_octave) for field in spec.fields]),
+        edges=_edges(spec.fields),
         direct=_indices(field.source in _SOURCES for field in spec.fields),
         pooled=_indices(field.pooling != "sum" or field.source == REST for field in spec.fields),
         crosses=_int64([_cross_row(cross, index) for cross in spec.crosses], 5),
-        statistics=_int64([[part, _n_ids(settings)] for part, _, settings in _counted(spec)], 2),
+        counted=np.array([part for part, _, _ in _counted(spec)], np.int64),
     )
 
 
-def plan_statistics(spec: FeatureSpec, plan: Plan) -> StatisticsPlan:
+def plan_statistics(spec: FeatureSpec) -> StatisticsPlan:
     """The arrays of a spec's target statistics."""
-    counted = _counted(spec)
-    n_fields = len(spec.fields)
-    skips = [int(plan.fields[part, SLOPE]) if part < n_fields else 0 for part, _, _ in counted]
-    hashes = [[_bits(f"rate({name})"), skip] for (_, name, _), skip in zip(counted, skips, strict=True)]
-    numbers = [[s.prior, s.half_life_s / 60 if s.half_life_s else np.inf] for _, _, s in counted]
-    flags = [[s.rate_buckets, s.count_buckets, s.age_buckets, s.link == "logit"] for _, _, s in counted]
+    names = [name for _, name, _ in _counted(spec)]
+    settings = [s for _, _, s in _counted(spec)]
+    ids = [[_bits(f"rate({name})"), _bits(f"recent({name})")] for name in names]
+    half_lives_ms = [s.half_life_s * 1000 if s.half_life_s else np.inf for s in settings]
+    rows = [[s.prior, ms, s.link == "logit"] for s, ms in zip(settings, half_lives_ms, strict=True)]
     return StatisticsPlan(
-        part=np.ascontiguousarray(plan.statistics[:, PART]),
-        hashes=_int64(hashes, 2).view(np.uint64),
-        settings=np.array(numbers, np.float64).reshape(-1, 2),
-        flags=np.array(flags, np.bool_).reshape(-1, 4),
+        ids=_int64(ids, 2).view(np.uint64),
+        settings=np.array(rows, np.float64).reshape(-1, 3),
+        lag_ms=spec.lag_ms,
     )
 
 
@@ -147,7 +142,7 @@ def _field_row(field: Field, column: int) -> list[int]:
     if field.kind == "time":
         of_number = len(set(field.parts))
     elif field.kind == "number":
-        of_number = int(field.buckets) + int(field.normalise)
+        of_number = (1 + bool(field.edges) if field.buckets else 0) + int(field.slope)
     return [
         _bits(field.name),
         _SOURCES.get(field.source, ENTRIES),
@@ -156,7 +151,7 @@ def _field_row(field: Field, column: int) -> list[int]:
         int(field.buckets),
         of_number,
         column,
-        _slope_bits(field.name) if column >= 0 else 0,
+        _slope_bits(field.name) if field.slope else 0,
         sum(_PARTS[part] for part in set(field.parts)),
         _POOLING[field.pooling],
     ]
@@ -167,21 +162,16 @@ def _cross_row(cross: Cross, index: dict[str, int]) -> list[int]:
     return [*parts[:3], _bits(cross.name), cross.limit]
 
 
-def _n_ids(statistics: Statistics) -> int:
-    """Ids that a statistic gives for an example that has its field."""
-    return 1 + statistics.rate_buckets + statistics.count_buckets + statistics.age_buckets
-
-
 def _counted(spec: FeatureSpec) -> list[tuple[int, str, Statistics]]:
     """(bag, its name, its statistics) of everything that has statistics."""
     parts: list[Field | Cross] = [*spec.fields, *spec.crosses]
     return [(i, part.name, part.statistics) for i, part in enumerate(parts) if part.statistics is not None]
 
 
-def _edges(per_octave: int) -> np.ndarray:
-    """2^(i / per_octave): compared with an exact mantissa, so that buckets are the same on every platform."""
-    edges = np.full(_MAX_PER_OCTAVE, np.inf)
-    edges[:per_octave] = [2.0 ** (i / per_octave) for i in range(per_octave)]
+def _edges(fields: Sequence[Field]) -> np.ndarray:
+    edges = np.full((len(fields), 1 + max(len(field.edges) for field in fields)), np.inf)
+    for f, field in enumerate(fields):
+        edges[f, : len(field.edges)] = field.edges
     return edges
 
 

@@ -5,6 +5,7 @@ models validate the `[features]` section of a settings file.
 """
 
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -25,8 +26,9 @@ REST = "features.*"
 #: Which kinds an option of `Field` belongs to.
 _OPTION_KINDS: dict[str, tuple[Kind, ...]] = {
     "buckets": ("number",),
-    "per_octave": ("number",),
+    "edges": ("number",),
     "normalise": ("number",),
+    "slope": ("number",),
     "parts": ("time",),
     "pooling": ("category", "bag", "text"),
 }
@@ -37,28 +39,25 @@ class _Frozen(BaseModel):
 
 
 class Statistics(_Frozen):
-    """Streaming target statistics of a field or cross: the smoothed rate of labels per value, known before
-    the example.
+    """Streaming target statistics of a field or cross, two numbers a value, known before the example.
 
-    rate = (sum + prior·p0) / (count + prior), p0 the running rate of all examples. The feature's value is
-    logit(rate) − logit(p0), or rate − p0; of a bag, the mean over its values.
+    Of the labels y of all examples so far p0 = (Σy + ½)/(N + 1), and of the n examples of this value s = Σy:
+
+        rate = logit((s + prior·p0)/(n + prior)) − logit(p0)
+        recent = e/√(p0·(1 − p0)), where e += .2·(y − p0 − e) after each example
+
+    Of a bag, the mean over its values. What "so far" means is `FeatureSpec.lag_ms`.
 
     Attributes:
         prior: how many examples at the rate p0 every value starts with, above 0.
-        half_life_s: seconds of event time in which sum and count halve; None never.
-        link: "logit" for labels of 0 and 1, "identity" for any number.
-        rate_buckets: also an id of the value rounded to quarters (of a logit).
-        count_buckets: also an id per half octave of the count.
-        age_buckets: also an id per octave of the minutes since the value was first seen.
+        half_life_s: seconds of event time in which s and n halve; None never.
+        link: "logit" for labels of 0 and 1; "identity" for any number: rate and p0 without logit, recent = e.
 
     """
 
-    prior: float = Setting(20.0, gt=0)
+    prior: float = Setting(5.0, gt=0)
     half_life_s: float | None = Setting(None, gt=0)
     link: Literal["logit", "identity"] = "logit"
-    rate_buckets: bool = False
-    count_buckets: bool = False
-    age_buckets: bool = False
 
 
 class _Counted(_Frozen):
@@ -82,12 +81,12 @@ class Field(_Counted):
         kind: category (one id), bag (an id per element), number, text (an id per word), time.
         source: "user", "item", "time", "features.NAME", or "features.*" for all features that no other field
             reads.
-        buckets: number: an id per logarithmic bucket.
-        per_octave: number: buckets between x and 2x, 1 to 16.
-        normalise: number: also one id with the value (x − mean) / deviation, both of the stream so far; a
-            dense column too.
+        buckets: number: an id per interval between `edges` and an id per sign·⌊log2(1 + |x|)⌋.
+        edges: number: ascending lower edges of the intervals; without any, there are only logarithmic ids.
+        normalise: number: a dense column with (x − mean) / deviation, both of the stream so far.
+        slope: number: also one id with that value, which makes a linear model linear in x.
         parts: time (UTC): what to take, an id each.
-        pooling: values of n ids of a bag: 1 (sum), 1/n (mean) or 1/√n (sqrt).
+        pooling: values of n ids of a bag: 1 (sum), 1/n (mean; what bags and texts take) or 1/√n (sqrt).
         statistics: target statistics per value, or true.
 
     """
@@ -96,8 +95,9 @@ class Field(_Counted):
     kind: Kind
     source: str = ""
     buckets: bool = True
-    per_octave: int = Setting(2, ge=1, le=16)
+    edges: tuple[float, ...] = Setting((), max_length=1000)
     normalise: bool = True
+    slope: bool = False
     parts: tuple[TimePart, ...] = Setting(("hour", "weekday"), min_length=1)
     pooling: Literal["sum", "mean", "sqrt"] = "sum"
 
@@ -111,7 +111,7 @@ class Field(_Counted):
         filled: dict[str, Any] = {}
         if not data.get("source") and isinstance(name, str):
             filled["source"] = name if name in BUILTIN else f"features.{name}"
-        if kind == "text" and "pooling" not in data:
+        if kind in ("bag", "text") and "pooling" not in data:
             filled["pooling"] = "mean"
         # a settings file is checked strictly, where a list is no tuple
         tuples = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
@@ -140,6 +140,12 @@ class Field(_Counted):
             )
         if self.kind == "number" and not (self.buckets or self.normalise):
             raise ValueError(f"number {self.name!r}: expected buckets, normalise or both, got neither")
+        if self.slope and not self.normalise:
+            raise ValueError(
+                f"number {self.name!r}: slope is the normalised number and needs normalise = true"
+            )
+        if any(a >= b for a, b in pairwise(self.edges)):
+            raise ValueError(f"edges of {self.name!r}: expected ascending numbers, got {list(self.edges)}")
         if self.kind == "number" and self.statistics is not None and not self.buckets:
             raise ValueError(f"number {self.name!r}: statistics are per bucket and need buckets = true")
         if self.source == REST and self.statistics is not None:
@@ -149,6 +155,8 @@ class Field(_Counted):
 
 class Cross(_Counted):
     """Every combination of the values of two or three fields is a value of its own.
+
+    Its value is 1/√n for each part that is a bag of n. Of a number, the interval is crossed.
 
     Attributes:
         fields: names of two or three different fields; their order is part of the id.
@@ -175,6 +183,14 @@ class Cross(_Counted):
 class FeatureSpec(_Frozen):
     """All fields and crosses of a model.
 
+    Attributes:
+        fields: at least one.
+        crosses: of these fields.
+        lag_ms: the longest by which labels come out of the order of their examples. Target statistics are
+            those from before the example's epoch of this length. Where clicks are learned at once and the
+            rest later, statistics as of now would tell the label: what came since was clicked. 1 where
+            examples come in time order: statistics of strictly earlier times.
+
     >>> spec = FeatureSpec(fields=[Field(name="user", kind="category")])
     >>> FeatureSpec.from_json(spec.to_json()) == spec
     True
@@ -182,6 +198,7 @@ class FeatureSpec(_Frozen):
 
     fields: tuple[Field, ...]
     crosses: tuple[Cross, ...] = ()
+    lag_ms: int = Setting(1, ge=1, le=2**53)
 
     @model_validator(mode="after")
     def _check(self) -> "FeatureSpec":

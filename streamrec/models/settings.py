@@ -1,8 +1,8 @@
 """What the user may choose about a model; frozen with it in its first commit."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from streamrec.optim.settings import FTRLSettings
 from streamrec.state.admission import AdmissionSettings
@@ -16,15 +16,22 @@ Task = Literal["click", "rating"]
 RECOMMENDED: Kind = "wide"
 
 
+#: Defaults of the linear part: the paper's form, n0 = 0. TensorFlow's .1 shortens the first steps of the many
+#: coordinates that are seen a few times only.
+_RECIPE = {"learning_rate": 0.2, "beta": 1.0, "initial_accumulator": 0.0}
+
+
 class ModelSettings(BaseModel):
     """A model's kind and the settings of its parts.
 
     Attributes:
-        kind: "ftrl", linear in the event's own features; "wide", linear in these, crosses and target statistics.
+        kind: "ftrl", linear in the event's own features; "wide", linear in these, crosses and target
+        statistics.
         task: "click" predicts a probability (log loss), "rating" a number (squared error).
         ftrl: settings of the linear part.
         admission: which new ids get a row.
-        expire_after_s: seconds of event time after which a row that was not learned again is removed; None never.
+        expire_after_s: seconds of event time after which a row that was not learned again is removed; None
+        never.
 
     """
 
@@ -32,6 +39,12 @@ class ModelSettings(BaseModel):
 
     kind: Kind = RECOMMENDED
     task: Task = "click"
-    ftrl: FTRLSettings = Field(default_factory=FTRLSettings)
+    ftrl: FTRLSettings = FTRLSettings(**_RECIPE)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     expire_after_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    @field_validator("ftrl", mode="before")
+    @classmethod
+    def _fill(cls, value: Any) -> Any:
+        """Whoever sets one number keeps the other defaults."""
+        return {**_RECIPE, **value} if isinstance(value, dict) else value

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamrec.events.block import BOOLEAN, NUMBER, STRING, TOKEN, Examples
-from streamrec.features.spec import REST, FeatureSpec, Field, Statistics
+from streamrec.features.spec import REST, Cross, FeatureSpec, Field, Statistics
 from streamrec.hashing import combine, hash_number, hash_text
-
-_PER_OCTAVE_OF_REST = 2
 
 
 class Row(NamedTuple):
@@ -71,47 +70,58 @@ def join(a: int, b: int) -> int:
     return int(combine(np.uint64(a % 2**64), np.uint64(b % 2**64)))
 
 
-class Counts(NamedTuple):
-    total: float
-    count: float
-    last: float
-    first: float
+class Counted(NamedTuple):
+    """One label that was counted for a value."""
+
+    epoch: int  # of the clock at that time
+    weight: float
+    label: float
+    base: float
 
 
 class Oracle:
-    """Bags of one example after another; `leak` counts a label before its own features are made."""
+    """Bags of one example after another.
 
-    def __init__(self, spec: FeatureSpec, leak: bool = False) -> None:
+    Plants one of two faults: `leak` "label" counts a label before its own features are made, "live" looks up
+    what was counted until now instead of until the example's epoch began.
+    """
+
+    def __init__(self, spec: FeatureSpec, leak: str = "") -> None:
         self.spec, self.leak = spec, leak
         self.numbers: dict[str, list[float]] = {}
-        self.counts: dict[int, Counts] = {}
+        self.counted: dict[int, list[Counted]] = {}
         self.total = self.weight = 0.0
+        self.now = -math.inf
 
     def bags(self, row: Row, learn: bool = True) -> tuple[list[list[tuple[int, float]]], list[float]]:
         """(id, value) of every bag, and the dense columns."""
         spec, dense = self.spec, []
+        now, self.now = self.now, max(self.now, row.time_ms)
         bags = [self._field(field, row) for field in spec.fields]
         for field, bag in zip(spec.fields, bags, strict=True):
             if field.kind == "number" and field.normalise:
                 dense.append(self._normalise(field, row, bag, learn))
         index = {field.name: i for i, field in enumerate(spec.fields)}
         for cross in spec.crosses:
-            parts = [[p for p in bags[index[n]] if p[0] != slope(n)] for n in cross.fields]
-            name = hash_text("×".join(cross.fields))
-            bags.append([self._crossed(name, combo) for combo in islice(product(*parts), cross.limit)])
+            parts = [values_of(spec.fields[index[n]], bags[index[n]]) for n in cross.fields]
+            name, value = hash_text("×".join(cross.fields)), 1 / math.sqrt(math.prod(map(len, parts)) or 1)
+            combos = islice(product(*parts), cross.limit)
+            bags.append([(reduce(join, [i for i, _ in combo], name), value) for combo in combos])
         counted = [
-            (part, bag)
+            (part, values_of(part, bag))
             for part, bag in zip([*spec.fields, *spec.crosses], list(bags), strict=True)
             if part.statistics
         ]
-        if self.leak and learn:
+        if self.leak == "label" and learn:
             self._count(row, counted)
         for part, bag in counted:
             statistic, two = self._statistic(part.name, part.statistics, bag, row)
             bags.append(statistic)
             dense += two
-        if learn and not self.leak:
+        if learn and self.leak != "label":
             self._count(row, counted)
+        if not learn:
+            self.now = now
         return bags, dense
 
     def _field(self, field: Field, row: Row) -> list[tuple[int, float]]:
@@ -133,7 +143,7 @@ class Oracle:
                 if kind != NUMBER:
                     ids.append(join(own, bits))
                 elif field.source == REST:
-                    ids.append(join(own, bucket(value, _PER_OCTAVE_OF_REST)))
+                    ids.append(join(own, octave(value)))
                 else:
                     ids += self._number(field, own, int(min(max(value, -9e15), 9e15)), value)
         if field.source == REST:
@@ -145,8 +155,12 @@ class Oracle:
 
     def _number(self, field: Field, name: int, time_ms: int, x: float) -> list[int]:
         if field.kind == "number":
-            buckets = [join(name, bucket(x, field.per_octave))] if field.buckets else []
-            return buckets + ([slope(field.name)] if field.normalise else [])
+            ids = []
+            if field.buckets and field.edges:
+                ids.append(join(name, hash_text("bucket interval") + sum(edge <= x for edge in field.edges)))
+            if field.buckets:
+                ids.append(join(name, octave(x)))
+            return ids + ([slope(field.name)] if field.slope else [])
         if field.kind == "time":
             days, hour = time_ms // 86_400_000, time_ms // 3_600_000 % 24
             weekday = (days + 3) % 7
@@ -157,13 +171,13 @@ class Oracle:
     def _normalise(self, field: Field, row: Row, bag: list[tuple[int, float]], learn: bool) -> float:
         seen = self.numbers.setdefault(field.name, [])
         places = [i for i, (identity, _) in enumerate(bag) if identity == slope(field.name)]
-        if not places:
-            return 0.0
         x = (
             row.time_ms / 1000
             if field.source == "time"
-            else float(row.features[field.source.removeprefix("features.")])
+            else row.features.get(field.source.removeprefix("features."))
         )
+        if isinstance(x, bool) or not isinstance(x, int | float):
+            return 0.0
         x = min(max(x, -1e100), 1e100)
         z = 0.0
         if len(set(seen)) > 1:
@@ -174,76 +188,69 @@ class Oracle:
             seen.append(x)
         return float(z)
 
-    def _crossed(self, name: int, combo: Sequence[tuple[int, float]]) -> tuple[int, float]:
-        value = 1.0
-        for identity, share in combo:
-            name, value = join(name, identity), value * share
-        return name, value
-
     def _statistic(
         self, name: str, s: Statistics, bag: list[tuple[int, float]], row: Row
     ) -> tuple[list[tuple[int, float]], list[float]]:
-        ids = [identity for identity, _ in bag if identity != slope(name)]
-        if not ids:
-            return [], [0.0, 0.0]
-        minute = _minute(row)
-        p0 = (self.total + 0.5) / (self.weight + 1)
+        if not bag:
+            return [], [0.0, 0.0, 0.0]
+        p0 = self._base()
         link = _logit if s.link == "logit" else float
-        value = count = age = 0.0
-        for identity in ids:
-            c = self.counts.get(identity)
-            if c is None or c.count == 0:
-                continue
-            kept = 0.5 ** (max(minute - c.last, 0) * 60 / s.half_life_s) if s.half_life_s else 1.0
-            value += link((c.total * kept + s.prior * p0) / (c.count * kept + s.prior)) - link(p0)
-            count += c.count * kept
-            age += max(minute - c.first, 0)
-        value, count, age = min(max(value / len(ids), -8), 8), count / len(ids), age / len(ids)
-        own = hash_text(f"rate({name})")
-        made = [(join(own, hash_text("slope")), value)]
-        numbers = {"rate": 4 * value + 0.5, "count": 2 * math.log2(1 + count), "age": math.log2(1 + age)}
-        for tag, wanted in zip(numbers, (s.rate_buckets, s.count_buckets, s.age_buckets), strict=True):
-            if wanted:
-                made.append((join(own, join(hash_text(f"statistic {tag}"), math.floor(numbers[tag]))), 1.0))
-        return made, [value, math.log2(1 + count) / 8]
+        rate = recent = count = 0.0
+        for identity, _ in bag:
+            n, total, e = self._as_of(identity, row.time_ms // self.spec.lag_ms, s.half_life_s)
+            rate += link((total + s.prior * p0) / (n + s.prior)) - link(p0)
+            recent += e / math.sqrt(p0 * (1 - p0)) if s.link == "logit" else e
+            count += n
+        rate, recent, count = rate / len(bag), recent / len(bag), count / len(bag)
+        made = [(hash_text(f"rate({name})"), rate), (hash_text(f"recent({name})"), recent)]
+        return made, [rate, recent, math.log2(1 + count) / 8]
+
+    def _as_of(self, identity: int, epoch: int, half_life_s: float | None) -> tuple[float, float, float]:
+        """n, s, e of everything counted before the epoch, as far as three snapshots can tell."""
+        counted = self.counted.get(identity, [])
+        if not counted:
+            return 0.0, 0.0, 0.0
+        last = max(c.epoch for c in counted)
+        before = math.inf if last < epoch or self.leak == "live" else last if last == epoch else last - 1
+        n = total = e = 0.0
+        for c in counted:
+            if c.epoch < before:
+                age_s = (max(epoch, last) - c.epoch) * self.spec.lag_ms / 1000
+                kept = 0.5 ** (age_s / half_life_s) if half_life_s else 1.0
+                n, total = n + kept * c.weight, total + kept * c.weight * c.label
+                e += (1 - 0.8**c.weight) * (c.label - c.base - e)
+        return n, total, e
+
+    def _base(self) -> float:
+        return (self.total + 0.5) / (self.weight + 1)
 
     def _count(self, row: Row, counted: Sequence[tuple[Any, list[tuple[int, float]]]]) -> None:
-        minute = _minute(row)
-        for part, bag in counted:
+        epoch = int(self.now) // self.spec.lag_ms
+        for _, bag in counted:
             for identity, _ in bag:
-                if identity == slope(part.name):
-                    continue
-                c = self.counts.get(identity, Counts(0, 0, minute, minute))
-                if c.count == 0:
-                    c = Counts(c.total, 0, minute, minute)
-                half_life = part.statistics.half_life_s
-                kept = 0.5 ** (max(minute - c.last, 0) * 60 / half_life) if half_life else 1.0
-                self.counts[identity] = Counts(
-                    c.total * kept + row.weight * row.label,
-                    c.count * kept + row.weight,
-                    max(c.last, minute),
-                    c.first,
-                )
+                label = Counted(epoch, row.weight, row.label, self._base())
+                self.counted.setdefault(identity, []).append(label)
         self.total += row.weight * row.label
         self.weight += row.weight
 
 
-def bucket(x: float, per_octave: int) -> int:
-    """Value hash of a logarithmic bucket."""
-    if x == 0:
-        return hash_text("bucket 0")
-    exponent = math.floor(math.log2(abs(x)))
-    exponent -= abs(x) < 2.0**exponent
-    step = max(i for i in range(per_octave) if 2 ** (i / per_octave) <= abs(x) / 2.0**exponent)
-    return join(hash_text("bucket +" if x > 0 else "bucket -"), exponent * per_octave + step)
+def values_of(part: Field | Cross, bag: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """What of a bag stands for values: of the ids of one number the first."""
+    if isinstance(part, Field) and part.kind == "number":
+        n = (1 + bool(part.edges)) * part.buckets + part.slope
+        return bag[:1] if len(bag) == n else bag
+    return bag
+
+
+def octave(x: float) -> int:
+    """Value hash of sign·⌊log2(1 + |x|)⌋."""
+    k = math.floor(math.log2(1 + abs(x)))
+    k -= 1 + abs(x) < 2.0**k
+    return hash_text("bucket octave") + (k if x >= 0 else -k)
 
 
 def slope(name: str) -> int:
     return join(hash_text(name), hash_text("slope"))
-
-
-def _minute(row: Row) -> float:
-    return (row.time_ms - 1_577_836_800_000) / 60_000
 
 
 def _logit(p: float) -> float:

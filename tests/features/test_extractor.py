@@ -28,7 +28,7 @@ STATELESS = FeatureSpec(
     fields=(
         Field(name="tags", kind="bag", pooling="sqrt"),
         Field(name="time", kind="time", parts=("hour", "weekday", "hour_of_week", "day")),
-        Field(name="n", kind="number", per_octave=3, normalise=False),
+        Field(name="n", kind="number", edges=(-2.5, 0.0, 0.5, 3.7), normalise=False),
         Field(name="n again", kind="category", source="features.n"),
         Field(name="born", kind="time", source="features.m", parts=("day",)),
         Field(name="title", kind="text"),
@@ -44,19 +44,20 @@ STATELESS = FeatureSpec(
 RICH = FeatureSpec(
     fields=(
         Field(name="user", kind="category", statistics=Statistics(prior=3)),
-        Field(name="n", kind="number", statistics=Statistics(link="identity", count_buckets=True)),
-        Field(name="m", kind="number", per_octave=1),
-        Field(name="seconds", kind="number", source="time", buckets=False),
-        Field(name="tags", kind="bag", statistics=Statistics(prior=1, rate_buckets=True, age_buckets=True)),
+        Field(name="n", kind="number", edges=(0.0, 1.0), slope=True, statistics=Statistics(link="identity")),
+        Field(name="m", kind="number"),
+        Field(name="seconds", kind="number", source="time", buckets=False, slope=True),
+        Field(name="tags", kind="bag", statistics=Statistics(prior=1)),
         Field(name="c", kind="category"),
-        Field(name="item", kind="category", statistics=Statistics(half_life_s=600, count_buckets=True)),
+        Field(name="item", kind="category", statistics=Statistics(half_life_s=600)),
     ),
     crosses=(
-        Cross(fields=("user", "tags"), statistics=Statistics(prior=2, rate_buckets=True, count_buckets=True)),
+        Cross(fields=("user", "tags"), statistics=Statistics(prior=2, half_life_s=60)),
         Cross(fields=("n", "c", "m")),
     ),
 )
-SPECS = {"plain": PLAIN, "stateless": STATELESS, "rich": RICH}
+DELAYED = RICH.model_copy(update={"lag_ms": 600_000})
+SPECS = {"plain": PLAIN, "stateless": STATELESS, "rich": RICH, "delayed": DELAYED}
 
 _WORDS = st.sampled_from(["a", "b", "c c", "", "é"])
 _NUMBERS = st.one_of(st.integers(-9, 9), st.sampled_from([0.5, 1.5, -0.0, 1e9, 3.7]))
@@ -138,14 +139,17 @@ def test_preview_changes_nothing_and_ignores_labels(rows: list[Row], later: list
 def test_statistics_are_strictly_before_the_label() -> None:
     rng = np.random.default_rng(1)
     rows = [
-        Row({"c": "x", "tags": ["a"]}, f"u{rng.integers(9)}", label=float(rng.random() < 0.3))
-        for _ in range(60)
+        Row({"c": "x", "tags": ["a"]}, f"u{rng.integers(9)}", None, i, float(rng.random() < 0.3))
+        for i in range(60)
     ]
-    extractor = Extractor(RICH)
-    batch = extract(extractor, rows, [])
+    batch = extract(Extractor(RICH), rows, [])
     check(batch, Oracle(RICH), rows)
     with pytest.raises(AssertionError):  # the planted fault: a label that its own features know
-        check(batch, Oracle(RICH, leak=True), rows)
+        check(batch, Oracle(RICH, leak="label"), rows)
+    batch = extract(Extractor(DELAYED), rows, [])
+    check(batch, Oracle(DELAYED), rows)
+    with pytest.raises(AssertionError):  # the planted fault: labels of the example's own epoch
+        check(batch, Oracle(DELAYED, leak="live"), rows)
 
 
 def test_an_example_does_not_depend_on_its_own_label() -> None:
@@ -202,25 +206,44 @@ def test_restored_state_goes_on_exactly() -> None:
 
 def test_tables_grow() -> None:
     extractor = Extractor(RICH)
-    rows = [Row({"c": "x"}, f"u{i}", f"i{i}", label=1.0) for i in range(150_000)]
+    rows = [Row({"c": "x"}, f"u{i}", f"i{i}", label=1.0) for i in range(80_000)]
     names: list[str] = []
     batch = extract(extractor, rows, names)
-    assert len(extractor.tables["statistics"]) == 300_000
-    assert len(batch) == 150_000
-    again = extract(extractor, rows[:1], names, learn=False)
+    assert len(extractor.tables["statistics"]) == 160_000
+    assert len(batch) == 80_000
+    again = extract(extractor, [rows[0]._replace(time_ms=rows[0].time_ms + 1)], names, learn=False)
     assert again.dense[0, 2:].any()
 
 
 def test_counts_never_stick() -> None:
-    """In float32, 2²⁴ + 1 = 2²⁴: before that, sum and count halve together."""
+    """In float32, 2²⁴ + 1 = 2²⁴, and 2²² + .1 = 2²²: a pair of them has 48 bits."""
     spec = FeatureSpec(fields=(Field(name="user", kind="category", statistics=Statistics()),))
     extractor = Extractor(spec)
-    rows, table = [Row({}, "u", label=1.0)], extractor.tables["statistics"]
+    rows, table = [Row({}, "u", label=1.0, weight=0.125)], extractor.tables["statistics"]
     user = extract(extractor, rows, []).ids[:1]
-    last = table.get(user)[0][0, 2:]
-    table.upsert(user, np.array([[2**22 + 2, 2**23 + 4, *last]], np.float32))
+    row = table.get(user)[0]
+    row[0, 2:6] = [2**24, 0, 2**23, 0]
+    table.upsert(user, row)
     extract(extractor, rows * 3, [])
-    assert table.get(user)[0][0, :2].tolist() == [2**21 + 1 + 3, 2**22 + 2 + 3]
+    n, s = table.get(user)[0][0, 2:6].astype(np.float64).reshape(2, 2).sum(1)
+    assert (n, s) == (2**24 + 0.375, 2**23 + 0.375)
+
+
+@pytest.mark.parametrize("wild_ms", [32_000_000_000_000, 0])
+@pytest.mark.parametrize("place", [0, 7])
+def test_one_wrong_time_does_not_end_the_epochs(wild_ms: int, place: int) -> None:
+    rows = [Row({}, f"u{i % 3}", None, 1_700_000_000_000 + 1000 * i, float(i % 3 == 0)) for i in range(60)]
+    broken = [*rows[:place], rows[place]._replace(time_ms=wild_ms, user="other"), *rows[place:]]
+    spec = FeatureSpec(fields=(Field(name="user", kind="category", statistics=Statistics()),))
+    good, bad = (extract(Extractor(spec), r, []).dense[-3:] for r in (rows, broken))
+    np.testing.assert_allclose(good[:, 2], bad[:, 2], rtol=1e-6)  # n: nobody lost or froze
+    np.testing.assert_allclose(good, bad, rtol=0.2, atol=0.2)  # p0 has one more label
+
+
+def test_a_silence_of_weeks_is_no_wrong_time() -> None:
+    rows = [Row({}, "u", None, 1_700_000_000_000 + 10**10 * i, 1.0) for i in range(5)]
+    spec = FeatureSpec(fields=(Field(name="user", kind="category", statistics=Statistics()),))
+    check(extract(Extractor(spec), rows, []), Oracle(spec), rows)
 
 
 def test_unknown_fields_are_told_and_learned() -> None:
@@ -263,16 +286,11 @@ def test_no_examples() -> None:
         assert batch.offsets.tolist() == [0]
 
 
-@pytest.mark.parametrize("x", [5e-324, 1e-300, 0.3, 1.0, 1.999, 2.0, 4.0, 1e19, 1.7e308])
-@pytest.mark.parametrize("per_octave", [1, 2, 3, 16])
-def test_buckets_hold_at_the_edges(x: float, per_octave: int) -> None:
-    spec = FeatureSpec(fields=(Field(name="n", kind="number", per_octave=per_octave, normalise=False),))
-    rows = [
-        Row({"n": x}),
-        Row({"n": -x}),
-        Row({"n": float(np.nextafter(x, 0))}),
-        Row({"n": 2 * x if x < 1e308 else x}),
-    ]
+@pytest.mark.parametrize("x", [5e-324, 1e-300, 0.3, 1.0, 1.999, 2.0, 3.0, 4.0, 1e19, 1.7e308])
+@pytest.mark.parametrize("edges", [(), (1.0,), (-4.0, 0.3, 2.0, 1e19)])
+def test_buckets_hold_at_the_edges(x: float, edges: tuple[float, ...]) -> None:
+    spec = FeatureSpec(fields=(Field(name="n", kind="number", edges=edges, normalise=False),))
+    rows = [Row({"n": y}) for y in (x, -x, float(np.nextafter(x, 0)), 2 * x if x < 1e308 else x)]
     check(extract(Extractor(spec), rows, []), Oracle(spec), rows)
 
 

@@ -68,7 +68,7 @@ def test_plain_takes_what_is_there() -> None:
     assert kinds(spec) == {
         "user": "category",
         "item": "category",
-        "title": "category",
+        "title": "text",
         "genres": "bag",
         "year": "number",
         "gender": "category",
@@ -76,7 +76,12 @@ def test_plain_takes_what_is_there() -> None:
         REST: "category",
     }
     assert spec.crosses == ()
-    assert all(field.statistics is None and field.pooling == "sum" for field in spec.fields)
+    assert spec.lag_ms == 1
+    assert all(field.statistics is None and not field.slope for field in spec.fields)
+    assert {field.name for field in spec.fields if field.pooling == "mean"} == {"title", "genres"}
+    year = next(field for field in spec.fields if field.name == "year")
+    assert year.edges[0] > 1950
+    assert len(year.edges) == 15
 
 
 def test_plain_of_impressions() -> None:
@@ -92,20 +97,54 @@ def test_plain_of_impressions() -> None:
 
 
 def test_rich_of_ratings() -> None:
-    spec = infer_spec(ratings(), "rich")
+    spec = infer_spec(ratings(), "rich", window_ms=600_000)
     assert kinds(spec)["title"] == "text"
-    assert kinds(spec)["time"] == "time"
-    statistics = {field.name for field in spec.fields if field.statistics}
-    assert {"user", "item"} <= statistics
-    crosses = {cross.fields for cross in spec.crosses}
-    assert ("user", "genres") in crosses
-    assert ("gender", "item") in crosses
+    assert [field.parts for field in spec.fields if field.kind == "time"] == [("hour",)]
+    assert {field.name for field in spec.fields if field.statistics} == {"user", "item"}
+    # what belongs to the item, without text: gender and age belong to the user
+    assert [cross.fields for cross in spec.crosses] == [("user", "genres"), ("user", "year")]
+    assert spec.lag_ms == 1
 
 
 def test_rich_of_impressions() -> None:
-    spec = infer_spec(impressions(), "rich")
-    assert {"user", "item", "history"} <= {field.name for field in spec.fields if field.statistics}
-    assert ("user", "category") in {cross.fields for cross in spec.crosses}
+    spec = infer_spec(impressions(), "rich", window_ms=600_000)
+    assert {field.name for field in spec.fields if field.statistics} == {"user", "item"}
+    assert [cross.fields for cross in spec.crosses] == [("user", "category")]
+    assert spec.lag_ms == 600_000
+    assert infer_spec(impressions(), "rich", window_ms=0).lag_ms == 1
+
+
+def test_numbers_as_labels_have_no_log_odds() -> None:
+    spec = infer_spec(ratings(), "rich", link="identity")
+    assert {f.statistics.link for f in spec.fields if f.statistics} == {"identity"}
+
+
+@pytest.mark.parametrize(("late_ms", "lag_ms"), [(0, 1), (1, 1), (90_000, 90_000), (10**9, 1)])
+def test_lag_of_examples_is_what_the_sample_shows(late_ms: int, lag_ms: int) -> None:
+    times = [10**12, 10**12 + 5, 10**12 + 5 - late_ms, 10**12 + 9]
+    events = [Example(id=f"e{i}", time=t, label=0.0, features={"a": "x"}) for i, t in enumerate(times)]
+    assert infer_spec(events, "rich").lag_ms == lag_ms
+
+
+def test_at_most_four_crosses_and_none_without_a_user() -> None:
+    def events(user: str | None) -> list[Event]:
+        return [
+            example({f"c{f}": f"{i % 9} {f}" for f in range(7)}, user=user, item=f"i{i % 9}")
+            for i in range(90)
+        ]
+
+    crosses = infer_spec(events("u"), "rich").crosses
+    assert [cross.fields for cross in crosses] == [("user", f"c{f}") for f in range(4)]
+    assert infer_spec(events(None), "rich").crosses == ()
+    assert infer_spec(events("u")[:28], "rich").crosses == ()  # 19 repeats tell nothing
+
+
+def test_absent_is_a_value() -> None:
+    events = [
+        example({"sometimes": "x"} if i % 2 else {"always": "y"}, user=f"u{i}", item=f"i{i % 3}")
+        for i in range(90)
+    ]
+    assert infer_spec(events, "rich").crosses == ()
 
 
 def test_log_rows_without_user_and_item() -> None:

@@ -10,6 +10,7 @@ import pytest
 from streamrec.features.batch import Batch
 from streamrec.models.ftrl import INTERCEPT, FTRLModel
 from streamrec.models.settings import ModelSettings
+from streamrec.optim.settings import FTRLSettings
 
 F = np.float32
 SWEEP = [
@@ -148,7 +149,7 @@ def test_weight_multiplies_the_gradient_and_weight_0_learns_nothing():
     m = model()
     m.learn(batch_of([([[(5, 1.0)]], 1, 0.0)], 1))
     z, n = content(m)[5]
-    assert (z, n) == (0.0, float(F(0.1)))
+    assert (z, n) == (0.0, 0.0)
 
 
 def test_learning_goes_on_while_the_table_grows():
@@ -196,3 +197,12 @@ def test_admission_and_expiry_are_part_of_learning():
     known = {int(i) for ids, _ in m.table.pieces() for i in ids}
     assert known == {6, int(INTERCEPT)}
     assert {int(i) for i in m.table.take_changed()[2]} == {5}
+
+
+def test_one_setting_keeps_the_recipe_of_the_others():
+    settings = ModelSettings.model_validate_json('{"ftrl": {"l1": 1}}', strict=True)
+    assert settings.ftrl == FTRLSettings(learning_rate=0.2, beta=1.0, initial_accumulator=0.0, l1=1.0)
+    assert ModelSettings().ftrl == FTRLSettings(initial_accumulator=0.0)
+    given = FTRLSettings(initial_accumulator=0.1)
+    assert ModelSettings(ftrl=given).ftrl is given
+    assert ModelSettings.model_validate(settings.model_dump()) == settings
