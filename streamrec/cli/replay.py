@@ -38,8 +38,8 @@ def command(**options: Any) -> None:
     already holds the model, learning goes on from its last commit.
     """
     from streamrec.cli.progress import progress_bar
-    from streamrec.learner.configuration import plan_from_options  # compiled code: not for --help
     from streamrec.clock import SystemClock
+    from streamrec.learner.configuration import plan_from_options  # compiled code: not for --help
     from streamrec.learner.start import start
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_source

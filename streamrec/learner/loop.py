@@ -235,8 +235,8 @@ class Learner:
         if n_waiting > 0.5 * self._parts.progress.examples:
             _log.warning(
                 "%d impressions were still waiting for their click when the stream ended: "
-                "it is shorter than the join window of %g s, so all clicked ones were learned first and the metrics mean little; "
-                "set a shorter window_ms in [join]",
+                "it is shorter than the join window of %g s, so all clicked ones were learned first "
+                "and the metrics mean little; set a shorter window_ms in [join]",
                 n_waiting,
                 self._join.window_ms / 1000,
             )

@@ -150,8 +150,9 @@ def _check_same(plan: Plan, pipeline: Pipeline) -> None:
 
 def _inferred(source: "_Ahead", settings: ModelSettings, window_ms: int) -> FeatureSpec:
     decoded = (decode_line(line) for line in source.peek_lines(INFER_FROM))
-    events = [event for event in decoded if not isinstance(event, Rejection)]
+    distinct = {(event.type, event.id): event for event in decoded if not isinstance(event, Rejection)}
     style: Style = "plain" if settings.kind == "ftrl" else "rich"
+    events = list(distinct.values())  # where the joiner will refuse the second of two, so does this
     return infer_spec(events, style, window_ms, "identity" if settings.task == "rating" else "logit")
 
 

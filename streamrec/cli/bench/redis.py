@@ -1,4 +1,4 @@
-"""Redis as a parameter store: memory a row by Redis's own account, recovery into a table, flush and commit."""
+"""Redis as a parameter store: memory a row by its own account, recovery into a table, flush and commit."""
 
 import time
 from collections.abc import Callable
