@@ -303,7 +303,7 @@ def fill_crosses(plan: Plan, n: int, offsets: np.ndarray, ids: np.ndarray, value
             n_p = n_values(fields, p, offsets[row + p + 1] - offsets[row + p])
             n_q = n_values(fields, q, offsets[row + q + 1] - offsets[row + q])
             n_r = n_values(fields, r, offsets[row + r + 1] - offsets[row + r]) if r >= 0 else 1
-            values[at:end] = 1.0 / math.sqrt(n_p * n_q * n_r)
+            share = 1.0 / math.sqrt(n_p * n_q * n_r)
             for i in range(offsets[row + p], offsets[row + p] + n_p):
                 first = join(np.uint64(crosses[x, CROSS_HASH]), ids[i])
                 for j in range(offsets[row + q], offsets[row + q] + n_q):
@@ -311,4 +311,5 @@ def fill_crosses(plan: Plan, n: int, offsets: np.ndarray, ids: np.ndarray, value
                     for k in range(n_r):
                         if at < end:
                             ids[at] = join(pair, ids[offsets[row + r] + k]) if r >= 0 else pair
+                            values[at] = share
                             at += 1

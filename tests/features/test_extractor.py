@@ -179,16 +179,16 @@ def test_a_slice_of_a_block_is_enough() -> None:
     )
 
 
-def test_restored_state_goes_on_exactly() -> None:
+@pytest.mark.parametrize("spec", [RICH, DELAYED])
+def test_restored_state_goes_on_exactly(spec: FeatureSpec) -> None:
     rng = np.random.default_rng(2)
+    numbers = rng.normal(size=(50, 2))
     rows = [
-        Row(
-            {"n": float(rng.normal()), "m": float(rng.normal()), "tags": ["a", "b"]}, f"u{i % 7}", label=i % 2
-        )
-        for i in range(50)
+        Row({"n": n, "m": m, "tags": ["a", "b"]}, f"u{i % 7}", None, 10**12 + 90_000 * i, i % 2)
+        for i, (n, m) in enumerate(numbers.tolist())
     ]
     names: list[str] = []
-    undisturbed, first, second = Extractor(RICH), Extractor(RICH), Extractor(RICH)
+    undisturbed, first, second = Extractor(spec), Extractor(spec), Extractor(spec)
     extract(undisturbed, rows[:30], names)
     extract(first, rows[:30], names)
     second.restore(first.blobs())
