@@ -241,6 +241,9 @@ def _merge(sums: np.ndarray, bins: np.ndarray) -> None:
 def _grow(recent: np.ndarray, recent_bins: np.ndarray, growth: float) -> None:
     """The next example weighs `growth` times as much as the one before."""
     recent[_SCALE] *= growth
-    if recent[_SCALE] > _LARGEST_SCALE:
-        recent[_WEIGHT : _SCALE + 1] /= _LARGEST_SCALE
-        recent_bins /= _LARGEST_SCALE
+    if recent[_SCALE] > _LARGEST_SCALE:  # loops: an array expression takes two seconds to compile
+        for i in range(_WEIGHT, _SCALE + 1):
+            recent[i] /= _LARGEST_SCALE
+        for i in range(len(recent_bins)):
+            recent_bins[i, 0] /= _LARGEST_SCALE
+            recent_bins[i, 1] /= _LARGEST_SCALE

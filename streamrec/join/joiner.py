@@ -17,12 +17,16 @@ from streamrec.join.tally import COUNTS, NO_TIME, REFUSALS, SCALARS, started
 __all__ = ["Joined", "Joiner", "Refused"]
 
 
+_AT_THE_END = 2**62
+
+
 class Refused(NamedTuple):
     """One event that cannot be used, on its way to the dead letters."""
 
     reason: str  # one clear line
     offset: int  # of its line in the stream
     raw: bytes  # the line, without its newline
+    decided: int  # offset of the event that decided it: its own, a later one, or past the end
 
 
 class Joined(NamedTuple):
@@ -212,6 +216,7 @@ class Joiner:
 
     def _step(self, block: EventBlock, data: bytes, offset: int, span: tuple[int, int]) -> Joined:
         begin, end = span
+        first = self._events - begin  # number in the stream of the block's first event
         types = block.type[begin:end]
         n_clicks = int(np.count_nonzero(types == CLICK))
         n_impressions = int(np.count_nonzero(types == IMPRESSION))
@@ -219,7 +224,7 @@ class Joiner:
         out = self._decisions(end - begin)
         if n_clicks + n_impressions + self.waiting == 0:
             matching.pass_on(block, span, self._seen, out, self._tally)
-            return self._given(block, data, offset, out[: self._tally["n_decisions"][0]])
+            return self._given(block, data, (offset, first), out[: self._tally["n_decisions"][0]])
         if n_clicks + n_impressions:
             n_entries = int(block.entry_offsets[end] - block.entry_offsets[begin]) if n_impressions else 0
             n_raw = int(block.end[end - 1] - block.start[begin]) if n_clicks else 0
@@ -229,25 +234,26 @@ class Joiner:
         matching.match(
             block, np.frombuffer(data, np.uint8), span, self._seen, self._waiting, out, self._tally
         )
-        return self._given(block, data, offset, out[: self._tally["n_decisions"][0]])
+        return self._given(block, data, (offset, first), out[: self._tally["n_decisions"][0]])
 
     def _close_all(self) -> Joined:
         out = self._decisions(0)
         matching.close_all(self._waiting, out, self._tally)
-        return self._given(_NOTHING, b"", 0, out[: self._tally["n_decisions"][0]])
+        return self._given(_NOTHING, b"", (0, 0), out[: self._tally["n_decisions"][0]])
 
     def _decisions(self, n_events: int) -> np.ndarray:
         self._tally["n_decisions"] = 0
         return np.empty(n_events + self.waiting, matching.DECISION)
 
-    def _given(self, block: EventBlock, data: bytes, offset: int, decisions: np.ndarray) -> Joined:
+    def _given(self, block: EventBlock, data: bytes, place: tuple[int, int], decisions: np.ndarray) -> Joined:
+        """`place`: offset of `data` in the stream, and number of the block's first event."""
         refused = []
         if decisions["reason"].any():
             bad = decisions[decisions["reason"] != matching.GIVEN]
             decisions = decisions[decisions["reason"] == matching.GIVEN]
             for name, n in zip(REFUSALS, np.bincount(bad["reason"], minlength=6)[1:], strict=True):
                 self._tally[name] += n
-            refused = [self._refusal(block, data, offset, int(d["source"]), int(d["reason"])) for d in bad]
+            refused = [self._refusal(block, data, place, d) for d in bad]
         source, labels = np.ascontiguousarray(decisions["source"]), np.ascontiguousarray(decisions["label"])
         if len(source) == 0:
             return Joined(none(), refused)
@@ -255,14 +261,17 @@ class Joiner:
             return Joined(unchanged(block, labels), refused)
         return Joined(gathered(block, self._waiting, source, labels), refused)
 
-    def _refusal(self, block: EventBlock, data: bytes, offset: int, source: int, reason: int) -> Refused:
-        text = self._reason(reason)
+    def _refusal(self, block: EventBlock, data: bytes, place: tuple[int, int], decision: np.void) -> Refused:
+        offset, first = place
+        text, source = self._reason(int(decision["reason"])), int(decision["source"])
+        at = int(decision["event"])
+        decided = offset + int(block.start[at - first]) if 0 <= at - first < len(block) else _AT_THE_END
         if source < 0:
             start, end = int(block.start[-1 - source]), int(block.end[-1 - source])
-            return Refused(text, offset + start, data[start:end])
+            return Refused(text, offset + start, data[start:end], decided)
         slot = self._waiting.slots[source]
         raw = self._waiting.raw[slot["first"] : slot["first"] + slot["size"]]
-        return Refused(text, int(slot["offset"]), raw.tobytes())
+        return Refused(text, int(slot["offset"]), raw.tobytes(), decided)
 
     def _reason(self, reason: int) -> str:
         window_s, n = self.settings.window_ms / 1000, self.settings.memory_events

@@ -30,6 +30,7 @@ DECISION = np.dtype(
         ("source", np.int64),  # a slot of `Waiting`, or -1 - i for event i of the block
         ("label", np.float32),
         ("reason", np.uint8),
+        ("event", np.int64),  # number in the stream of the event at which it was decided
     ],
     align=True,
 )
@@ -274,4 +275,5 @@ def _decide(out: np.ndarray, tally: Tally, source: int, label: float, reason: in
     decision.source = source
     decision.label = label
     decision.reason = reason
+    decision.event = tally.events
     tally.n_decisions += 1

@@ -11,7 +11,7 @@ from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StreamrecError
 from streamrec.events.block import Examples
 from streamrec.events.decoder import BlockDecoder
-from streamrec.join.joiner import Joined, Joiner
+from streamrec.join.joiner import Joined, Joiner, Refused
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.committer import Committer
 from streamrec.learner.measures import Measures
@@ -199,21 +199,18 @@ class Learner:
         joiner = self._joiners.get(chunk.partition)
         if joiner is None:
             joiner = self._joiners[chunk.partition] = Joiner(self._join)
-        for damage in chunk.damage:
-            self._reject(damage.reason, damage.partition, damage.offset, damage.raw)
-        for rejection in decoded.rejections:
-            self._reject(rejection.reason, chunk.partition, chunk.offset + rejection.start, rejection.raw)
+        joined = joiner.push(decoded.block, chunk.data, chunk.offset)
+        for letter in _dead_letters(decoded, joined):
+            self._reject(letter.reason, chunk.partition, letter.offset, letter.raw)
         progress.events += len(decoded.block) + len(decoded.rejections) + len(chunk.damage)
         self._parts.measures.read_names(decoded.block, chunk.data, self._decoder.fields)
-        self._learn(joiner.push(decoded.block, chunk.data, chunk.offset), chunk.partition)
+        self._learn(joined.examples)
         progress.position[chunk.partition] = (
             chunk.end_offset if chunk.end_offset >= 0 else chunk.offset + len(chunk.data)
         )
 
-    def _learn(self, joined: Joined, partition: str) -> None:
-        for refused in joined.refused:
-            self._reject(refused.reason, partition, refused.offset, refused.raw)
-        examples, parts = joined.examples, self._parts
+    def _learn(self, examples: Examples) -> None:
+        parts = self._parts
         if not len(examples):
             return
         learned = parts.pipeline.learn(examples, self._decoder.fields)
@@ -231,7 +228,10 @@ class Learner:
         """The stream is at its end: what waits for a click or an impression waits no longer."""
         n_waiting = sum(joiner.waiting for joiner in self._joiners.values())
         for partition in sorted(self._joiners):
-            self._learn(self._joiners[partition].finish(), partition)
+            joined = self._joiners[partition].finish()
+            for letter in joined.refused:
+                self._reject(letter.reason, partition, letter.offset, letter.raw)
+            self._learn(joined.examples)
         if n_waiting > 0.5 * self._parts.progress.examples:
             _log.warning(
                 "%d impressions were still waiting for their click when the stream ended: "
@@ -275,6 +275,16 @@ class Learner:
             Commit(self._seq + 1, parts.pipeline.take_changed(), blobs, self._clock.now_ms())
         )
         self._seq += 1
+
+
+def _dead_letters(decoded: Decoded, joined: Joined) -> list[Refused]:
+    """What a chunk refuses, in the order in which the stream decides it: chunks may be cut anywhere."""
+    chunk = decoded.chunk
+    letters = [Refused(d.reason, d.offset, d.raw, d.offset) for d in chunk.damage]
+    for rejection in decoded.rejections:
+        at = chunk.offset + rejection.start
+        letters.append(Refused(rejection.reason, at, rejection.raw, at))
+    return sorted([*letters, *joined.refused], key=lambda letter: letter.decided)
 
 
 def prediction_lines(examples: Examples, predictions: np.ndarray[Any, Any]) -> bytes:

@@ -56,14 +56,15 @@ def replay_rate(path: Path, store_url: str, runs: int = 3) -> float:
 
 
 def _river_rate(path: Path) -> float:
-    from river import linear_model, optim, preprocessing
+    from river import linear_model, optim
 
     with path.open() as file:
         events = [json.loads(line) for line in islice(file, _RIVER_EVENTS)]
-    pairs = [(event["features"], bool(event["label"])) for event in events]
+    one_hot = [{f"{f}={value}": 1.0 for f, value in event["features"].items()} for event in events]
+    pairs = [(x, bool(event["label"])) for x, event in zip(one_hot, events, strict=True)]
     best = 0.0
     for _ in range(2):
-        model = preprocessing.OneHotEncoder() | linear_model.LogisticRegression(optim.FTRLProximal())
+        model = linear_model.LogisticRegression(optim.FTRLProximal())  # its own one-hot encoder is far slower
         began = perf_counter()
         for x, y in pairs:
             model.predict_proba_one(x)
