@@ -2,7 +2,7 @@
 
 A table is `SEGMENTS` segments behind a `directory`, uint64 (SEGMENTS, 3): address, capacity, count. A segment
 is `capacity` slots of `stride` bytes (id uint64, then the row) followed by one dirty bit per slot. Id 0 marks
-an empty slot. The upper six bits of the spread id choose the segment, the next 32 the home slot; collisions
+an empty slot. The upper seven bits of the spread id choose the segment, the next 32 the home slot; collisions
 walk to the next slot (linear probing, Knuth TAOCP 6.4). The walk is short because a segment is never more
 than four fifths full.
 """
@@ -28,22 +28,24 @@ __all__ = [
     "read_rows",
     "rehash",
     "row_address",
+    "segment_number",
     "segment_of",
     "slots_in",
     "spread",
 ]
 
-#: So many that rebuilding one segment of a 50M-row table (0.8M rows) takes a few milliseconds, so few that a
+#: So many that rebuilding one segment of a 50M-row table (0.4M rows) takes a few milliseconds, so few that a
 #: segment of a large table fills large pages.
-SEGMENTS = 64
+SEGMENTS = 128
 #: `acquire` found no room: grow the id's segment and call again.
 FULL = -1
 
 _ABSENT = -2
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: sequential ids land far apart (Knuth 6.4)
-_TOP = np.uint64(58)  # 64 − log2(SEGMENTS)
-_MIDDLE, _LOW32, _32 = np.uint64(26), np.uint64(0xFFFFFFFF), np.uint64(32)
-_0, _1, _2, _3, _4, _5, _6, _8, _63 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 5, 6, 8, 63))
+_TOP = np.uint64(57)  # 64 − log2(SEGMENTS)
+_MIDDLE, _LOW32, _32 = np.uint64(25), np.uint64(0xFFFFFFFF), np.uint64(32)
+_0, _1, _2, _3, _4, _6, _8, _10 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 6, 8, 10))
+_63, _819 = np.uint64(63), np.uint64(819)  # 819 / 1024 = .8
 
 
 @njit(inline="always", **JIT)
@@ -56,6 +58,14 @@ def spread(identity: np.uint64) -> np.uint64:
 def segment_of(h: np.uint64) -> np.uint64:
     """The segment of a spread id."""
     return h >> _TOP
+
+
+def segment_number(identity: int) -> int:
+    """`segment_of(spread(identity))` without compiled code, whose loading would be a pause at the first
+    growth.
+    """
+    spread_id = (identity ^ (identity >> 32)) * int(_SPREAD) & 0xFFFF_FFFF_FFFF_FFFF
+    return spread_id >> int(_TOP)
 
 
 @njit(inline="always", **JIT)
@@ -97,11 +107,14 @@ def find(directory: np.ndarray, stride: np.uint64, identity: np.uint64, h: np.ui
 
 @njit(inline="always", **JIT)
 def has_room(directory: np.ndarray, h: np.uint64) -> bool:
-    """Whether the segment of a spread id takes another row: at four fifths a hit walks 3 slots, a miss 13
-    (Knuth 6.4).
+    """Whether the segment of a spread id takes another row.
+
+    At four fifths a hit walks 3 slots, a miss 13 (Knuth 6.4). Limits lie between .77 and .80, another one for
+    every four
+    segments: they fill alike, and would otherwise all grow at the same moment.
     """
     s = segment_of(h)
-    return (directory[s, 2] + _1) * _5 <= directory[s, 1] * _4
+    return (directory[s, 2] + _1) << _10 <= directory[s, 1] * (_819 - (s >> _2))
 
 
 @njit(inline="always", **JIT)

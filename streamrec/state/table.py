@@ -11,18 +11,16 @@ from streamrec.state.pages import PAGE_BYTES, zeros
 
 __all__ = ["SparseTable"]
 
-_FIRST_SEGMENT_BYTES = (
-    64 << 10
-)  # 4 MiB for an empty table: no growth at all for the first 200,000 linear rows
-_STEP = (
-    8  # large segments grow by an eighth, so that they stay .7 to .8 full: 20 to 23 bytes a live row of 16
-)
+#: 4 MiB for an empty table: no growth at all for the first 200,000 linear rows.
+_FIRST_SEGMENT_BYTES = 32 << 10
+#: Large segments grow by an eighth, so that they stay .7 to .8 full: 20 to 23 bytes a live row of 16.
+_STEP = 8
 
 
 class SparseTable:
     """Rows of `width` float32 under 64-bit ids.
 
-    Open addressing in 64 segments that grow one at a time (`probe`), each id and its row side by side in
+    Open addressing in 128 segments that grow one at a time (`probe`), each id and its row side by side in
     memory. Two ids never share a row. Id 0 is reserved. A dirty bit a row remembers what changed since
     `take_changed`. One thread writes.
 
@@ -139,7 +137,7 @@ class SparseTable:
 
     def grow_for(self, identity: int) -> None:
         """Make room in the segment of this id."""
-        s = int(probe.segment_of(np.uint64(probe.spread(np.uint64(identity)))))
+        s = probe.segment_number(identity)
         self._resize(s, _next_size(self._blocks[s].nbytes))
 
     def _resize(self, s: int, n_bytes: int) -> None:

@@ -148,3 +148,9 @@ def test_segments_are_never_more_than_four_fifths_full():
     load = table.directory[:, 2] / table.directory[:, 1]
     assert load.max() <= 0.8
     assert len(load) == probe.SEGMENTS
+
+
+def test_python_and_compiled_code_agree_on_the_segment():
+    for identity in np.random.default_rng(2).integers(1, 2**64, 200, dtype=np.uint64):
+        compiled = probe.segment_of(np.uint64(probe.spread(identity)))
+        assert probe.segment_number(int(identity)) == int(compiled)
