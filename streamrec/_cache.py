@@ -16,15 +16,18 @@ from numba.core import caching
 __all__ = ["register"]
 
 _PACKAGE = Path(__file__).parent
-_IMPORT = re.compile(r"^from streamrec([\w.]*) import ", re.MULTILINE)
+_IMPORT = re.compile(r"^from streamrec([\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
 @functools.cache
 def _sources(path: Path) -> tuple[bytes, frozenset[Path]]:
     """Content of a file of the package, and the files of the package that it imports."""
     text = path.read_text("utf-8")
-    names = {name.strip(".").replace(".", "/") for name in _IMPORT.findall(text)}
-    files = (_PACKAGE / f"{name}.py" for name in names)
+    files = set()
+    for module, names in _IMPORT.findall(text):
+        place = _PACKAGE.joinpath(*module.strip(".").split("."))
+        files.add(place.with_suffix(".py"))
+        files |= {place / f"{name}.py" for name in re.findall(r"\w+", names)}  # a module of a package
     return text.encode(), frozenset(file for file in files if file.is_file())
 
 
