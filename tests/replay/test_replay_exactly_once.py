@@ -148,6 +148,8 @@ def test_a_full_redis_pauses_learning_which_goes_on_when_there_is_room(place, un
     out = process.stdout.read()
     process.wait(60)
     reader.join()
+    process.stdout.close()
+    process.stderr.close()
     client.close()
     assert any("memory" in line and "paused" in line for line in lines)
     assert any("learning goes on" in line for line in lines)
