@@ -39,11 +39,14 @@ def command(**options: Any) -> None:
     """
     from streamrec.cli.progress import progress_bar
     from streamrec.clock import SystemClock
+    from streamrec.evaluation.curves import check_plot
     from streamrec.learner.configuration import plan_from_options  # compiled code: not for --help
     from streamrec.learner.start import start
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_source
 
+    if options["plot"]:
+        check_plot(options["plot"])
     plan = plan_from_options(options)
     with ExitStack() as stack:
         source = open_source(options["stream"])
@@ -60,10 +63,10 @@ def command(**options: Any) -> None:
     measures = started.parts.measures
     if measures.slices is not None:
         result["slices"] = [row._asdict() for row in measures.slices.top()]
-    if options["plot"]:
-        measures.plot(options["plot"], f"{options['stream']}: {started.parts.pipeline.settings.kind}")
-        click.echo(f"curves: {options['plot']}", err=True)
     if measures.slices is not None and not options["as_json"]:
         result.pop("slices")
         click.echo(measures.slices.to_text())
     print_result(result, options["as_json"])
+    if options["plot"]:
+        measures.plot(options["plot"], f"{options['stream']}: {started.parts.pipeline.settings.kind}")
+        click.echo(f"curves: {options['plot']}", err=True)

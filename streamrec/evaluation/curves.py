@@ -1,6 +1,7 @@
 """Learning curves: the metrics over the last examples, recorded as the stream goes by, drawn on request."""
 
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from streamrec.errors import StoreMismatch, UsageError
 from streamrec.evaluation.metrics import ProgressiveMetrics
 
-__all__ = ["CURVES", "Curves", "plot"]
+__all__ = ["CURVES", "Curves", "check_plot", "plot"]
 
 #: What is recorded at each point, after the number of examples.
 CURVES = ("log_loss", "ne", "auc", "calibration", "rmse")
@@ -19,6 +20,7 @@ _MAGIC = b"SRC1"
 #: When there are so many, every second one is dropped and the interval doubled: at most 12 KB.
 _MOST_POINTS = 256
 _FIRST_INTERVAL = 100
+_NO_MATPLOTLIB = "plots need matplotlib: pip install 'streamrec[plot]'"
 
 
 class Curves:
@@ -76,6 +78,21 @@ class Curves:
             self._points = self._points[1::2]
 
 
+def check_plot(path: Path) -> None:
+    """Whether `plot` could write there, to be known before hours of learning.
+
+    Raises:
+        UsageError: another ending than .png or .html, no such folder, or matplotlib is not installed.
+
+    """
+    if path.suffix.lower() not in (".png", ".html"):
+        raise UsageError(f"plot {path}: expected a name that ends in .png or .html")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"plot {path}: cannot be written: there is no folder {path.absolute().parent}")
+    if find_spec("matplotlib") is None:
+        raise UsageError(_NO_MATPLOTLIB)
+
+
 def plot(curves: Curves, path: str | Path, *, title: str = "streamrec", window: int = 10_000) -> None:
     """Draw the curves to a .png or a self-contained .html file.
 
@@ -90,8 +107,7 @@ def plot(curves: Curves, path: str | Path, *, title: str = "streamrec", window: 
 
     """
     path = Path(path)
-    if path.suffix.lower() not in (".png", ".html"):
-        raise UsageError(f"plot {path}: expected a name that ends in .png or .html")
+    check_plot(path)
     if not len(curves.points()):
         raise UsageError(f"plot {path}: expected at least {_FIRST_INTERVAL} examples, got fewer")
     figure = _figure(curves.points(), title, window)
@@ -118,7 +134,7 @@ def _figure(points: np.ndarray, title: str, window: int) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("plots need matplotlib: pip install 'streamrec[plot]'") from error
+        raise UsageError(_NO_MATPLOTLIB) from error
     is_click = bool(np.isfinite(points[:, 1 + CURVES.index("log_loss")]).any())
     panels = [panel for panel in _PANELS if (panel[0] == "rmse") != is_click and panel[0] != "calibration"]
     panels += [panel for panel in _PANELS if panel[0] == "calibration"]
