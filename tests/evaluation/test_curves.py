@@ -80,7 +80,7 @@ def test_wrong_use_is_one_clear_line(tmp_path, monkeypatch):
         plot(followed(500), tmp_path / "curves.pdf")
     with pytest.raises(UsageError, match="at least 100 examples"):
         plot(followed(50), tmp_path / "curves.png")
-    with pytest.raises(UsageError, match="cannot be written: No such file"):
+    with pytest.raises(UsageError, match="cannot be written: there is no folder"):
         plot(followed(500), tmp_path / "missing" / "curves.png")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match=r"pip install 'streamrec\[plot\]'"):
