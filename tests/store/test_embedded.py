@@ -26,7 +26,8 @@ Opener = Callable[..., EmbeddedStore]
 
 #: Opens the store of argv[1], commits once, says so, and waits to be killed.
 LEARNER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 sys.path.insert(0, sys.argv[2])
 from store_oracle import commit, rows
 from streamrec.store import open_store
@@ -175,7 +176,7 @@ def test_the_server_does_not_outlive_its_killed_starter(
         watching = embedded.EmbeddedServer(str(tmp_path / "db"))
         assert watching._answers()
         learner.send_signal(how)
-        learner.wait()
+        learner.wait(30)
     assert wait_until(lambda: not watching._answers())
     store = open_embedded()
     oracle = Oracle()
