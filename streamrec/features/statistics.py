@@ -35,6 +35,7 @@ COLUMNS = 3
 
 _RECENT = 0.2  # share of the newest example in e: the last ten make up nine tenths of it
 _TINY = 1e-6
+_MOST = float(np.finfo(np.float32).max)  # sums stop there: infinity would make every later weight NaN
 _DAY_MS = (
     86_400_000.0  # an example further from the clock than a day and the lag moves it if the next one agrees
 )
@@ -56,10 +57,15 @@ def _load_pair(at: np.uint64) -> float:
 
 
 @njit(**INNER)
+def _single(x: float) -> np.float32:
+    return np.float32(min(max(x, -_MOST), _MOST))
+
+
+@njit(**INNER)
 def _store_pair(at: np.uint64, x: float) -> None:
-    high = np.float32(x)
+    high = _single(x)
     store_f32(at, high)
-    store_f32(at + _4, np.float32(x - np.float64(high)))
+    store_f32(at + _4, _single(x - np.float64(high)) if abs(x) <= _MOST else np.float32(0.0))
 
 
 @njit(**INNER)
@@ -115,11 +121,11 @@ def _begin_epoch(row: np.uint64, epoch: int, kept: float) -> None:
     if is_next:
         older_n, older_s = kept * load_f32(row + _BEFORE), kept * load_f32(row + _BEFORE + _4)
         older_e = load_f32(row + _BEFORE + _8)
-    store_f32(row + _OLDER, np.float32(older_n))
-    store_f32(row + _OLDER + _4, np.float32(older_s))
+    store_f32(row + _OLDER, _single(older_n))
+    store_f32(row + _OLDER + _4, _single(older_s))
     store_f32(row + _OLDER + _8, np.float32(older_e))
-    store_f32(row + _BEFORE, np.float32(n))
-    store_f32(row + _BEFORE + _4, np.float32(s))
+    store_f32(row + _BEFORE, _single(n))
+    store_f32(row + _BEFORE + _4, _single(s))
     store_f32(row + _BEFORE + _8, np.float32(e))
     _store_pair(row + _N, n)
     _store_pair(row + _S, s)
@@ -133,7 +139,7 @@ def _advance(row: np.uint64, label: float, weight: float, base: float) -> None:
     _store_pair(row + _S, _load_pair(row + _S) + weight * label)
     e = np.float64(load_f32(row + _E))
     share = _RECENT if weight == 1.0 else 1.0 - (1.0 - _RECENT) ** weight
-    store_f32(row + _E, np.float32(e + share * (label - base - e)))
+    store_f32(row + _E, _single(e + share * (label - base - e)))
 
 
 @njit(**INNER)
@@ -196,7 +202,8 @@ def count_labels(
         spread = 1.0 / math.sqrt(max(base * (1.0 - base), _TINY))
         # 1. features, from what was counted before
         for s in range(n_statistics):
-            prior, half_life_ms, is_logit = settings[s, 0], settings[s, 1], settings[s, 2]
+            prior, half_life_ms = settings[s, _PRIOR], settings[s, _HALF_LIFE]
+            is_logit = settings[s, _IS_LOGIT]
             first = offsets[row + part[s]]
             n = n_values(fields, part[s], offsets[row + part[s] + 1] - first)
             rate, recent, count = 0.0, 0.0, 0.0
@@ -217,12 +224,13 @@ def count_labels(
                     count += seen[0]
             if n > 0:
                 at = offsets[row + width - n_statistics + s]
-                ids[at], values[at] = coordinates[s, 0], rate / n
-                ids[at + 1], values[at + 1] = coordinates[s, 1], recent / n
-                dense[b, 3 * s], dense[b, 3 * s + 1] = rate / n, recent / n
+                ids[at], values[at] = coordinates[s, 0], _single(rate / n)
+                ids[at + 1], values[at + 1] = coordinates[s, 1], _single(recent / n)
+                dense[b, 3 * s], dense[b, 3 * s + 1] = values[at], values[at + 1]
                 dense[b, 3 * s + 2] = math.log2(1.0 + count / n) / 8.0
         # 2. the label
         if learn:
+            label, weight = np.float64(labels[b]), np.float64(weights[b])
             for s in range(n_statistics):
                 first = offsets[row + part[s]]
                 n = n_values(fields, part[s], offsets[row + part[s] + 1] - first)
@@ -230,9 +238,9 @@ def count_labels(
                     at = _locate(directory, stride, ids[i], True, blank)
                     last = _load_pair(at + _LAST)
                     if clock > last or (last - clock) * lag_ms > reach_ms or _load_pair(at + _N) == 0.0:
-                        _begin_epoch(at, clock, _kept(clock - last, lag_ms, settings[s, 1]))
-                    _advance(at, labels[b], weights[b], base)
+                        _begin_epoch(at, clock, _kept(clock - last, lag_ms, settings[s, _HALF_LIFE]))
+                    _advance(at, label, weight, base)
             totals[_NOW], totals[_NEWEST] = now, float(time_ms)
-            totals[_SUM] += weights[b] * labels[b]
-            totals[_WEIGHT] += weights[b]
+            totals[_SUM] += weight * label
+            totals[_WEIGHT] += weight
     return labels.size

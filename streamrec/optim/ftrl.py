@@ -23,6 +23,8 @@ from streamrec.memory import JIT
 
 __all__ = ["FTRLParameters", "confidence", "ftrl_step", "linear_term", "update", "update_float32", "weight"]
 
+_MOST = float(np.finfo(np.float32).max)
+
 
 class FTRLParameters(NamedTuple):
     """The scalars of the equations, in TensorFlow's convention; `FTRLSettings` validates them."""
@@ -87,9 +89,13 @@ def update(w: float, z: float, n: float, g: float, parameters: FTRLParameters) -
 
 @njit(**JIT)
 def update_float32(w: float, z: float, n: float, g: float, parameters: FTRLParameters) -> tuple[float, float]:
-    """`update` for state kept in float32: both results are float32 values, z' is that of the rounded n'."""
-    grown = np.float64(np.float32(n + g * g))  # `float` would stay float32 in compiled code
-    return np.float64(np.float32(linear_term(w, z, n, grown, g, parameters))), grown
+    """`update` for state kept in float32: both results are float32 values, z' is that of the rounded n'.
+
+    Both stop at the greatest float32: from |g| = 1.8e19 on, n would be infinite and every later weight NaN.
+    """
+    grown = np.float64(np.float32(min(n + g * g, _MOST)))  # `float` would stay float32 in compiled code
+    z = min(max(linear_term(w, z, n, grown, g, parameters), -_MOST), _MOST)
+    return np.float64(np.float32(z)), grown
 
 
 @njit(**JIT)
