@@ -11,10 +11,8 @@ __all__ = ["Committer"]
 
 _log = logging.getLogger("streamrec")
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = (
-    0.05,
-    2.0,
-)  # doubling: soon back after a blip, no hammering of a server that restarts
+#: Doubling between these: soon back after a blip, no hammering of a server that restarts.
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _REMIND_S = 10.0  # between two lines of log about one outage
 
 
@@ -41,7 +39,6 @@ class Committer:
         self._refused = False
         self._closed = False
         self._changed = threading.Condition()
-        self.stored_seq = 0
         self._thread = threading.Thread(target=self._work, name="streamrec-commit", daemon=True)
         self._thread.start()
 
@@ -104,7 +101,7 @@ class Committer:
             with self._changed:
                 self._error = error
                 if error is None:
-                    self._waiting, self.stored_seq = None, commit.seq
+                    self._waiting = None
                 self._refused = False
                 self._changed.notify_all()
 

@@ -50,15 +50,14 @@ def plan_from_options(options: Mapping[str, Any]) -> Plan:
         if kind not in KINDS:
             raise UsageError(f"--model {kind}: no such kind; there are {', '.join(KINDS)}")
         model = ModelSettings.model_validate({**(model.model_dump() if model else {}), "kind": kind})
-    join = settings.join
-    if model is not None and join.task != model.task:
-        join = join.model_copy(update={"task": model.task})
+    if "task" in settings.join.model_fields_set and (model is None or settings.join.task != model.task):
+        raise UsageError(f"{options['config']}: [join] task: joining takes the model's: set it in [model]")
     return Plan(
         name=options["name"],
         fresh=options["fresh"],
         model=model,
         features=settings.features,
-        join=join,
+        join=settings.join,
         learner=settings.learner,
         rejects=options.get("rejects"),
         predictions=options.get("predictions"),

@@ -24,7 +24,7 @@ from streamrec.transport.base import Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
-__all__ = ["Learner", "Parts", "Report"]
+__all__ = ["MODEL", "Learner", "Parts", "Report", "prediction_lines"]
 
 _log = logging.getLogger("streamrec")
 
@@ -126,21 +126,21 @@ class Learner:
         self._rebuild_joiners()
         remaining = None if limit is None else max(0, limit - progress.events)
         chunks = read_ahead(self._parts.source, self._decoder, self._settings.read_ahead, remaining)
-        committed_s = self._clock.monotonic_s()
+        committed_s, uncommitted = self._clock.monotonic_s(), False
         try:
             for decoded in chunks:
-                if self._started_s is None:
-                    self._started_s = self._clock.monotonic_s()
-                self._take(decoded)
-                watch(self.report())
+                if decoded is not None:
+                    if self._started_s is None:
+                        self._started_s = self._clock.monotonic_s()
+                    self._take(decoded)
+                    uncommitted = True
+                    watch(self.report())
                 if self._stopping:
                     break
-                if (
-                    self._clock.monotonic_s() - committed_s >= self._settings.commit_interval_s
-                    and self._committer.ready
-                ):
+                due_s = committed_s + self._settings.commit_interval_s
+                if uncommitted and self._clock.monotonic_s() >= due_s and self._committer.ready:
                     self._commit()
-                    committed_s = self._clock.monotonic_s()
+                    committed_s, uncommitted = self._clock.monotonic_s(), False
             if finish and not self._stopping and (limit is None or progress.events < limit):
                 self._finish()
             self._commit()
@@ -202,7 +202,7 @@ class Learner:
         joined = joiner.push(decoded.block, chunk.data, chunk.offset)
         for letter in _dead_letters(decoded, joined):
             self._reject(letter.reason, chunk.partition, letter.offset, letter.raw)
-        progress.events += len(decoded.block) + len(decoded.rejections) + len(chunk.damage)
+        progress.events += decoded.n_records
         self._parts.measures.read_names(decoded.block, chunk.data, self._decoder.fields)
         self._learn(joined.examples)
         progress.position[chunk.partition] = (

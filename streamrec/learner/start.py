@@ -24,7 +24,7 @@ from streamrec.transport.base import Chunk, Position, Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
-__all__ = ["Plan", "Started", "start"]
+__all__ = ["INFER_FROM", "Plan", "Started", "start"]
 
 _log = logging.getLogger("streamrec")
 
@@ -42,7 +42,7 @@ class Plan:
         fresh: forget what the store has under this name.
         model: None takes the stored model's, or the recommended one.
         features: None takes the stored model's, or infers them.
-        join: settings of joining.
+        join: settings of joining; their task is the model's, whatever is here.
         learner: settings of the loop.
         rejects: file for dead letters.
         predictions: file for progressive predictions.
@@ -116,9 +116,8 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
         pipeline = Pipeline(settings, plan.features or _inferred(source, settings, plan.join.window_ms))
         progress, measures = Progress(), Measures(settings.task, plan.slices)
     parts = _parts(plan, source, lease, pipeline, (progress, measures))
-    return Started(
-        Learner(parts, snapshot.head.seq, plan.join, plan.learner, clock), parts, snapshot.head.seq
-    )
+    join = plan.join.model_copy(update={"task": pipeline.settings.task})
+    return Started(Learner(parts, snapshot.head.seq, join, plan.learner, clock), parts, snapshot.head.seq)
 
 
 def _parts(

@@ -24,8 +24,8 @@ class Chunk(NamedTuple):
     partition: str
     offset: int  # of data[0]
     data: bytes  # whole lines, each ended by a newline (one is added to the last line of a stream without)
-    damage: Sequence[Damage] = ()  # found while reading up to the end of `data`; counted as rejected records
-    #: Position after this chunk; differs from offset + len(data) where lines were skipped.
+    damage: Sequence[Damage] = ()  # follows `data`; counted as rejected records
+    #: Position after this chunk, damage included: offset + len(data) where there is none; −1 stands for that.
     end_offset: int = -1
 
 

@@ -14,6 +14,7 @@ __all__ = ["STDIN", "RawInput", "open_raw", "skip_by_reading"]
 #: The path that means standard input.
 STDIN = "-"
 
+_STDIN_NAME = "standard input"
 _DISCARD_BYTES = 1 << 20  # read at a time from a pipe that cannot seek
 
 
@@ -61,7 +62,7 @@ class RawInput:
 
     def close(self) -> None:
         """Close it, standard input excepted."""
-        if self._handle is not getattr(sys.stdin, "buffer", None):
+        if self.name != _STDIN_NAME:
             self._handle.close()
 
     def _read(self, n: int) -> bytes:
@@ -90,7 +91,9 @@ def open_raw(path: str | Path) -> RawInput:
 
     """
     if str(path) == STDIN:
-        return RawInput("standard input", sys.stdin.buffer, None)
+        buffered = sys.stdin.buffer
+        # unbuffered: a thread that waits in a buffered read keeps the interpreter from ending
+        return RawInput(_STDIN_NAME, getattr(buffered, "raw", buffered), None)
     try:
         handle = open(path, "rb", buffering=0)  # noqa: SIM115  (closed by RawInput)
     except OSError as fault:

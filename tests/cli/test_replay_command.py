@@ -10,6 +10,7 @@ import pytest
 
 from streamrec.cli.main import COMMANDS, main
 from streamrec.store import memory
+from streamrec.testing.redis_server import wait_until
 
 KEYS = [
     "events", "examples", "rejected", "log_loss", "ne", "auc", "calibration", "base_rate", "rmse", "examples_per_s",
@@ -241,6 +242,94 @@ def test_standard_input_is_a_stream(stream, tmp_path):
             check=True,
         )
     assert json.loads(done.stdout)["examples"] == 500
+
+
+def test_a_pipe_that_gives_nothing_is_committed_and_left_on_sigterm(stream, tmp_path):
+    import signal
+    import subprocess
+
+    store = f"embedded:{tmp_path}/store"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamrec", "replay", "-", "--json", "--store", store],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        for _ in range(3):  # more than the features are inferred from
+            process.stdin.write(stream.read_bytes())
+        process.stdin.flush()
+        assert wait_until(lambda: committed_seq(store) > 0, 30), "nothing is committed while the pipe is idle"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert json.loads(process.stdout.read())["events"] == 3 * 500
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def committed_seq(url):
+    from streamrec.store.registry import open_store
+
+    store = open_store(url)
+    try:
+        return store.head("default").seq
+    finally:
+        store.close()
+
+
+def test_blank_lines_do_not_make_a_limit_the_end_of_the_stream(streamrec, tmp_path):
+    lines = [
+        f'{{"type":"impression","id":"i{i}","time":{1_700_000_000_000 + i},"user":"u","item":"m",'
+        f'"features":{{"f":"v{i % 3}"}}}}\n'
+        for i in range(40)
+    ]
+    path = write(tmp_path / "blank.jsonl", lines)
+    code, out, _ = streamrec("replay", path, "--limit", 30, "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert (result["events"], result["examples"]) == (30, 0), "open impressions wait for the rest"
+
+
+def test_labels_are_those_of_the_stored_models_task(streamrec, tmp_path):
+    config = tmp_path / "rating.toml"
+    config.write_text('[model]\ntask = "rating"\n')
+    store = f"embedded:{tmp_path}/store"
+    for part in range(2):
+        rated = [
+            f'{{"type":"rating","id":"{part}.{i}","time":{i},"user":"u{i % 7}","item":"m",'
+            f'"rating":{2 + i % 2},"features":{{}}}}'
+            for i in range(100)
+        ]
+        path = write(tmp_path / f"part{part}.jsonl", rated)
+        options = ["--config", config] if part == 0 else []
+        code, out, err = streamrec("replay", path, "--store", store, "--json", *options)
+        assert code == 0, err
+        result = json.loads(out)
+    assert result["examples"] == 200
+    assert result["base_rate"] == 2.5, "a rating is a number, not a click"
+    config.write_text('[join]\ntask = "rating"\n')
+    code, _, err = streamrec("replay", path, "--config", config, "--json")
+    assert code == 2
+    assert "[model]" in err
+
+
+@pytest.mark.parametrize("task", ["click", "rating"])
+def test_the_greatest_numbers_that_an_event_may_have_leave_every_weight_finite(streamrec, tmp_path, task):
+    config, predictions = tmp_path / "settings.toml", tmp_path / "predictions.jsonl"
+    config.write_text(f'[model]\ntask = "{task}"\n')
+    wild = 3.4e38 if task == "rating" else 1
+    lines = [
+        f'{{"type":"example","id":"{i}","time":{i * 1000},"user":"u{i % 5}","item":"m{i % 3}",'
+        f'"label":{(wild if i % 2 else -wild) if 200 <= i < 208 and task == "rating" else i % 2},'
+        f'"weight":{3.4e38 if 204 <= i < 210 else 1},"features":{{"f":"v{i % 9}","x":{i % 11}}}}}'
+        for i in range(600)
+    ]
+    path = write(tmp_path / "wild.jsonl", lines)
+    code, _, err = streamrec("replay", path, "--config", config, "--predictions", predictions, "--json")
+    assert code == 0, err
+    assert "NaN" not in predictions.read_text()
 
 
 def test_doctor_and_schemas(streamrec, tmp_path):
