@@ -4,13 +4,12 @@ Steps of a commit; a crash between any two of them leaves the model at the last 
 
 1. pack   the commit as bytes with a checksum
 2. send   its parts; the script that adds the last one also moves the head, if the epoch is still this
-learner's
+          learner's
 3. keep   the bytes for the next flush, which a thread of its own does
 
 The server may have been restarted without its last second (`appendfsync everysec`). Then the lease takes
-its epoch again, if nobody took
-a newer one, and sends again what the server lost: it keeps what was committed since the flush before the
-last.
+its epoch again, if nobody took a newer one, and sends again what the server lost: it keeps what was committed
+since the flush before the last.
 """
 
 import secrets
@@ -33,6 +32,8 @@ __all__ = ["PIN_MS", "RedisLease"]
 PIN_MS = 10_000
 #: A part's number within its commit and epoch: 256 parts an attempt (4 GiB), 4,096 attempts.
 _PARTS, _ATTEMPTS = 256, 4096
+#: How often one step is tried while the server comes back from an older save.
+_FORGOTTEN = 3
 #: Pause after a flush that the store refused.
 _RETRY_S = 1.0
 
@@ -120,7 +121,7 @@ class RedisLease:
 
     def _send(self, entry: Entry) -> None:
         entries = [entry]
-        for _ in range(3):
+        for _ in range(_FORGOTTEN):
             try:
                 for each in entries:
                     self._append(each)
@@ -132,9 +133,7 @@ class RedisLease:
                 if lost is None:
                     raise self._lost(behind.seq, entry.seq) from None
                 entries = [*lost, entry]
-        raise StoreMismatch(
-            f"model {self._keys.name!r}: the store keeps forgetting commits: is it restarting over and over?"
-        )
+        raise self._forgotten()
 
     def _append(self, entry: Entry) -> None:
         first = self._attempt % _ATTEMPTS * _PARTS
@@ -146,6 +145,11 @@ class RedisLease:
             self._attempt += 1
             raise
 
+    def _forgotten(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"model {self._keys.name!r}: the store keeps forgetting commits: is it restarting over and over?"
+        )
+
     def _lost(self, head: int, seq: int) -> StoreMismatch:
         return StoreMismatch(
             f"model {self._keys.name!r}: the store is at commit {head}, expected {seq - 1}: it lost data; "
@@ -154,11 +158,12 @@ class RedisLease:
 
     def _flush_once(self) -> bool:
         with self._flushing:
-            try:
-                return self._flusher.round(self._backlog, self._seq)
-            except Forgotten:
-                self._acquire(False, self._owner.epoch)
-            return self._flusher.round(self._backlog, self._seq)
+            for _ in range(_FORGOTTEN):
+                try:
+                    return self._flusher.round(self._backlog, self._seq)
+                except Forgotten:
+                    self._acquire(False, self._owner.epoch)
+        raise self._forgotten()
 
     def _start(self) -> None:
         if self._thread is None and self._limits.flush_s < float("inf"):
