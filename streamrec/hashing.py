@@ -13,7 +13,7 @@ from numba import njit
 
 from streamrec.memory import JIT, address, load_u64
 
-__all__ = ["combine", "hash_bytes", "hash_number", "hash_span", "hash_text", "mix"]
+__all__ = ["combine", "hash_bytes", "hash_number", "hash_span", "hash_text", "hash_texts", "mix"]
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio
 _FOLD = np.uint64(0xD6E8FEB86659FD93)  # odd, good avalanche under xor-shift 32

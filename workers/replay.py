@@ -1,9 +1,8 @@
 """Replay of a recorded stream, configured by its environment: `python -m workers.replay`.
 
 STREAMREC_STREAM and STREAMREC_STORE (needed), STREAMREC_NAME (default), STREAMREC_CONFIG, STREAMREC_MODEL,
-STREAMREC_REJECTS,
-STREAMREC_PREDICTIONS: as the options of `streamrec replay`. Prints its JSON. SIGTERM commits and ends; the
-next start goes on.
+STREAMREC_REJECTS, STREAMREC_PREDICTIONS: as the options of `streamrec replay`. Prints its JSON. SIGTERM
+commits and ends; the next start goes on.
 """
 
 import json

@@ -35,13 +35,9 @@ from streamrec.features.plan import (
     Wiring,
 )
 from streamrec.hashing import combine, hash_number, hash_text
-from streamrec.memory import JIT
+from streamrec.memory import INNER, JIT
 
-__all__ = ["INNER", "count_ids", "fill_crosses", "fill_ids", "join", "n_values"]
-
-#: Of functions that only kernels call: nothing is built to call them from Python or to load them by
-#: themselves, which saves a fifth of the compilation.
-INNER = {**JIT, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+__all__ = ["count_ids", "fill_crosses", "fill_ids", "join", "n_values"]
 
 _INTERVAL, _OCTAVE = (np.uint64(hash_text(f"bucket {name}")) for name in ("interval", "octave"))
 _TIME_TAGS = np.array([hash_text(name) for name in ("hour", "weekday", "hour_of_week", "day")], np.uint64)

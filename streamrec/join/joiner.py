@@ -16,7 +16,7 @@ from streamrec.join.tally import COUNTS, NO_TIME, REFUSALS, SCALARS, started
 
 __all__ = ["Joined", "Joiner", "Refused"]
 
-
+#: Decided at the end of the stream: behind every offset.
 _AT_THE_END = 2**62
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "SECOND_CLICK",
     "close_all",
     "match",
+    "pass_on",
 ]
 
 #: Why an event is refused, or that it is not.

@@ -37,10 +37,8 @@ SLOT = np.dtype(
         ("time_ms", np.int64),
         ("arrival", np.int64),  # number of the event in the stream
         ("place", np.int64),  # where in the heap; -1: waits no more
-        (
-            "first",
-            np.int64,
-        ),  # of an impression, where its entries begin; of a click, where its line begins in `raw`
+        # of an impression, where its entries begin; of a click, where its line begins in `raw`
+        ("first", np.int64),
         ("size", np.int64),  # entries, or bytes
         ("user", np.uint64),
         ("item", np.uint64),

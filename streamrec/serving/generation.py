@@ -9,6 +9,7 @@ import numpy as np
 
 from streamrec.errors import StoreUnavailable
 from streamrec.store.base import Commit, Rows, Snapshot
+from streamrec.store.merge import served
 
 __all__ = ["Generation", "Mirror", "Version", "generation_of"]
 
@@ -88,7 +89,7 @@ class Generation:
         with self._turn, self._use:
             self._broken = True
             for table, rows in commit.tables.items():
-                self._mirror.apply(table, _visible(rows))
+                self._mirror.apply(table, served(rows))
             self._blobs.update(commit.blobs)
             self._mirror.restore(self._blobs)
             self._version = Version(commit.seq, self._version.epoch, commit.time_ms)
@@ -98,16 +99,7 @@ class Generation:
 def generation_of(mirror: Mirror, snapshot: Snapshot) -> Generation:
     """A generation from a snapshot: the rows first, then the small state."""
     for table, rows in snapshot.pieces:
-        mirror.apply(table, _visible(rows))
+        mirror.apply(table, served(rows))
     mirror.restore(snapshot.blobs)
     head = snapshot.head
     return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs)
-
-
-def _visible(rows: Rows) -> Rows:
-    """The same for a reader: rows without influence are gone, so a mirror is as small as what is served."""
-    if not rows.shadow.any():
-        return rows
-    seen = ~rows.shadow
-    gone = np.concatenate([rows.deleted, rows.ids[rows.shadow]])
-    return Rows(rows.ids[seen], rows.rows[seen], rows.shadow[seen], gone)

@@ -1,8 +1,8 @@
 """What a parameter store is: commits go in atomically, generations come out.
 
 A model in a store is (1) keyed rows, brought up to date by a background flush and complete up to a sequence
-number, and
-(2) a log with one entry for every commit after that. Recovery, and a scorer's start, is rows plus log.
+number, and (2) a log with one entry for every commit after that. Recovery, and a scorer's start, is rows plus
+log.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,14 +10,7 @@ from typing import NamedTuple, Protocol
 
 from streamrec.state.rows import Rows
 
-__all__ = ["Commit", "Head", "Lease", "Rows", "Snapshot", "Store", "TableLayout"]
-
-
-class TableLayout(NamedTuple):
-    """Shape of one table: an id of 64 bits and a row of float32 slots."""
-
-    name: str
-    width: int  # float32 slots of a row
+__all__ = ["Commit", "Head", "Lease", "Rows", "Snapshot", "Store"]
 
 
 class Commit(NamedTuple):

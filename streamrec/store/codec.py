@@ -5,7 +5,7 @@
     8   h  header, JSON, filled with spaces to a multiple of 8:
            {"seq", "time_ms", "tables": [[name, N, W, K], …], "blobs": [[name, bytes], …]}
     …      for each table: ids uint64 (N), deleted uint64 (K), rows float32 (N, W), shadow as bits (⌈N/8⌉
-    bytes), each padded to 8
+           bytes), each padded to 8
     …      blobs, one after the other, padded to 8
     −4  4  CRC-32C of all before
 

@@ -1,12 +1,10 @@
 """A real Redis server that this process starts for itself: `embedded` (kept while the process lives) or
 `embedded:DIR` (data in DIR).
 
-Whoever opens DIR first starts the server; others use the same one. A shell watches over it: when its
-starter closes the store or dies,
-however, the pipe between them closes and the server saves and ends; the next user of DIR waits for that and
-starts it again.
-A lock on DIR, inherited by the server, is held as long as the server or the shell lives, so there are never
-two on one DIR.
+Whoever opens DIR first starts the server; others use the same one. A shell watches over it: when its starter
+closes the store or dies, however, the pipe between them closes and the server saves and ends; the next user
+of DIR waits for that and starts it again. A lock on DIR, inherited by the server, is held as long as the
+server or the shell lives, so there are never two on one DIR.
 """
 
 import contextlib

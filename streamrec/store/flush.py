@@ -6,17 +6,16 @@ log is trimmed last:
 1. begin    fix the target: the head, but nothing that a reader of an older generation has not read (its pin)
 2. collect  the commits after `flushed` up to the target: from the learner's memory, else from the log
 3. merge    the last value of every id
-4. room     make or widen the spaces that would get too full: write new buckets, publish them, leave the old
-to step 7
+4. room     make or widen the spaces that would get too full: write new buckets, publish them, leave the
+            old to step 7
 5. write    the rows, in transactions that fail once a newer learner has moved the fence of their group
 6. finish   blobs, `flushed` and the trimmed log, in one script
 7. sweep    delete buckets that nobody reads any more
 
 Why a reader gets one generation: it reads `flushed` = F and the head H, then rows, then the log from F+1 to
-H. A row that it read is as of
-some s with F ≤ s ≤ H (no target passes H while its pin holds). If that differs from the row at H, then a
-commit in (s, H] changed,
-moved or deleted it, and that commit is in the log that it applies afterwards.
+H. A row that it read is as of some s with F ≤ s ≤ H (no target passes H while its pin holds). If that differs
+from the row at H, then a commit in (s, H] changed, moved or deleted it, and that commit is in the log that it
+applies afterwards.
 """
 
 from collections.abc import Iterator

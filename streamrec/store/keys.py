@@ -1,8 +1,8 @@
 """Every Redis key, field and layout of streamrec, in one place.
 
-One model's head, log, blobs, spaces, pins and trash share the hash slot of its name `{model}`: scripts
-change them atomically,
-on Redis Cluster too. Keyed rows are spread over 256 groups, each with a hash slot of its own `{model.gg}`:
+One model's head, log, blobs, spaces, pins and trash share the hash slot of its name `{model}`: scripts change
+them atomically, on Redis Cluster too. Keyed rows are spread over 256 groups, each with a hash slot of its own
+`{model.gg}`:
 
     sr:models                 set     names that were ever acquired
     sr:{m}:head               hash    seq, epoch, owner, birth, time_ms, crc, flushed, target, tokens, pin
@@ -16,11 +16,9 @@ on Redis Cluster too. Keyed rows are spread over 256 groups, each with a hash sl
     sr:{m.gg}:TOKEN:BUCKET    hash    7 low bytes of the id (big-endian) → row (float32, little-endian)
 
 A space is the rows of one table and one kind: `served`, which everybody reads, and `shadow`, rows without
-influence on a
-prediction (weight 0), which only a learner reads. Its bucket number is the top `bits` bits of the id, its
-group the top 8.
-A token is never used twice for one model, so what an interrupted writer leaves under an old token disturbs
-nobody.
+influence on a prediction (weight 0), which only a learner reads. Its bucket number is the top `bits` bits of
+the id, its group the top 8. A token is never used twice for one model, so what an interrupted writer leaves
+under an old token disturbs nobody.
 """
 
 from typing import NamedTuple

@@ -1,9 +1,8 @@
 """The log of a model: a Redis stream with one entry a commit, or a few parts where a commit is large.
 
 A commit of several parts is there once its last part is: the script that adds it also moves the head. Parts
-that a crash left alone
-are never completed, because every attempt numbers its parts anew; readers skip them, and the next `acquire`
-removes them.
+that a crash left alone are never completed, because every attempt numbers its parts anew; readers skip them,
+and the next `acquire` removes them.
 """
 
 from collections.abc import Callable, Iterator

@@ -11,14 +11,13 @@ from streamrec.errors import Fenced, StoreMismatch
 from streamrec.store.base import Commit, Head, Rows, Snapshot
 from streamrec.store.merge import newest, served, tables_of
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryLease", "MemoryStore"]
 
 #: Commits kept for followers after a flush, as Redis keeps a tail of its log.
 TAIL_COMMITS = 256
 #: Changed rows after which the log is merged into the tables by itself: a second of sorting for some
 #: minutes of commits.
 MERGE_ROWS = 4_000_000
-
 
 _NOTHING = Head(0, 0, 0)
 

@@ -7,13 +7,7 @@ import numpy as np
 from streamrec.errors import StoreMismatch
 from streamrec.store.base import Commit, Rows
 
-__all__ = ["newest", "no_rows", "served", "tables_of"]
-
-
-def no_rows(width: int) -> Rows:
-    """Nothing changed, in a table of this width."""
-    ids = np.empty(0, np.uint64)
-    return Rows(ids, np.empty((0, width), np.float32), np.empty(0, np.bool_), ids)
+__all__ = ["newest", "served", "tables_of"]
 
 
 def newest(changes: Sequence[Rows]) -> Rows:
@@ -43,7 +37,7 @@ def newest(changes: Sequence[Rows]) -> Rows:
 
 
 def served(rows: Rows) -> Rows:
-    """What a reader sees of a change: shadow rows are gone."""
+    """What a reader sees of a change: shadow rows are gone, so a mirror is as small as what is served."""
     if not rows.shadow.any():
         return rows
     seen = ~rows.shadow

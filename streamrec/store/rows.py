@@ -18,7 +18,16 @@ from streamrec.store.base import Rows
 from streamrec.store.keys import Keys, Space
 from streamrec.store.wire import Wire
 
-__all__ = ["Batch", "batch_commands", "buckets_of", "read_space", "set_commands", "space_bits"]
+__all__ = [
+    "RUNG",
+    "Batch",
+    "batch_commands",
+    "buckets_of",
+    "delete_commands",
+    "read_space",
+    "set_commands",
+    "space_bits",
+]
 
 #: Fewest buckets: each group has one. The ladder has rungs of 2 bits, so a row is moved 4 times on the way
 #: from 10⁵ to 10⁷ rows.

@@ -1,8 +1,8 @@
 """Connections to Redis: commands, scripts, raw bytes, and errors as `StoreError`s.
 
 redis-py opens the connection (URL, TLS, password, database); what goes over it is ours, because bulk
-transfers are built and
-read by the megabyte (`rows.py`) and replies are wanted as they are. RESP 2, bytes in, bytes out.
+transfers are built and read by the megabyte (`rows.py`) and replies are wanted as they are. RESP 2, bytes in,
+bytes out.
 """
 
 import hashlib
@@ -18,7 +18,16 @@ from redis.retry import Retry
 
 from streamrec.errors import StoreError, StoreFull, StoreUnavailable, UsageError
 
-__all__ = ["Argument", "Script", "Wire", "Wires", "connections", "hide_password", "store_error"]
+__all__ = [
+    "Argument",
+    "Script",
+    "Wire",
+    "Wires",
+    "connection_settings",
+    "connections",
+    "hide_password",
+    "store_error",
+]
 
 Argument = str | bytes | memoryview | int
 

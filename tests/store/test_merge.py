@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from store_oracle import apply_pieces, commit, rows
 
 from streamrec.errors import StoreMismatch
-from streamrec.store.merge import newest, no_rows, served, tables_of
+from streamrec.store.merge import newest, served, tables_of
 
 ID = st.integers(0, 12)
 
@@ -43,4 +43,4 @@ def test_a_change_of_width_is_named() -> None:
 
 
 def test_nothing() -> None:
-    assert newest([no_rows(3)]).rows.shape == (0, 3)
+    assert newest([rows([], width=3)]).rows.shape == (0, 3)

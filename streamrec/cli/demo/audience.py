@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Audience", "Visit", "make_audience"]
+__all__ = ["N_SHOWN", "Audience", "Visit", "make_audience"]
 
 GROUPS = ("students", "parents", "commuters", "night owls", "retired", "sports fans")
 TOPICS = (

@@ -23,7 +23,7 @@ from streamrec.serving.service import BackgroundService
 from streamrec.store.base import Store
 from streamrec.store.registry import open_store
 
-__all__ = ["Settings", "run"]
+__all__ = ["LearnerThread", "Settings", "features_of", "run"]
 
 NAME = "demo"
 COMMIT_S = 0.1
