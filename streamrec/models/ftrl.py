@@ -105,7 +105,6 @@ def learn_examples(
     spreads = np.empty(longest + 1, np.uint64)
     slots = np.empty(longest + 1, np.int64)
     rows = np.empty(longest + 1, np.uint64)
-    spreads[longest] = spread(INTERCEPT)
     for b in range(start, n_examples):
         first = offsets[b * n_fields]
         if b + _AHEAD < n_examples:
@@ -129,13 +128,13 @@ def learn_examples(
         gradient = (_link(offset + evidence, linear) - np.float64(labels[b])) * np.float64(weights[b])
         frame_learn(frame, linear, evidence, np.float64(labels[b]), np.float64(weights[b]))
         for k in range(n + 1):
+            mark_dirty(directory, stride, spreads[k], slots[k])  # with the value 0 too: the row may be new
             if xs[k] != 0.0:
                 at = rows[k]
                 z, n_old = _slots(at)
                 z, grown = update_float32(ws[k], z, n_old, gradient * xs[k], parameters)
                 store_f32(at, np.float32(z))
                 store_f32(at + _N, np.float32(grown))
-                mark_dirty(directory, stride, spreads[k], slots[k])
     return n_examples, np.uint64(0)
 
 
@@ -212,13 +211,13 @@ class FTRLModel:
         if self._expiry is None:
             self._learn(batch, predictions)
             return predictions
-        start = 0
+        start, trusted_ms = 0, np.empty(len(batch), np.int64)
         while start < len(batch):
-            end = self._expiry.clock.next_sweep(batch.time_ms, start)
+            end = self._expiry.clock.next_sweep(batch.time_ms, trusted_ms, start)
             part = batch.part(start, end)
             self._learn(part, predictions[start:end])
             self._expiry.touch(
-                self.table, part.ids, part.offsets[part.n_fields :: part.n_fields], part.time_ms
+                self.table, part.ids, part.offsets[part.n_fields :: part.n_fields], trusted_ms[start:end]
             )
             if end < len(batch):
                 self._expiry.sweep(self.table)

@@ -23,8 +23,12 @@ _CONFIRMATIONS = 16  # … until this many in a row agree: one clock gone wrong 
 
 
 @njit(**JIT)
-def _next_sweep(time_ms: np.ndarray, state: np.ndarray, period_ms: int, start: int) -> int:
+def _next_sweep(
+    time_ms: np.ndarray, trusted: np.ndarray, state: np.ndarray, period_ms: int, start: int
+) -> int:
     """Advance the clock by examples start, start + 1, …; stops before the first one that makes a sweep due.
+
+    trusted int64 (B,) takes each one's time, at most the clock's after it.
 
     state int64 (3,): event time in ms (below 0: none yet), events ahead of it in a row, number of the next
     sweep.
@@ -41,6 +45,7 @@ def _next_sweep(time_ms: np.ndarray, state: np.ndarray, period_ms: int, start: i
         if state[0] // period_ms >= state[2]:
             state[2] = state[0] // period_ms + 1
             return b
+        trusted[b] = min(time_ms[b], state[0])
     return time_ms.size
 
 
@@ -98,12 +103,13 @@ class EventClock:
         """Event time."""
         return int(self._state[0])
 
-    def next_sweep(self, time_ms: np.ndarray[Any, Any], start: int) -> int:
+    def next_sweep(self, time_ms: np.ndarray[Any, Any], trusted: np.ndarray[Any, Any], start: int) -> int:
         """Number of the first example from `start` on that makes a sweep due before it is learned.
 
-        B if none does.
+        B if none does. `trusted` int64 (B,) takes the times of those before it, of one from the future the
+        clock's.
         """
-        return int(_next_sweep(time_ms, self._state, self._period_ms, start))
+        return int(_next_sweep(time_ms, trusted, self._state, self._period_ms, start))
 
     def to_bytes(self) -> bytes:
         """Exact state."""
@@ -133,13 +139,12 @@ class Expiry:
         table: SparseTable,
         ids: np.ndarray[Any, Any],
         ends: np.ndarray[Any, Any],
-        time_ms: np.ndarray[Any, Any],
+        trusted_ms: np.ndarray[Any, Any],
     ) -> None:
-        """Rows of ids uint64 (nnz,) were learned; those of example b end at ends[b].
-
-        An event from the future counts as now.
+        """Rows of ids uint64 (nnz,) were learned; those of example b end at ends[b], its time is
+        trusted_ms[b].
         """
-        hours = (np.minimum(time_ms, self.clock.now_ms) / _HOUR_MS).astype(np.float32)
+        hours = (trusted_ms / _HOUR_MS).astype(np.float32)
         _touch(table.directory, table.stride, ids, ends, hours, self._last)
 
     def sweep(self, table: SparseTable) -> int:

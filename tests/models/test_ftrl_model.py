@@ -2,6 +2,7 @@
 table.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -206,3 +207,26 @@ def test_one_setting_keeps_the_recipe_of_the_others():
     given = FTRLSettings(initial_accumulator=0.1)
     assert ModelSettings(ftrl=given).ftrl is given
     assert ModelSettings.model_validate(settings.model_dump()) == settings
+
+
+def cut_into(batch, cuts, **settings):
+    model = FTRLModel(ModelSettings(kind="ftrl", **settings))
+    for start, end in itertools.pairwise([0, *cuts, len(batch)]):
+        model.learn(batch.part(start, end))
+    return model
+
+
+def test_last_use_does_not_depend_on_where_a_batch_ends():
+    hours = np.array([0, 2400, 1, 2, 3, 4], np.int64)  # the second is from the future: it counts as now
+    batch = batch_of([([[(i, 1.0)]], 1, 1.0) for i in range(1, 7)], 1, 1_700_000_000_000 + 3_600_000 * hours)
+    whole = cut_into(batch, [], expire_after_s=86_400 * 30)
+    for cuts in ([2], [1, 2, 3, 4, 5], [1], [4]):
+        assert cut_into(batch, cuts, expire_after_s=86_400 * 30).table.digest() == whole.table.digest()
+
+
+def test_an_id_of_value_0_is_committed_too():
+    model = cut_into(batch_of([([[(7, 0.0)], [(8, 1.0)]], 1, 1.0)], 2), [])
+    ids, rows, _ = model.table.take_changed()
+    copy = FTRLModel(ModelSettings(kind="ftrl"))
+    copy.table.upsert(ids, rows, changed=False)
+    assert copy.table.digest() == model.table.digest()

@@ -86,11 +86,12 @@ def test_admission_goes_on_while_both_tables_grow():
 def learn(expiry, table, ids, time_ms):
     """One id an example."""
     start, removed = 0, 0
+    trusted_ms = np.empty(len(ids), np.int64)
     while start < len(ids):
-        end = expiry.clock.next_sweep(time_ms, start)
+        end = expiry.clock.next_sweep(time_ms, trusted_ms, start)
         part = ids[start:end]
         table.upsert(part, np.repeat([[1, 1, 0]], len(part), 0).astype(np.float32))
-        expiry.touch(table, part, np.arange(1, len(part) + 1), time_ms[start:end])
+        expiry.touch(table, part, np.arange(1, len(part) + 1), trusted_ms[start:end])
         if end < len(ids):
             removed += expiry.sweep(table)
         start = end
@@ -129,7 +130,8 @@ def test_one_event_from_the_future_expires_nothing_but_a_real_gap_does():
 def test_the_clock_survives_a_restart():
     clock = EventClock(1000)
     times = np.arange(0, 10_500, 7, dtype=np.int64)
-    clock.next_sweep(times, 0)
+    clock.next_sweep(times, np.empty_like(times), 0)
     other = EventClock(1000)
     other.restore(clock.to_bytes())
-    assert other.next_sweep(times, 100) == clock.next_sweep(times, 100)
+    trusted_ms = np.empty_like(times)
+    assert other.next_sweep(times, trusted_ms, 100) == clock.next_sweep(times, trusted_ms, 100)
