@@ -265,8 +265,10 @@ class Learner:
         """Hand a commit of everything since the last one to the committer."""
         parts, progress = self._parts, self._parts.progress
         progress.joiners |= {partition: joiner.checkpoint() for partition, joiner in self._joiners.items()}
-        progress.rejects_bytes = parts.rejects.position()
-        progress.predictions_bytes = parts.predictions.position() if parts.predictions is not None else 0
+        if parts.rejects.kept:
+            progress.rejects_bytes = parts.rejects.position()
+        if parts.predictions is not None:
+            progress.predictions_bytes = parts.predictions.position()
         blobs = {**progress.blobs(), **parts.measures.blobs(), **parts.pipeline.blobs()}
         if self._seq == 0:
             blobs[MODEL] = parts.pipeline.describe()

@@ -23,8 +23,8 @@ class Progress:
         events: records read, rejected ones included.
         examples: examples learned.
         rejected: records that could not be used.
-        rejects_bytes: size of the dead-letter file.
-        predictions_bytes: size of the predictions file.
+        rejects_bytes: size of the dead-letter file; None where no run so far wrote one.
+        predictions_bytes: size of the predictions file; None where no run so far wrote one.
         first_time_ms: event time of the first example learned.
         last_time_ms: event time of the newest one.
 
@@ -35,8 +35,8 @@ class Progress:
     events: int = 0
     examples: int = 0
     rejected: int = 0
-    rejects_bytes: int = 0
-    predictions_bytes: int = 0
+    rejects_bytes: int | None = None
+    predictions_bytes: int | None = None
     first_time_ms: int | None = None
     last_time_ms: int | None = None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streamrec.clock import Clock
-from streamrec.errors import StoreMismatch
+from streamrec.errors import StoreMismatch, UsageError
 from streamrec.events.block import Rejection
 from streamrec.events.codec import decode_line
 from streamrec.features.infer import Style, infer_spec
@@ -89,21 +89,22 @@ class Started:
 def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
     """Take the model over and put everything where its last commit was.
 
-    1. Become its learner: older learners are fenced from here on.
-    2. Load its last generation, shadow rows too; or infer a new model from the first records.
-    3. Cut the output files where that commit saw them.
+    1. See whether it can be continued as asked: a learner that runs is not disturbed by a mistake.
+    2. Become its learner: older learners are fenced from here on.
+    3. Load its last generation, shadow rows too; or infer a new model from the first records.
+    4. Cut the output files where that commit saw them.
 
     Raises:
         StoreMismatch: the stored model is another one than was asked for.
         UsageError: an output file cannot be written or is not the one of the earlier run.
 
     """
+    _check_stored(plan, store)
     lease = store.acquire(plan.name, fresh=plan.fresh)
     snapshot = store.load(plan.name, shadow=True)
     if snapshot.head.seq:
         blobs = snapshot.blobs
         pipeline = Pipeline.from_blob(blobs[MODEL])
-        _check_same(plan, pipeline)
         for table, rows in snapshot.pieces:
             pipeline.apply(table, rows)
         pipeline.restore(blobs)
@@ -126,9 +127,28 @@ def _parts(
     progress, measures = state
     predictions = None
     if plan.predictions is not None:
-        predictions = LineWriter(plan.predictions, resume_at=progress.predictions_bytes)
-    rejects = DeadLetters(plan.rejects, resume_at=progress.rejects_bytes if plan.rejects is not None else 0)
+        predictions = LineWriter(plan.predictions, resume_at=progress.predictions_bytes or 0)
+    rejects = DeadLetters(plan.rejects, resume_at=progress.rejects_bytes or 0)
     return Parts(source, pipeline, lease, measures, progress, rejects, predictions)
+
+
+def _check_stored(plan: Plan, store: Store) -> None:
+    """What would stop this learner must stop it before it takes the model from the one that runs."""
+    for output in (plan.rejects, plan.predictions):
+        if output is not None and not output.absolute().parent.is_dir():
+            raise UsageError(f"{output}: cannot be written: there is no folder {output.absolute().parent}")
+    if plan.fresh or not store.head(plan.name).seq:
+        return
+    blobs = store.load(plan.name).blobs
+    _check_same(plan, Pipeline.from_blob(blobs[MODEL]))
+    progress = Progress.from_blobs(blobs)
+    written = ((plan.rejects, progress.rejects_bytes), (plan.predictions, progress.predictions_bytes))
+    for output, n_bytes in written:
+        if output is not None and n_bytes is None and output.is_file() and output.stat().st_size:
+            raise UsageError(
+                f"{output}: already has lines, but no earlier run of {plan.name!r} wrote it: "
+                "name a new file, or start over with --fresh"
+            )
 
 
 def _check_same(plan: Plan, pipeline: Pipeline) -> None:

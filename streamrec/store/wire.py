@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
+from time import sleep
 from typing import Any
 
 import redis
@@ -35,6 +36,7 @@ Argument = str | bytes | memoryview | int
 #: once with LOADING.
 ANSWER_S = 30.0
 CONNECT_S = 5.0
+_BETWEEN_S = 0.05
 #: Replies that a retry mends, without and with waiting for somebody.
 _AWAY = re.compile(r"\b(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY)\b")
 _LOST = (redis.ConnectionError, redis.TimeoutError, OSError)
@@ -71,7 +73,7 @@ class Script:
 
 
 class Wire:
-    """One connection; reconnects once by itself, so everything sent through `call` must be safe to repeat."""
+    """One connection; reconnects twice by itself: all that is sent through `call` must be safe to repeat."""
 
     def __init__(self, connection: Any, url: str) -> None:
         self._connection = connection
@@ -88,17 +90,19 @@ class Wire:
         if self._over:
             raise StoreError(f"{self._url} was closed by this process: open it again")
         packed = self._connection.pack_commands(commands)
-        for again in (True, False):
+        for left in (2, 1, 0):
             try:
                 self._connection.send_packed_command(packed, check_health=False)
                 answers = [self._answer() for _ in commands]
                 break
             except _LOST as error:
                 self.close()
-                # an idle connection may be gone since its last use, a server that had to be started again
-                # is there now
-                if not again or isinstance(error, redis.TimeoutError):
+                # An idle connection may be gone since its last use; a server that is just ending or starting
+                # may take the next one and drop it.
+                if not left or isinstance(error, redis.TimeoutError):
                     raise store_error(error, self._url) from error
+                if left == 1:
+                    sleep(_BETWEEN_S)
             except redis.RedisError as error:
                 self.close()
                 raise store_error(error, self._url) from error

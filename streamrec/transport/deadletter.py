@@ -49,6 +49,11 @@ class DeadLetters:
     def __init__(self, path: str | Path | None, *, resume_at: int = 0) -> None:
         self._writer = None if path is None else LineWriter(path, resume_at=resume_at)
 
+    @property
+    def kept(self) -> bool:
+        """Whether they go to a file."""
+        return self._writer is not None
+
     def write(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
         """Keep one record."""
         if self._writer is not None:

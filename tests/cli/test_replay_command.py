@@ -339,3 +339,27 @@ def test_doctor_and_schemas(streamrec, tmp_path):
     code, out, _ = streamrec("schemas", tmp_path, "--json")
     assert code == 0
     assert len(json.loads(out)["schemas"]) == 5
+
+
+def test_outputs_of_another_run_are_never_cut(streamrec, stream, tmp_path):
+    store, kept = f"embedded:{tmp_path}/store", tmp_path / "predictions.jsonl"
+    assert streamrec("replay", stream, "--store", store, "--limit", 300)[0] == 0
+    kept.write_text("mine\n")
+    code, _, err = streamrec("replay", stream, "--store", store, "--predictions", kept)
+    assert code == 2
+    assert "no earlier run of 'default' wrote it" in err
+    assert kept.read_text() == "mine\n"
+    kept.unlink()
+    assert streamrec("replay", stream, "--store", store, "--predictions", kept)[0] == 0
+    assert len(kept.read_text().splitlines()) == 200
+
+
+def test_a_mistaken_start_does_not_take_the_model_from_its_learner(streamrec, stream, tmp_path):
+    store = f"embedded:{tmp_path}/store"
+    streamrec("replay", stream, "--store", store, "--model", "ftrl")
+    epoch = json.loads(streamrec("inspect", "--store", store, "--json")[1])["epoch"]
+    assert streamrec("replay", stream, "--store", store, "--model", "wide")[0] == 1
+    assert (
+        streamrec("replay", stream, "--store", store, "--fresh", "--rejects", tmp_path / "no" / "r")[0] == 2
+    )
+    assert json.loads(streamrec("inspect", "--store", store, "--json")[1])["epoch"] == epoch
