@@ -18,7 +18,7 @@ __all__ = ["EventClock", "Expiry"]
 
 _HOUR_MS = 3_600_000
 _SWEEPS = 16  # a row lives at most a sixteenth longer than asked for; a sweep of 50M rows takes half a second
-_MAX_JUMP_MS = 86_400_000  # an event further ahead than a day does not move the clock …
+_MAX_JUMP_MS = 86_400_000  # an event further away than a day does not move the clock …
 _CONFIRMATIONS = 16  # … until this many in a row agree: one clock gone wrong must not expire the model
 
 
@@ -30,18 +30,20 @@ def _next_sweep(
 
     trusted int64 (B,) takes each one's time, at most the clock's after it.
 
-    state int64 (3,): event time in ms (below 0: none yet), events ahead of it in a row, number of the next
-    sweep.
+    state int64 (3,): event time in ms (below 0: none yet), events in a row more than a day away from it,
+    number of the next sweep.
     """
     for b in range(start, time_ms.size):
         if state[0] < 0:
             state[0], state[2] = time_ms[b], time_ms[b] // period_ms + 1
-        elif time_ms[b] > state[0] + _MAX_JUMP_MS and state[1] + 1 < _CONFIRMATIONS:
+        elif abs(time_ms[b] - state[0]) > _MAX_JUMP_MS and state[1] + 1 < _CONFIRMATIONS:
             state[1] += 1
-        elif time_ms[b] > state[0]:
-            state[0], state[1] = time_ms[b], 0
+        elif (
+            time_ms[b] < state[0] - _MAX_JUMP_MS
+        ):  # the clock itself was wrong: it had believed a first event
+            state[0], state[1], state[2] = time_ms[b], 0, time_ms[b] // period_ms + 1
         else:
-            state[1] = 0
+            state[0], state[1] = max(state[0], time_ms[b]), 0
         if state[0] // period_ms >= state[2]:
             state[2] = state[0] // period_ms + 1
             return b

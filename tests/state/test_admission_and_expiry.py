@@ -135,3 +135,10 @@ def test_the_clock_survives_a_restart():
     other.restore(clock.to_bytes())
     trusted_ms = np.empty_like(times)
     assert other.next_sweep(times, trusted_ms, 100) == clock.next_sweep(times, trusted_ms, 100)
+
+
+def test_a_first_event_from_the_future_does_not_stop_expiry():
+    table, expiry = SparseTable(3), Expiry(24 * 3600, 3)
+    base, hour = 17_000_000 * 60_000, 3_600_000
+    times = np.array([base + 900 * 365 * 24 * hour, *(base + i * hour for i in range(100))], np.int64)
+    assert learn(expiry, table, np.arange(1, 102, dtype=np.uint64), times) > 50
