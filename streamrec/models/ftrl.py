@@ -69,6 +69,15 @@ def _load_values(
 
 
 @njit(inline="always", **JIT)
+def _most_ids(offsets: np.ndarray, n_fields: int, start: int, end: int) -> int:
+    """The most ids that one of examples start … end − 1 has."""
+    longest = 0
+    for b in range(start, end):
+        longest = max(longest, offsets[(b + 1) * n_fields] - offsets[b * n_fields])
+    return longest
+
+
+@njit(inline="always", **JIT)
 def _slots(at: np.uint64) -> tuple[float, float]:
     """z and n of a row; all arithmetic is in float64."""
     return np.float64(load_f32(at)), np.float64(load_f32(at + _N))
@@ -97,9 +106,7 @@ def learn_examples(
     ids, values, offsets, labels, weights = batch
     n_fields, linear, blank, frame = options
     n_examples = labels.size
-    longest = 0
-    for b in range(start, n_examples):
-        longest = max(longest, offsets[(b + 1) * n_fields] - offsets[b * n_fields])
+    longest = _most_ids(offsets, n_fields, start, n_examples)
     xs = np.empty(longest + 1, np.float64)
     ws = np.empty(longest + 1, np.float64)
     spreads = np.empty(longest + 1, np.uint64)
@@ -153,9 +160,7 @@ def score_examples(
     ids, values, offsets, labels, _ = batch
     n_fields, linear, blank, frame = options
     offset, gain = frame_offset(frame, linear), frame_gain(frame)
-    longest = 0
-    for b in range(labels.size):
-        longest = max(longest, offsets[(b + 1) * n_fields] - offsets[b * n_fields])
+    longest = _most_ids(offsets, n_fields, 0, labels.size)
     xs = np.empty(longest + 1, np.float64)
     for b in range(labels.size):
         first = offsets[b * n_fields]

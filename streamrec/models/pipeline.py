@@ -146,21 +146,10 @@ class Pipeline:
                 nonzero += len(ids) - int(np.count_nonzero(self.model.shadow(name, rows)))
         return total, nonzero
 
-    def predict(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
-        """Predictions float32 (B,); changes nothing."""
-        return self.model.predict(self.extractor.preview(examples, fields))
-
-    def predict_lines(self, data: bytes) -> np.ndarray[Any, Any]:
-        """Predictions float32 (N,) of N JSON lines, each an `example` event, by the learner's own path.
-
-        Raises:
-            StoreMismatch: a line is no valid `example`.
-
-        """
-        return self.predict(*self._examples(data))
-
     def score_lines(self, data: bytes) -> np.ndarray[Any, Any]:
-        """float32 (2, N): `predict_lines` and `confidence_lines` of N JSON lines in one pass.
+        """float32 (2, N) of N JSON lines, each an `example` event, by the learner's own path.
+
+        Predictions, and how far one more example could move each line's logit. Changes nothing.
 
         Raises:
             StoreMismatch: a line is no valid `example`.
@@ -168,11 +157,6 @@ class Pipeline:
         """
         examples, fields = self._examples(data)
         return self.model.score(self.extractor.preview(examples, fields))
-
-    def confidence_lines(self, data: bytes) -> np.ndarray[Any, Any]:
-        """How far one more example could move each line's logit, float32 (N,)."""
-        examples, fields = self._examples(data)
-        return self.model.score(self.extractor.preview(examples, fields))[1]
 
     def _examples(self, data: bytes) -> tuple[Examples, Sequence[str]]:
         if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:

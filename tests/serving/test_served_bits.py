@@ -122,7 +122,7 @@ def test_rank_answers_what_the_learner_predicts_next(stream: Path, store: Memory
         assert loaded.load()
         some = [*EVENTS[stop : stop + 5], *EVENTS[:5]]
         lines = "".join(json.dumps(event) + "\n" for event in some).encode()
-        expected = pipeline.predict_lines(lines).astype(np.float64).tolist()
+        expected = pipeline.score_lines(lines)[0].astype(np.float64).tolist()
         for scorer in (followed, loaded):
             with client_of(create_app(scorer)) as client:
                 assert ask(client, some, split=False) == expected
