@@ -1,6 +1,6 @@
-"""The joiner of one partition: blocks of events in, labelled examples and refused events out."""
+"""The joiner of one stream: blocks of events in, labelled examples and refused events out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,22 +11,22 @@ from streamrec.join import match as matching
 from streamrec.join import seen as ids
 from streamrec.join import waiting as waits
 from streamrec.join.gather import concatenated, gathered, none, unchanged
+from streamrec.join.places import Places
 from streamrec.join.settings import JoinSettings
 from streamrec.join.tally import COUNTS, NO_TIME, REFUSALS, SCALARS, started
+from streamrec.transport.base import Position
 
 __all__ = ["Joined", "Joiner", "Refused"]
-
-#: Decided at the end of the stream: behind every offset.
-_AT_THE_END = 2**62
 
 
 class Refused(NamedTuple):
     """One event that cannot be used, on its way to the dead letters."""
 
     reason: str  # one clear line
-    offset: int  # of its line in the stream
+    partition: str
+    offset: int  # of its line in the partition
     raw: bytes  # the line, without its newline
-    decided: int  # offset of the event that decided it: its own, a later one, or past the end
+    decided: int  # place in the pushed block of the event that decided it: its own or a later one
 
 
 class Joined(NamedTuple):
@@ -39,7 +39,7 @@ class Joined(NamedTuple):
 class _Generation(NamedTuple):
     """Where `memory_events` events of the stream begin."""
 
-    offset: int
+    position: Position
     scalars: tuple[int, ...]  # SCALARS at its beginning
     latest_ms: int = NO_TIME  # latest impression or click in it, once it is over
 
@@ -65,7 +65,8 @@ class Joiner:
 
     Args:
         settings: see there.
-        checkpoint: what `checkpoint` gave; feed the stream from its `offset` on. None: a stream's beginning.
+        checkpoint: what `checkpoint` gave; feed the stream from its `position` on. None: from the
+            beginning.
 
     """
 
@@ -76,7 +77,8 @@ class Joiner:
         self._tally = started(self.settings)
         self._seen = ids.empty()
         self._waiting = waits.empty()
-        self._generations = [_Generation(0, tuple(int(self._tally[name][0]) for name in SCALARS))]
+        self._generations = [_Generation({}, tuple(int(self._tally[name][0]) for name in SCALARS))]
+        self._partitions: Sequence[str] = ()
         self._until = 0  # nothing is given for events before this one: a rebuild
         self._finished = 0  # events before the last `finish`
         self._counts: Mapping[str, int] = dict.fromkeys(COUNTS, 0)
@@ -104,24 +106,25 @@ class Joiner:
         """What became of the events so far, by the names in `tally.COUNTS`."""
         return dict(self._counts) if self.rebuilding else {name: int(self._tally[name][0]) for name in COUNTS}
 
-    def push(self, block: EventBlock, data: bytes, offset: int) -> Joined:
+    def push(self, block: EventBlock, data: bytes, places: Places) -> Joined:
         """Take the next events of the stream.
 
         Args:
-            block: the events, decoded from `data`.
-            data: whole lines.
-            offset: position of data[0] in the stream.
+            block: the events, in the stream's order.
+            data: what their `start` and `end` refer to.
+            places: where they stand in the source.
 
         """
+        self._partitions = places.partitions
         if self._events == 0 and len(block):
-            self._generations[0] = self._generations[0]._replace(offset=offset + int(block.start[0]))
+            self._generations[0] = self._generations[0]._replace(position=places.position(0))
         parts, refused, at = [], [], 0
         while at < len(block):
             if self._is_full():
-                self._turn(offset + int(block.start[at]))
+                self._turn(places.position(at))
             end = min(len(block), at + self._events_until_stop())
             silent = self.rebuilding
-            step = self._step(block, data, offset, (at, end))
+            step = self._step(block, data, places, (at, end))
             if not silent:
                 parts.append(step.examples)
                 refused += step.refused
@@ -141,13 +144,13 @@ class Joiner:
         return self._close_all()
 
     def checkpoint(self) -> dict[str, Any]:
-        """What a later joiner needs to get into this state, as JSON; `offset` is where it must read from."""
+        """What a later joiner needs to get into this state, as JSON; it must read from `position` on."""
         if self.rebuilding:
             raise ValueError(f"the joiner is at event {self._events}, still on its way to {self._until}")
         begin = self._generations[self._first_needed()]
         return {
             "settings": self.settings.model_dump(),
-            "offset": begin.offset,
+            "position": dict(begin.position),
             "scalars": dict(zip(SCALARS, begin.scalars, strict=True)),
             "until": self._events,
             "finished": self._finished,
@@ -159,6 +162,8 @@ class Joiner:
         return int(self._tally["events"][0])
 
     def _restore(self, checkpoint: Mapping[str, Any]) -> None:
+        if "position" not in checkpoint:
+            raise StoreMismatch("stored joiner: written by an older version: start over with --fresh")
         stored = checkpoint["settings"]
         if stored != self.settings.model_dump():
             now = self.settings.model_dump()
@@ -170,7 +175,7 @@ class Joiner:
         scalars = checkpoint["scalars"]
         for name in SCALARS:
             self._tally[name] = scalars[name]
-        self._generations = [_Generation(checkpoint["offset"], tuple(scalars[name] for name in SCALARS))]
+        self._generations = [_Generation(checkpoint["position"], tuple(scalars[name] for name in SCALARS))]
         self._until, self._finished = checkpoint["until"], checkpoint["finished"]
         self._counts = checkpoint["counts"]
         self._pass_stop()
@@ -191,11 +196,11 @@ class Joiner:
         begin = self._generations[-1].scalars[0]
         return self._events - begin >= self.settings.memory_events
 
-    def _turn(self, offset: int) -> None:
+    def _turn(self, position: Position) -> None:
         """The event at this position begins a generation."""
         self._generations[-1] = self._generations[-1]._replace(latest_ms=int(self._tally["latest_ms"][0]))
         scalars = tuple(int(self._tally[name][0]) for name in SCALARS)
-        self._generations = [*self._generations[-3:], _Generation(offset, scalars)]
+        self._generations = [*self._generations[-3:], _Generation(position, scalars)]
         self._tally["latest_ms"] = NO_TIME
         self._tally["n_seen"] = 0
         self._seen = ids.turned(self._seen)
@@ -214,7 +219,7 @@ class Joiner:
         candidates = [at for at in range(max(0, last - 2), last) if latest[at] >= horizon]
         return max(0, min([last, *candidates]) - 1)
 
-    def _step(self, block: EventBlock, data: bytes, offset: int, span: tuple[int, int]) -> Joined:
+    def _step(self, block: EventBlock, data: bytes, places: Places, span: tuple[int, int]) -> Joined:
         begin, end = span
         first = self._events - begin  # number in the stream of the block's first event
         types = block.type[begin:end]
@@ -224,36 +229,38 @@ class Joiner:
         out = self._decisions(end - begin)
         if n_clicks + n_impressions + self.waiting == 0:
             matching.pass_on(block, span, self._seen, out, self._tally)
-            return self._given(block, data, (offset, first), out[: self._tally["n_decisions"][0]])
+            return self._given(block, data, places, first, out)
         if n_clicks + n_impressions:
             n_entries = int(block.entry_offsets[end] - block.entry_offsets[begin]) if n_impressions else 0
             n_raw = int(block.end[end - 1] - block.start[begin]) if n_clicks else 0
             n_slots = n_clicks + n_impressions + 1  # one to write the last event to
             self._waiting = waits.roomier(self._waiting, self._tally, n_slots, n_entries, n_raw)
-        self._tally["offset"] = offset
-        matching.match(
-            block, np.frombuffer(data, np.uint8), span, self._seen, self._waiting, out, self._tally
-        )
-        return self._given(block, data, (offset, first), out[: self._tally["n_decisions"][0]])
+        raw = np.frombuffer(data, np.uint8)
+        at = (places.partition, places.offset)
+        matching.match(block, raw, at, span, self._seen, self._waiting, out, self._tally)
+        return self._given(block, data, places, first, out)
 
     def _close_all(self) -> Joined:
         out = self._decisions(0)
         matching.close_all(self._waiting, out, self._tally)
-        return self._given(_NOTHING, b"", (0, 0), out[: self._tally["n_decisions"][0]])
+        return self._given(_NOTHING, b"", _NOWHERE, self._events, out)
 
     def _decisions(self, n_events: int) -> np.ndarray:
         self._tally["n_decisions"] = 0
         return np.empty(n_events + self.waiting, matching.DECISION)
 
-    def _given(self, block: EventBlock, data: bytes, place: tuple[int, int], decisions: np.ndarray) -> Joined:
-        """`place`: offset of `data` in the stream, and number of the block's first event."""
+    def _given(
+        self, block: EventBlock, data: bytes, places: Places, first: int, decisions: np.ndarray
+    ) -> Joined:
+        """`first`: number in the stream of the block's first event."""
+        decisions = decisions[: self._tally["n_decisions"][0]]
         refused = []
         if decisions["reason"].any():
             bad = decisions[decisions["reason"] != matching.GIVEN]
             decisions = decisions[decisions["reason"] == matching.GIVEN]
             for name, n in zip(REFUSALS, np.bincount(bad["reason"], minlength=6)[1:], strict=True):
                 self._tally[name] += n
-            refused = [self._refusal(block, data, place, d) for d in bad]
+            refused = [self._refusal(block, data, places, first, d) for d in bad]
         source, labels = np.ascontiguousarray(decisions["source"]), np.ascontiguousarray(decisions["label"])
         if len(source) == 0:
             return Joined(none(), refused)
@@ -261,17 +268,19 @@ class Joiner:
             return Joined(unchanged(block, labels), refused)
         return Joined(gathered(block, self._waiting, source, labels), refused)
 
-    def _refusal(self, block: EventBlock, data: bytes, place: tuple[int, int], decision: np.void) -> Refused:
-        offset, first = place
+    def _refusal(
+        self, block: EventBlock, data: bytes, places: Places, first: int, decision: np.void
+    ) -> Refused:
         text, source = self._reason(int(decision["reason"])), int(decision["source"])
-        at = int(decision["event"])
-        decided = offset + int(block.start[at - first]) if 0 <= at - first < len(block) else _AT_THE_END
+        decided = int(decision["event"]) - first
         if source < 0:
-            start, end = int(block.start[-1 - source]), int(block.end[-1 - source])
-            return Refused(text, offset + start, data[start:end], decided)
+            i = -1 - source
+            partition, offset = self._partitions[places.partition[i]], int(places.offset[i])
+            return Refused(text, partition, offset, data[block.start[i] : block.end[i]], decided)
         slot = self._waiting.slots[source]
         raw = self._waiting.raw[slot["first"] : slot["first"] + slot["size"]]
-        return Refused(text, int(slot["offset"]), raw.tobytes(), decided)
+        partition = self._partitions[slot["partition"]]
+        return Refused(text, partition, int(slot["offset"]), raw.tobytes(), decided)
 
     def _reason(self, reason: int) -> str:
         window_s, n = self.settings.window_ms / 1000, self.settings.memory_events
@@ -292,3 +301,4 @@ def _no_events() -> EventBlock:
 
 
 _NOTHING = _no_events()
+_NOWHERE = Places((), np.zeros(0, np.int32), np.zeros(0, np.int64), {})

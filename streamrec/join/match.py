@@ -71,13 +71,17 @@ def pass_on(
 def match(
     block: EventBlock,
     data: np.ndarray,
+    places: tuple[np.ndarray, np.ndarray],
     span: tuple[int, int],
     seen: Seen,
     waiting: Waiting,
     out: np.ndarray,
     tallies: np.ndarray,
 ) -> None:
-    """Take the events span[0]:span[1] of a block decoded from `data`; all of one generation of `seen`."""
+    """Take the events span[0]:span[1] of a block decoded from `data`; all of one generation of `seen`.
+
+    `places`: partition int32 (N,) and offset int64 (N,) of every event.
+    """
     tally = tallies[0]
     young, old = seen.young, seen.old
     slots, heap, table = waiting.slots, waiting.heap, waiting.table
@@ -94,7 +98,7 @@ def match(
         tally.n_seen += new
         slot = tally.n_slots
         if kind == IMPRESSION:
-            _write(block, i, slots[slot], tally)
+            _write(block, places, i, slots[slot], tally)
             if _impression(slots, heap, table, out, tally, i, again):
                 slots[slot].first = tally.n_entries
                 tally.n_entries += slots[slot].size
@@ -103,7 +107,7 @@ def match(
                 )
                 enter(slots, heap, table, tally, slot)
         elif kind == CLICK:
-            _write(block, i, slots[slot], tally)
+            _write(block, places, i, slots[slot], tally)
             second, new = remember(young, old, block.impression[i] ^ CLICKED)
             tally.n_seen += new
             gone = is_known(young, old, block.impression[i] ^ TAGS[IMPRESSION])
@@ -173,7 +177,9 @@ def _close(
 
 
 @njit(**JIT)
-def _write(block: EventBlock, i: int, slot: Slot, tally: Tally) -> None:
+def _write(
+    block: EventBlock, places: tuple[np.ndarray, np.ndarray], i: int, slot: Slot, tally: Tally
+) -> None:
     """Event i, an impression or a click, to the next free slot; whether it stays there is decided next."""
     is_click = block.type[i] == CLICK
     slot.is_click = is_click
@@ -183,7 +189,7 @@ def _write(block: EventBlock, i: int, slot: Slot, tally: Tally) -> None:
     slot.place = -1
     slot.user, slot.item = block.user[i], block.item[i]
     slot.value, slot.weight = block.value[i], block.weight[i]
-    slot.offset = tally.offset + block.start[i]
+    slot.partition, slot.offset = places[0][i], places[1][i]
     slot.size = (
         block.end[i] - block.start[i] if is_click else block.entry_offsets[i + 1] - block.entry_offsets[i]
     )

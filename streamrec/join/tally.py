@@ -33,7 +33,6 @@ _FIELDS: list[tuple[str, Any]] = [
     ("memory_events", np.int64),
     ("positive_rating", np.float64),
     ("is_rating", np.bool_),
-    ("offset", np.int64),  # of the bytes in work
     ("latest_ms", np.int64),  # latest impression or click of this generation
     ("n_slots", np.int64),  # of `Waiting` …
     ("n_live", np.int64),

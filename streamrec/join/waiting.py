@@ -43,7 +43,8 @@ SLOT = np.dtype(
         ("user", np.uint64),
         ("item", np.uint64),
         ("value", np.float64),  # of a click
-        ("offset", np.int64),  # position of the line in the stream
+        ("offset", np.int64),  # of its line in the partition
+        ("partition", np.int32),  # number of the partition in the joiner's list
         ("weight", np.float32),
         ("is_click", np.bool_),
     ],

@@ -11,16 +11,19 @@ from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StreamrecError
 from streamrec.events.block import Examples
 from streamrec.events.decoder import BlockDecoder
+from streamrec.join.decode import Decoded
 from streamrec.join.joiner import Joined, Joiner, Refused
+from streamrec.join.merge import Recorded
+from streamrec.join.reader import bounded, limited, read, read_ahead
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.committer import Committer
 from streamrec.learner.measures import Measures
+from streamrec.learner.order import ORDER, Order
 from streamrec.learner.progress import Progress
-from streamrec.learner.reader import Decoded, decode_chunk, read_ahead
 from streamrec.learner.settings import LearnerSettings
 from streamrec.models.pipeline import Pipeline
 from streamrec.store.base import Commit, Lease
-from streamrec.transport.base import Source
+from streamrec.transport.base import LiveSource, Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
@@ -43,6 +46,7 @@ class Parts(NamedTuple):
     lease: Lease
     measures: Measures
     progress: Progress
+    order: Order
     rejects: DeadLetters
     predictions: LineWriter | None
 
@@ -94,13 +98,14 @@ class Learner:
         self._settings = settings or LearnerSettings()
         self._clock = clock or SystemClock()
         self._decoder = BlockDecoder(text_fields=parts.pipeline.extractor.text_fields)
-        self._joiners: dict[str, Joiner] = {}
+        self._joiner = Joiner(join)
         self._committer = Committer(parts.lease, self._settings.patience_s, self._clock)
         self._warned: set[str] = set()
         self._n_told = 0
         self._started_s: float | None = None
         self._learned_before = parts.progress.examples
         self._stopping = False
+        self._submitted = dict(parts.progress.position)
 
     def run(
         self,
@@ -122,10 +127,11 @@ class Learner:
             StreamrecError: the source or the store gave up; everything before the last commit is kept.
 
         """
-        progress = self._parts.progress
-        self._rebuild_joiners()
+        progress, source, settings = self._parts.progress, self._parts.source, self._settings
         remaining = None if limit is None else max(0, limit - progress.events)
-        chunks = read_ahead(self._parts.source, self._decoder, self._settings.read_ahead, remaining)
+        recorded = self._rebuild_joiner()
+        stream = read(source, self._decoder, self._clock, settings.partition_wait_s, recorded)
+        chunks = read_ahead(limited(stream, remaining), settings.read_ahead)
         committed_s, uncommitted = self._clock.monotonic_s(), False
         try:
             for decoded in chunks:
@@ -137,14 +143,14 @@ class Learner:
                     watch(self.report())
                 if self._stopping:
                     break
-                due_s = committed_s + self._settings.commit_interval_s
+                due_s = committed_s + settings.commit_interval_s
                 if uncommitted and self._clock.monotonic_s() >= due_s and self._committer.ready:
                     self._commit()
                     committed_s, uncommitted = self._clock.monotonic_s(), False
             if finish and not self._stopping and (limit is None or progress.events < limit):
                 self._finish()
             self._commit()
-            self._committer.wait()
+            self._wait()
         finally:
             chunks.close()
             self._committer.close()
@@ -164,50 +170,47 @@ class Learner:
         share = self._parts.source.progress()
         return Report(progress.events, progress.examples, progress.rejected, share, rate, self._seq)
 
-    def _rebuild_joiners(self) -> None:
-        """Bring the joiners to where the last commit left them, by reading again what they depend on.
+    def _rebuild_joiner(self) -> Recorded:
+        """Bring the joiner to where the last commit left it, by reading again what it depends on.
 
-        Learns nothing.
+        Learns nothing. Leaves the source at the position of that commit, and returns the order up to there.
         """
         progress, source = self._parts.progress, self._parts.source
-        if not progress.position:
-            return
-        for partition, checkpoint in progress.joiners.items():
-            if partition not in source.partitions:
-                continue  # another stream, learned into this model before
-            joiner = Joiner(self._join, checkpoint)
-            self._joiners[partition] = joiner
-            end = progress.position[partition]
-            source.seek({**progress.position, partition: checkpoint["offset"]})
-            while joiner.rebuilding:
-                chunk = source.read()
-                if chunk is None:
-                    raise StreamrecError(
-                        f"{partition}: ends before position {end:,}, up to which it was learned: "
-                        "is it the same stream? Restore it, or start over with --fresh"
-                    )
-                if chunk.partition == partition and chunk.offset < end:
-                    decoded = decode_chunk(
-                        chunk._replace(data=chunk.data[: end - chunk.offset]), self._decoder
-                    )
-                    joiner.push(decoded.block, chunk.data, chunk.offset)
+        turns = self._parts.order.turns(source.stream)
+        checkpoint = progress.joiners.get(source.stream)
+        if checkpoint is None:  # a new stream, or one whose beginning has been looked at
+            n_seen = turns[-1].n_events if turns else 0
+            if progress.position:
+                source.seek(progress.position)
+            return Recorded(dict(progress.position), 0, turns, n_seen)
+        self._joiner = joiner = Joiner(self._join, checkpoint)
+        start = {**progress.position, **checkpoint["position"]}
+        n, until = checkpoint["scalars"]["events"], checkpoint["until"]
+        past = bounded(source, start, progress.position)
+        recorded = Recorded(start, n, turns, until)
+        for decoded in read(past, self._decoder, self._clock, self._settings.partition_wait_s, recorded):
+            if decoded is not None and joiner.rebuilding:
+                joiner.push(decoded.block, decoded.data, decoded.places)
+        if joiner.rebuilding:
+            raise StreamrecError(
+                f"{source.stream}: ends before the position up to which it was learned: "
+                "is it the same stream? Restore it, or start over with --fresh"
+            )
         source.seek(progress.position)
+        return Recorded(dict(progress.position), until, turns, until)
 
     def _take(self, decoded: Decoded) -> None:
-        """Everything that one chunk causes, up to the position after it."""
-        chunk, progress = decoded.chunk, self._parts.progress
-        joiner = self._joiners.get(chunk.partition)
-        if joiner is None:
-            joiner = self._joiners[chunk.partition] = Joiner(self._join)
-        joined = joiner.push(decoded.block, chunk.data, chunk.offset)
+        """Everything that some records cause, up to the position after them."""
+        parts, progress = self._parts, self._parts.progress
+        joined = self._joiner.push(decoded.block, decoded.data, decoded.places)
         for letter in _dead_letters(decoded, joined):
-            self._reject(letter.reason, chunk.partition, letter.offset, letter.raw)
+            self._reject(letter)
         progress.events += decoded.n_records
-        self._parts.measures.read_names(decoded.block, chunk.data, self._decoder.fields)
+        parts.measures.read_names(decoded.block, decoded.data, self._decoder.fields)
         self._learn(joined.examples)
-        progress.position[chunk.partition] = (
-            chunk.end_offset if chunk.end_offset >= 0 else chunk.offset + len(chunk.data)
-        )
+        progress.position |= decoded.places.end
+        for turn in decoded.turns:
+            parts.order.add(parts.source.stream, turn)
 
     def _learn(self, examples: Examples) -> None:
         parts = self._parts
@@ -226,12 +229,11 @@ class Learner:
 
     def _finish(self) -> None:
         """The stream is at its end: what waits for a click or an impression waits no longer."""
-        n_waiting = sum(joiner.waiting for joiner in self._joiners.values())
-        for partition in sorted(self._joiners):
-            joined = self._joiners[partition].finish()
-            for letter in joined.refused:
-                self._reject(letter.reason, partition, letter.offset, letter.raw)
-            self._learn(joined.examples)
+        n_waiting = self._joiner.waiting
+        joined = self._joiner.finish()
+        for letter in joined.refused:
+            self._reject(letter)
+        self._learn(joined.examples)
         if n_waiting > 0.5 * self._parts.progress.examples:
             _log.warning(
                 "%d impressions were still waiting for their click when the stream ended: "
@@ -241,12 +243,12 @@ class Learner:
                 self._join.window_ms / 1000,
             )
 
-    def _reject(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
-        self._parts.rejects.write(reason, partition, offset, raw)
+    def _reject(self, letter: Refused) -> None:
+        self._parts.rejects.write(letter.reason, letter.partition, letter.offset, letter.raw)
         self._parts.progress.rejected += 1
         self._n_told += 1
         if self._n_told <= _TELL_REJECTS:
-            _log.warning("%s, position %d: not used: %s", partition, offset, reason)
+            _log.warning("%s, position %d: not used: %s", letter.partition, letter.offset, letter.reason)
         elif self._n_told == _TELL_REJECTS + 1:
             _log.warning("further records that cannot be used are counted, and kept where --rejects says")
 
@@ -264,7 +266,7 @@ class Learner:
     def _commit(self) -> None:
         """Hand a commit of everything since the last one to the committer."""
         parts, progress = self._parts, self._parts.progress
-        progress.joiners |= {partition: joiner.checkpoint() for partition, joiner in self._joiners.items()}
+        progress.joiners[parts.source.stream] = self._joiner.checkpoint()
         if parts.rejects.kept:
             progress.rejects_bytes = parts.rejects.position()
         if parts.predictions is not None:
@@ -273,20 +275,24 @@ class Learner:
         if self._seq == 0:
             blobs[MODEL] = parts.pipeline.describe()
         self._committer.wait()
-        self._committer.submit(
-            Commit(self._seq + 1, parts.pipeline.take_changed(), blobs, self._clock.now_ms())
-        )
+        tables = dict(parts.pipeline.take_changed())
+        if (turns := parts.order.take_changed()) is not None:
+            tables[ORDER] = turns
+        self._wait()
+        self._committer.submit(Commit(self._seq + 1, tables, blobs, self._clock.now_ms()))
         self._seq += 1
+        self._submitted = dict(progress.position)
+
+    def _wait(self) -> None:
+        """Until all commits are stored; tells a live source how far that is."""
+        self._committer.wait()
+        if isinstance(self._parts.source, LiveSource):
+            self._parts.source.acknowledge(self._submitted)
 
 
 def _dead_letters(decoded: Decoded, joined: Joined) -> list[Refused]:
-    """What a chunk refuses, in the order in which the stream decides it: chunks may be cut anywhere."""
-    chunk = decoded.chunk
-    letters = [Refused(d.reason, d.offset, d.raw, d.offset) for d in chunk.damage]
-    for rejection in decoded.rejections:
-        at = chunk.offset + rejection.start
-        letters.append(Refused(rejection.reason, at, rejection.raw, at))
-    return sorted([*letters, *joined.refused], key=lambda letter: letter.decided)
+    """What is refused, in the order in which the stream decides it: chunks may be cut anywhere."""
+    return sorted([*decoded.refused, *joined.refused], key=lambda letter: letter.decided)
 
 
 def prediction_lines(examples: Examples, predictions: np.ndarray[Any, Any]) -> bytes:

@@ -19,7 +19,8 @@ class Progress:
 
     Attributes:
         position: partition → offset of the next record to learn.
-        joiners: partition → the joiner's checkpoint, from which its state is rebuilt.
+        joiners: stream → the joiner's checkpoint, from which its state is rebuilt.
+        names: of streams and partitions, by the numbers that `Order` has for them.
         events: records read, rejected ones included.
         examples: examples learned.
         rejected: records that could not be used.
@@ -32,6 +33,7 @@ class Progress:
 
     position: dict[str, int] = field(default_factory=dict)
     joiners: dict[str, Any] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
     events: int = 0
     examples: int = 0
     rejected: int = 0

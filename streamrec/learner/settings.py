@@ -12,6 +12,8 @@ class LearnerSettings(BaseModel):
         commit_interval_s: seconds between two commits, at least; a commit also ends every run.
         patience_s: how long a store that is full or away is waited for before the run ends with its error;
             learning pauses meanwhile, and a later run goes on from the last commit.
+        partition_wait_s: how long a partition is waited for that has nothing new while others have; the order
+            that is then taken is stored.
         read_ahead: decoded chunks that may wait for the learner.
 
     """
@@ -20,4 +22,5 @@ class LearnerSettings(BaseModel):
 
     commit_interval_s: float = Field(1.0, gt=0, allow_inf_nan=False)
     patience_s: float = Field(300.0, ge=0, allow_inf_nan=False)
+    partition_wait_s: float = Field(0.2, ge=0, allow_inf_nan=False)
     read_ahead: int = Field(4, ge=1, le=1000)

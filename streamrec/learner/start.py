@@ -1,7 +1,6 @@
 """Building a learner: a new model inferred from its stream, or a stored one where its last commit left it."""
 
 import logging
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,22 @@ from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, UsageError
 from streamrec.events.block import Rejection
 from streamrec.events.codec import decode_line
+from streamrec.events.decoder import BlockDecoder
 from streamrec.features.infer import Style, infer_spec
 from streamrec.features.spec import FeatureSpec
+from streamrec.join.decode import first_records
+from streamrec.join.reader import read
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.loop import MODEL, Learner, Parts, Report
 from streamrec.learner.measures import Measures
+from streamrec.learner.order import ORDER, Order
 from streamrec.learner.progress import Progress
 from streamrec.learner.settings import LearnerSettings
 from streamrec.models.pipeline import Pipeline
 from streamrec.models.settings import ModelSettings
 from streamrec.store.base import Lease, Store
-from streamrec.transport.base import Chunk, Position, Source
+from streamrec.transport.again import again
+from streamrec.transport.base import Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
@@ -105,31 +109,40 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
     if snapshot.head.seq:
         blobs = snapshot.blobs
         pipeline = Pipeline.from_blob(blobs[MODEL])
-        for table, rows in snapshot.pieces:
-            pipeline.apply(table, rows)
-        pipeline.restore(blobs)
         progress, measures = Progress.from_blobs(blobs), Measures(pipeline.settings.task, plan.slices)
+        order, turns = Order(progress.names), []
+        for table, rows in snapshot.pieces:
+            if table == ORDER:
+                turns.append(rows)
+            else:
+                pipeline.apply(table, rows)
+        order.restore(turns)
+        pipeline.restore(blobs)
         measures.restore(blobs)
         _log.info("model %r goes on from commit %d", plan.name, snapshot.head.seq)
     else:
-        source = _Ahead(source)
-        settings = plan.model or ModelSettings()
-        pipeline = Pipeline(settings, plan.features or _inferred(source, settings, plan.join.window_ms))
-        progress, measures = Progress(), Measures(settings.task, plan.slices)
-    parts = _parts(plan, source, lease, pipeline, (progress, measures))
+        settings, progress = plan.model or ModelSettings(), Progress()
+        measures, order = Measures(settings.task, plan.slices), Order(progress.names)
+        spec = plan.features
+        if spec is None:
+            source = ahead = again(source)
+            spec = _inferred(_first_records(source, order, plan, clock), settings, plan.join.window_ms)
+            ahead.rewind()
+        pipeline = Pipeline(settings, spec)
+    parts = _parts(plan, source, lease, pipeline, (progress, measures, order))
     join = plan.join.model_copy(update={"task": pipeline.settings.task})
     return Started(Learner(parts, snapshot.head.seq, join, plan.learner, clock), parts, snapshot.head.seq)
 
 
 def _parts(
-    plan: Plan, source: Source, lease: Lease, pipeline: Pipeline, state: tuple[Progress, Measures]
+    plan: Plan, source: Source, lease: Lease, pipeline: Pipeline, state: tuple[Progress, Measures, Order]
 ) -> Parts:
-    progress, measures = state
+    progress, measures, order = state
     predictions = None
     if plan.predictions is not None:
         predictions = LineWriter(plan.predictions, resume_at=progress.predictions_bytes or 0)
     rejects = DeadLetters(plan.rejects, resume_at=progress.rejects_bytes or 0)
-    return Parts(source, pipeline, lease, measures, progress, rejects, predictions)
+    return Parts(source, pipeline, lease, measures, progress, order, rejects, predictions)
 
 
 def _check_stored(plan: Plan, store: Store) -> None:
@@ -167,33 +180,30 @@ def _check_same(plan: Plan, pipeline: Pipeline) -> None:
         )
 
 
-def _inferred(source: "_Ahead", settings: ModelSettings, window_ms: int) -> FeatureSpec:
-    decoded = (decode_line(line) for line in source.peek_lines(INFER_FROM))
+def _first_records(source: Source, order: Order, plan: Plan, clock: Clock) -> list[bytes]:
+    """The first events, in the order in which they will be learned; what that takes is kept in `order`."""
+    lines: list[bytes] = []
+    n_records, told = 0, False
+    for decoded in read(source, BlockDecoder(), clock, plan.learner.partition_wait_s):
+        if decoded is None:
+            if not told:
+                _log.warning(
+                    "waiting for %d records to infer features from, %d so far", INFER_FROM, n_records
+                )
+            told = True
+            continue
+        for turn in decoded.turns:
+            order.add(source.stream, turn)
+        lines += first_records(decoded, INFER_FROM - n_records).lines()
+        n_records += decoded.n_records
+        if n_records >= INFER_FROM:
+            break
+    return lines
+
+
+def _inferred(lines: list[bytes], settings: ModelSettings, window_ms: int) -> FeatureSpec:
+    decoded = (decode_line(line) for line in lines)
     distinct = {(event.type, event.id): event for event in decoded if not isinstance(event, Rejection)}
     style: Style = "plain" if settings.kind == "ftrl" else "rich"
     events = list(distinct.values())  # where the joiner will refuse the second of two, so does this
     return infer_spec(events, style, window_ms, "identity" if settings.task == "rating" else "logit")
-
-
-class _Ahead:
-    """A source whose first chunks were looked at."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._held: list[Chunk] = []
-        self.partitions = source.partitions
-        self.seek: Callable[[Position], None] = source.seek
-        self.progress = source.progress
-        self.close = source.close
-
-    def peek_lines(self, n: int) -> Iterable[bytes]:
-        """The next n lines, or all that there are."""
-        lines: list[bytes] = []
-        while len(lines) < n and (chunk := self._source.read()) is not None:
-            self._held.append(chunk)
-            lines += (line for line in chunk.data.split(b"\n") if line.strip())
-        return lines[:n]
-
-    def read(self) -> Chunk | None:
-        """The next chunk."""
-        return self._held.pop(0) if self._held else self._source.read()

@@ -1,6 +1,6 @@
 """Bytes in and out: recorded streams as sources, files as sinks, dead letters."""
 
-from streamrec.transport.base import Chunk, Damage, Position, Sink, Source
+from streamrec.transport.base import Chunk, Damage, LiveSource, Position, Sink, Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.registry import open_source
 from streamrec.transport.writer import LineWriter, write_stream
@@ -10,6 +10,7 @@ __all__ = [
     "Damage",
     "DeadLetters",
     "LineWriter",
+    "LiveSource",
     "Position",
     "Sink",
     "Source",

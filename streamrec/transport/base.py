@@ -1,9 +1,11 @@
 """What a source of raw records is, whether a file, a directory, standard input or Kafka."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Chunk", "Damage", "Position", "Sink", "Source"]
+import numpy as np
+
+__all__ = ["Chunk", "Damage", "LiveSource", "Position", "Sink", "Source"]
 
 #: Where to read next: partition name → next offset (for a file: byte offset into the uncompressed stream).
 Position = Mapping[str, int]
@@ -27,10 +29,22 @@ class Chunk(NamedTuple):
     damage: Sequence[Damage] = ()  # follows `data`; counted as rejected records
     #: Position after this chunk, damage included: offset + len(data) where there is none; −1 stands for that.
     end_offset: int = -1
+    #: int64 (L,): offset of each line where offsets count records (Kafka); None where they count bytes.
+    offsets: np.ndarray | None = None
+
+    @property
+    def end(self) -> int:
+        """Position after this chunk."""
+        return self.end_offset if self.end_offset >= 0 else self.offset + len(self.data)
 
 
 class Source(Protocol):
     """A stream of records that can be read from any position that it gave."""
+
+    @property
+    def stream(self) -> str:
+        """Name of the stream: what is joined and merged as one; for a file, that of its only partition."""
+        ...
 
     @property
     def partitions(self) -> Collection[str]:
@@ -42,7 +56,7 @@ class Source(Protocol):
         ...
 
     def read(self) -> Chunk | None:
-        """The next chunk, None at the end of the stream."""
+        """The next chunk, None at the end of the stream; an empty chunk where nothing came for a while."""
         ...
 
     def progress(self) -> float | None:
@@ -51,6 +65,27 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Free what was opened."""
+        ...
+
+
+@runtime_checkable
+class LiveSource(Source, Protocol):
+    """A stream of several partitions that others are writing to, such as a Kafka topic."""
+
+    def hold(self, partitions: Collection[str]) -> None:
+        """Give nothing of these until the next call: enough of them waits."""
+        ...
+
+    def ended(self, partition: str) -> bool:
+        """Whether nothing more will be given of this partition."""
+        ...
+
+    def lags(self, partition: str) -> bool:
+        """Whether the broker has more of this partition than was given."""
+        ...
+
+    def acknowledge(self, position: Position) -> None:
+        """Everything before this position is learned and stored: for tools that show the lag."""
         ...
 
 

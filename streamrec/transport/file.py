@@ -40,6 +40,11 @@ class FileSource:
         self.partition = f"{name}#{self._identity(name)}"
 
     @property
+    def stream(self) -> str:
+        """Its only partition."""
+        return self.partition
+
+    @property
     def partitions(self) -> tuple[str]:
         """Its only one."""
         return (self.partition,)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING, EventBlock, Examples
+from streamrec.join.places import Places, places_in
 
 _NEVER = -(10**18)
 
@@ -128,8 +129,8 @@ class Oracle:
         self.refused.append((word, e.offset, e.line))
 
 
-def block_of(events: list[Event]) -> tuple[EventBlock, bytes, int]:
-    """The block, its bytes and their offset, as the decoder gives them."""
+def block_of(events: list[Event]) -> tuple[EventBlock, bytes, Places]:
+    """The block, its bytes and their places in partition p, as the decoder gives them."""
     data = b""
     for e in events:  # between the lines of events are lines that were none
         data = data.ljust(e.offset - events[0].offset, b"#") + e.line + b"\n"
@@ -152,7 +153,7 @@ def block_of(events: list[Event]) -> tuple[EventBlock, bytes, int]:
         entry_kind=np.array([k for _, k, _ in entries], np.uint8),
         entry_value=np.array([v for _, _, v in entries], u64),
     )
-    return block, data, events[0].offset
+    return block, data, places_in("p", start + events[0].offset, events[0].offset + len(data))
 
 
 def rows_of(x: Examples) -> list[tuple]:

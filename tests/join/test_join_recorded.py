@@ -13,6 +13,7 @@ from streamrec.events.block import RATING, EventBlock
 from streamrec.events.decoder import BlockDecoder
 from streamrec.hashing import hash_text
 from streamrec.join import Joined, Joiner, JoinSettings
+from streamrec.join.places import Places, places_in
 
 DATA = Path(os.environ.get("STREAMREC_DATA") or Path(__file__).parents[3] / "shared" / "data")
 HOUR_MS = 3_600_000
@@ -45,11 +46,12 @@ def disturbed(events: list[dict], seed: int) -> tuple[list[bytes], dict[int, flo
     return lines, labels, len(again)
 
 
-def blocks(lines: list[bytes], size: int, offset: int = 0) -> list[tuple[EventBlock, bytes, int]]:
+def blocks(lines: list[bytes], size: int, offset: int = 0) -> list[tuple[EventBlock, bytes, Places]]:
     decoder, out = BlockDecoder(), []
     for at in range(0, len(lines), size):
         data = b"".join(lines[at : at + size])
-        out.append((decoder.decode(data)[0], data, offset))
+        block = decoder.decode(data)[0]
+        out.append((block, data, places_in("p", block.start + offset, offset + len(data))))
         offset += len(data)
     return out
 
@@ -86,7 +88,7 @@ def test_a_crash_anywhere_changes_nothing(recorded):
     starts = np.cumsum([0, *(len(line) for line in lines)]).tolist()
     for crashed_after in range(0, len(parts), 4):
         checkpoint = json.loads(json.dumps(checkpoints[crashed_after]))
-        again, first = Joiner(choice, checkpoint), starts.index(checkpoint["offset"])
+        again, first = Joiner(choice, checkpoint), starts.index(checkpoint["position"]["p"])
         replayed = lines[first : (crashed_after + 1) * 300]
         assert all(not len(again.push(*block).examples) for block in blocks(replayed, 170, starts[first]))
         resumed = [columns(again.push(*part)) for part in parts[crashed_after + 1 :]]
@@ -113,8 +115,8 @@ def test_long_streams_turn_generations_at_the_default_settings():
             numbers[1] = 2**20  # remembered
         times, weight = start + b, ones.astype(np.float32)
         columns = (types, times, ids(numbers), u64, u64, u64, 5 * ones, weight, start, start + 9, offsets)
-        refused += len(
-            joiner.push(EventBlock(*columns, *entries), b"#########\n" * size, b * size * 10).refused
-        )
+        block = EventBlock(*columns, *entries)
+        places = places_in("p", start + b * size * 10, (b + 1) * size * 10)
+        refused += len(joiner.push(block, b"#########\n" * size, places).refused)
     assert refused == 1
-    assert joiner.checkpoint()["offset"] == 2**20 * 10
+    assert joiner.checkpoint()["position"]["p"] == 2**20 * 10

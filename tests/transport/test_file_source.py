@@ -166,7 +166,7 @@ def test_a_directory_grows_by_files(tmp_path, sources):
     (tmp_path / "2.jsonl.gz").write_bytes(gzip.compress(b"two\n"))
     again = sources(tmp_path)
     again.seek({again.partition: end})
-    assert again.read() == (again.partition, 4, b"two\n", (), 8)
+    assert again.read() == (again.partition, 4, b"two\n", (), 8, None)
 
 
 @pytest.mark.parametrize(("offset", "why"), [(2, "inside a line"), (9, "past its end at 8")])
@@ -232,9 +232,9 @@ def test_a_pipe_goes_back_within_its_last_chunk(monkeypatch, sources):
     chunk = source.read()
     assert (chunk.offset, chunk.data, len(chunk.damage)) == (4, b"two\nthree\n", 1)
     source.seek({partition: 8})
-    assert source.read() == (partition, 8, b"three\n", chunk.damage, chunk.end_offset)
+    assert source.read() == (partition, 8, b"three\n", chunk.damage, chunk.end_offset, None)
     source.seek({partition: 14})
-    assert source.read() == (partition, 14, b"", chunk.damage, chunk.end_offset)
+    assert source.read() == (partition, 14, b"", chunk.damage, chunk.end_offset, None)
     source.seek({partition: chunk.end_offset})
     assert source.read().data == b"five\n"
     assert source.read() is None

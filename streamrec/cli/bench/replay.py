@@ -80,6 +80,7 @@ def _parts(path: Path) -> dict[str, float]:
     from streamrec.events.codec import decode_line
     from streamrec.events.decoder import BlockDecoder
     from streamrec.features.infer import infer_spec
+    from streamrec.join.decode import decode_chunk
     from streamrec.join.joiner import Joiner
     from streamrec.learner.measures import Measures
     from streamrec.models.pipeline import Pipeline
@@ -101,9 +102,9 @@ def _parts(path: Path) -> dict[str, float]:
     began = perf_counter()
     while (chunk := source.read()) is not None:
         began = timed("read", began)
-        block, _ = decoder.decode(chunk.data)
+        decoded = decode_chunk(chunk, decoder)
         began = timed("decode", began)
-        examples = joiner.push(block, chunk.data, chunk.offset).examples
+        examples = joiner.push(decoded.block, decoded.data, decoded.places).examples
         began = timed("join", began)
         batch = pipeline.extractor.extract(examples, decoder.fields)
         began = timed("features", began)

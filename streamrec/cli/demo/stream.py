@@ -21,7 +21,7 @@ class GrowingFile:
         self._in = path.open("rb")
         self._ended = threading.Event()
         self.n_bytes = 0  # written so far: the offset of the next line
-        self.partitions = (PARTITION,)
+        self.stream, self.partitions = PARTITION, (PARTITION,)
 
     def write(self, lines: bytes) -> None:
         """Append whole lines; returns after they are in the file, `n_bytes` after them."""

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from streamrec.clock import SystemClock
 from streamrec.events.decoder import BlockDecoder
-from streamrec.learner.reader import read_ahead
+from streamrec.join import reader
 from streamrec.transport.base import Chunk, Damage
 
 GOOD = b'{"type":"example","id":"%d","time":1,"label":1}\n'
@@ -42,9 +43,13 @@ class Recorded:
         return self.left.pop(0) if self.left else None
 
 
+def stream(source):
+    return reader.read(source, BlockDecoder(), SystemClock(), 0)
+
+
 def read(source, limit):
-    decoded = [d for d in read_ahead(source, BlockDecoder(), 2, limit) if d is not None]
-    return sum(d.n_records for d in decoded), decoded[-1].chunk.end_offset if decoded else 0
+    decoded = [d for d in reader.limited(stream(source), limit) if d is not None]
+    return sum(d.n_records for d in decoded), decoded[-1].places.end["p"] if decoded else 0
 
 
 STREAM = chunks(
@@ -89,7 +94,7 @@ class Silent(Recorded):
 
 def test_a_source_that_gives_nothing_does_not_hold_its_reader():
     source = Silent(STREAM[:1])
-    decoded = read_ahead(source, BlockDecoder(), 2)
+    decoded = reader.read_ahead(stream(source), 2)
     assert next(each for each in decoded if each is not None).n_records == 3
     assert next(decoded) is None
     started = time.monotonic()
