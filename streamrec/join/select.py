@@ -21,7 +21,7 @@ def selected(block: EventBlock, order: np.ndarray) -> EventBlock:
     source = Entries(block.entry_field, block.entry_kind, block.entry_value)
     copy_runs(entries, offsets[:-1], source, block.entry_offsets[order], sizes)
     columns = [column[order] for column in block[:_OFFSETS]]
-    return EventBlock._make([*columns, offsets, *entries])
+    return _block([*columns, offsets, *entries])
 
 
 def sliced(block: EventBlock, begin: int, end: int) -> EventBlock:
@@ -29,7 +29,7 @@ def sliced(block: EventBlock, begin: int, end: int) -> EventBlock:
     first, last = int(block.entry_offsets[begin]), int(block.entry_offsets[end])
     columns = [column[begin:end] for column in block[:_OFFSETS]]
     entries = [column[first:last] for column in block[_OFFSETS + 1 :]]
-    return EventBlock._make([*columns, block.entry_offsets[begin : end + 1] - first, *entries])
+    return _block([*columns, block.entry_offsets[begin : end + 1] - first, *entries])
 
 
 def together(blocks: Sequence[EventBlock], data_offsets: Sequence[int]) -> EventBlock:
@@ -38,6 +38,12 @@ def together(blocks: Sequence[EventBlock], data_offsets: Sequence[int]) -> Event
     columns[_OFFSETS] = np.append(
         np.int64(0), np.cumsum(np.concatenate([np.diff(block.entry_offsets) for block in blocks]))
     )
-    whole = EventBlock(*columns)
     moved = np.repeat(np.asarray(data_offsets, np.int64), [len(block) for block in blocks])
-    return whole._replace(start=whole.start + moved, end=whole.end + moved)
+    for name in ("start", "end"):
+        at = EventBlock._fields.index(name)
+        columns[at] = columns[at] + moved
+    return _block(columns)
+
+
+def _block(columns: Sequence[np.ndarray]) -> EventBlock:
+    return EventBlock(**dict(zip(EventBlock._fields, columns, strict=True)))
