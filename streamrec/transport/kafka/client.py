@@ -244,7 +244,7 @@ class Producer(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what is queued and free everything; an open transaction is left to the broker, which aborts it."""
+        """Send what is queued and free everything; a transaction left open is aborted by the broker."""
         ...
 
 

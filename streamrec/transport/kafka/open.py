@@ -25,7 +25,7 @@ def library() -> str:
     """
     wanted = os.environ.get(_VARIABLE, "")
     if not wanted:
-        return "python"
+        return "librdkafka" if find_spec(LIBRARIES["librdkafka"]) else "python"
     if wanted not in LIBRARIES:
         near = difflib.get_close_matches(wanted, LIBRARIES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

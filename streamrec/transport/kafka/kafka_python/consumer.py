@@ -256,7 +256,7 @@ def _settings(group: str | None, reading: Reading) -> dict[str, Any]:
 
 
 def _free_parked(library: Any) -> None:
-    """What was fetched before a partition was paused is looked at again once nothing else is being handed out.
+    """Let what was fetched before its partition was paused be handed out once it is resumed.
 
     kafka-python 3.0.12 waits for the slot of what is being handed out to be None; but it stays an exhausted
     object, and a partition paused in the middle of an answer is never read again.
