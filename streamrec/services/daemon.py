@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from time import monotonic, sleep
 
 from streamrec.errors import ServiceError
 
-__all__ = ["Daemon", "exclusive", "make_directory", "poll"]
+__all__ = ["Daemon", "exclusive", "make_directory", "poll", "remove"]
 
 #: A fortieth of the shortest start: waiting costs nothing that is felt.
 _POLL_S = 0.05
@@ -28,7 +29,7 @@ STOP_S = 60.0
 #: $1 the log, $2 the pid file, then the server's command. The server is nobody's child, so nobody has to
 #: wait for it.
 _DETACH = 'log=$1; pid=$2; shift 2; "$@" >>"$log" 2>&1 & echo $! >"$pid"'
-_TROUBLE = re.compile(r"\b(ERROR|FATAL)\b|^Caused by:|^[\w.$]*(Exception|Error)\b|# FATAL|^Error")
+_TROUBLE = re.compile(r"\b(ERROR|FATAL)\b|^Caused by:|^[\w.$]*(Exception|Error)\b|^Error|\d # ")
 
 
 def make_directory(path: Path) -> Path:
@@ -61,6 +62,17 @@ def poll(seconds: float) -> Iterator[None]:
     while monotonic() < end:
         yield
         sleep(_POLL_S)
+
+
+def remove(directory: Path, *patterns: str) -> None:
+    """Remove what a server keeps in a directory, and that itself where nothing of somebody else's is left."""
+    for path in (path for pattern in patterns for path in directory.glob(pattern)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 class Daemon:

@@ -12,10 +12,10 @@ from pathlib import Path
 from streamrec.errors import ServiceError
 from streamrec.services.daemon import exclusive, make_directory
 
-__all__ = ["JAVA", "cached_jars", "java", "java_version", "kafka_jars", "maven", "require_java"]
+__all__ = ["LEAST_JAVA", "cached_jars", "java", "java_version", "kafka_jars", "maven", "require_java"]
 
 #: Kafka 4's broker needs it.
-JAVA = 17
+LEAST_JAVA = 17
 #: 15 s on a fast line. Maven has time-outs of its own; this ends a hanging one.
 _FETCH_S = 900.0
 _POM = (
@@ -50,14 +50,14 @@ def require_java() -> str:
         ServiceError: there is none.
 
     """
-    hint = f"install Java {JAVA} or newer (Debian: apt-get install openjdk-{JAVA}-jre-headless maven)"
+    hint = f"install Java {LEAST_JAVA} or newer (Debian: apt-get install default-jre-headless maven)"
     program = java()
     if program is None:
         raise ServiceError(f"Kafka needs Java, and neither JAVA_HOME nor the PATH has one: {hint}")
     version = java_version(program)
-    if version < JAVA:
+    if version < LEAST_JAVA:
         raise ServiceError(
-            f"Kafka needs Java {JAVA} or newer, but {program} is Java {version or '?'}: {hint}"
+            f"Kafka needs Java {LEAST_JAVA} or newer, but {program} is Java {version or '?'}: {hint}"
         )
     return program
 

@@ -1,14 +1,14 @@
 """A Kafka cluster of one or three brokers in a directory, each broker a process of its own."""
 
-import shutil
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streamrec.errors import UsageError
-from streamrec.services.daemon import Daemon, exclusive, make_directory, poll
+from streamrec.services.daemon import Daemon, exclusive, make_directory, poll, remove
 from streamrec.services.java import kafka_jars, require_java
-from streamrec.services.kafka_settings import JAVA_OPTIONS, Node, properties
+from streamrec.services.kafka_nodes import Node, plan_nodes
+from streamrec.services.kafka_settings import JAVA_OPTIONS, properties
 from streamrec.services.kafka_storage import (
     ClusterState,
     broker_directory,
@@ -17,7 +17,7 @@ from streamrec.services.kafka_storage import (
     read_state,
     write_state,
 )
-from streamrec.services.port import HOST, free_port, require_free
+from streamrec.services.port import HOST, require_free
 from streamrec.services.probe import brokers_known
 
 __all__ = ["BROKERS", "KafkaCluster"]
@@ -38,7 +38,8 @@ class KafkaCluster:
     Args:
         directory: where it is kept; may be new.
         n_brokers: 1 or 3; None: as many as the directory has, one in a new one.
-        ports: one for each broker; none: those of the last run, else free ones.
+        port: where the first broker shall listen, the others on those that follow; None: where they did, else
+            free ones.
         preferred: ports to take in a new directory where they are free.
         tell: takes one line about what takes time.
 
@@ -52,12 +53,11 @@ class KafkaCluster:
         directory: str | Path,
         *,
         n_brokers: int | None = None,
-        ports: Sequence[int] = (),
+        port: int | None = None,
         preferred: Sequence[int] = (),
         tell: Callable[[str], None] = _silent,
     ) -> None:
         self.directory = Path(directory).absolute()
-        self._ports = tuple(ports)
         self._preferred = tuple(preferred)
         self._tell = tell
         found = len(self.nodes) or None
@@ -67,8 +67,9 @@ class KafkaCluster:
         if found not in (None, self.n_brokers):
             raise UsageError(
                 f"the Kafka cluster in {self.directory} has {found} broker(s), asked for {self.n_brokers}: "
-                "remove that with `streamrec services down kafka --purge`, or take another directory"
+                "remove it with `streamrec services down kafka --purge`, or take another directory"
             )
+        self._asked = () if port is None else tuple(range(port, port + self.n_brokers))
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -108,20 +109,15 @@ class KafkaCluster:
         with exclusive(self.directory / "lock"):
             nodes = self.nodes
             down = [node for node in nodes if self._daemon(node).pid() is None]
-            if nodes and not down and self._ports not in ((), tuple(node.port for node in nodes)):
-                raise UsageError(f"Kafka runs at {self.bootstrap}, not at {self._ports}: stop it first")
-            if nodes and not down:
+            if len(down) < len(nodes) and self._asked not in ((), tuple(node.port for node in nodes)):
+                raise UsageError(
+                    f"Kafka runs at {self.bootstrap}, not at port {self._asked[0]}: stop it first"
+                )
+            if down or not nodes:
+                self._start(any_up=len(down) < len(nodes))
+            else:
                 self._wait(nodes)
-                return False
-            java = [require_java(), "-cp", f"{kafka_jars(self._tell)}/*"]
-            state = self._planned(any_up=len(down) < len(nodes))
-            write_state(self.directory, state)
-            format_storage(java, self.directory, state)
-            for node in state.nodes:
-                if self._daemon(node).pid() is None:
-                    self._spawn(java, node, state)
-            self._wait(state.nodes)
-            return True
+            return bool(down or not nodes)
 
     def stop(self) -> bool:
         """End the brokers in good order, data kept; whether any ran."""
@@ -140,36 +136,37 @@ class KafkaCluster:
 
     def purge(self) -> bool:
         """Stop it and remove everything that it keeps; whether there was anything."""
+        if not self.nodes:
+            return False
         self.stop()
-        there = self.directory.exists()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        return there
+        remove(self.directory, "broker-*", "cluster.json*", "lock")
+        return True
 
-    def _planned(self, *, any_up: bool) -> ClusterState:
+    def _start(self, *, any_up: bool) -> None:
+        """Start what is down; where that fails, nothing that was started is left."""
+        java = [require_java(), "-cp", f"{kafka_jars(self._tell)}/*"]
+        state = self._planned(any_up)
+        write_state(self.directory, state)
+        format_storage(java, self.directory, state)
+        started: list[Daemon] = []
+        try:
+            for node in state.nodes:
+                if self._daemon(node).pid() is None:
+                    self._spawn(java, node, state)
+                    started.append(self._daemon(node))
+            self._wait(state.nodes)
+        except BaseException:
+            for daemon in started:
+                daemon.kill()
+            raise
+
+    def _planned(self, any_up: bool) -> ClusterState:
         """The cluster as it shall run: while some of it is up, as it is."""
         state = read_state(self.directory)
-        if state is None or not any_up:
-            old = state.nodes if state else ()
-            taken: set[int] = set()
-            nodes = []
-            for index in range(self.n_brokers):
-                port = self._port(index, old, taken)
-                taken.add(port)
-                controller_port = free_port(
-                    *(node.controller_port for node in old[index : index + 1]), taken=taken
-                )
-                taken.add(controller_port)
-                nodes.append(Node(index + 1, port, controller_port))
-            state = ClusterState(state.cluster_id if state else new_cluster_id(), tuple(nodes))
-        return state
-
-    def _port(self, index: int, old: Sequence[Node], taken: Collection[int]) -> int:
-        """Where a broker shall listen: where asked, else where it did, else where it would like to."""
-        wanted = [*self._ports, *(node.port for node in old[len(self._ports) :])][index:]
-        if not wanted:
-            return free_port(*self._preferred[index : index + 1], taken=taken)
-        require_free(wanted[0], f"Kafka broker {index + 1}")
-        return wanted[0]
+        if state and any_up:
+            return state
+        nodes = plan_nodes(self.n_brokers, self._asked, state.nodes if state else (), self._preferred)
+        return ClusterState(state.cluster_id if state else new_cluster_id(), nodes)
 
     def _spawn(self, java: Sequence[str], node: Node, state: ClusterState) -> None:
         folder = broker_directory(self.directory, node)

@@ -6,11 +6,11 @@ the same data starts on other ports.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from streamrec.services.kafka_nodes import Node
 from streamrec.services.port import HOST
 
-__all__ = ["JAVA_OPTIONS", "Node", "properties"]
+__all__ = ["JAVA_OPTIONS", "properties"]
 
 #: Starts in 2.5 s. Without the second compiler it has enough speed for one machine and takes less of it.
 JAVA_OPTIONS = (
@@ -52,14 +52,6 @@ _SETTINGS = {
     "broker.heartbeat.interval.ms": "500",
     "num.io.threads": "4",
 }
-
-
-class Node(NamedTuple):
-    """One broker: its id from 1, the port for clients and the port among controllers."""
-
-    id: int
-    port: int
-    controller_port: int
 
 
 def properties(node: Node, nodes: Sequence[Node], data: Path) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamrec.errors import ServiceError
-from streamrec.services.kafka_settings import JAVA_OPTIONS, Node, properties
+from streamrec.services.kafka_nodes import Node
+from streamrec.services.kafka_settings import JAVA_OPTIONS, properties
 
 __all__ = [
     "ClusterState",

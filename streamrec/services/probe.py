@@ -7,10 +7,11 @@ answer, and logs every refusal of a broker that is just starting.
 import socket
 import struct
 
-__all__ = ["brokers_known", "split_address"]
+__all__ = ["brokers_known", "reach"]
 
 #: A broker on loopback answers in 2 ms; one that is just starting accepts and is silent.
 _ANSWER_S = 2.0
+_LAST_PORT = 65535
 _METADATA = 3
 #: The last version of fixed-length fields that tells the controller and takes "no topics".
 _METADATA_VERSION = 1
@@ -29,18 +30,24 @@ def brokers_known(host: str, port: int) -> frozenset[int]:
         return frozenset()
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """`host:port` as a pair.
+def reach(bootstrap: str) -> tuple[bool, str]:
+    """Whether one of `host:port[,host:port…]` is there, and what the first of those is, in words."""
+    answers = [_reach(address) for address in bootstrap.removeprefix("kafka://").rstrip("/").split(",")]
+    return next((answer for answer in answers if answer[0]), answers[0])
 
-    Raises:
-        ValueError: it is none.
 
-    >>> split_address("127.0.0.1:9092")
-    ('127.0.0.1', 9092)
-
-    """
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+def _reach(address: str) -> tuple[bool, str]:
+    host, _, port = address.strip().rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        return False, f"is wrong: expected host:port, got {address!r}"
+    host = host.strip("[]")
+    if known := brokers_known(host, int(port)):
+        return True, f"answers ({len(known)} broker{'s' if len(known) > 1 else ''})"
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+    except OSError:
+        return False, "does not answer"
+    return True, "listens, but does not talk to a client without TLS or password"
 
 
 def _ids(answer: bytes) -> frozenset[int]:
