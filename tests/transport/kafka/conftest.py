@@ -11,13 +11,6 @@ from streamrec.transport.kafka import open_admin, open_consumer, open_producer
 CLIENTS = {"python": "kafka", "librdkafka": "confluent_kafka"}
 
 
-@pytest.fixture(name="kafka")
-def _kafka():
-    import os
-
-    return os.environ.get("STREAMREC_KAFKA", "127.0.0.1:19392")
-
-
 @pytest.fixture(params=sorted(CLIENTS))
 def client(request, monkeypatch):
     """The library in use; `librdkafka` needs the extra `fast`."""
