@@ -5,6 +5,10 @@ StreamrecError                 what, where, expected, got, what to do; in one li
 │   └── ConfigError            wrong key or value in a settings file   a retry does not help
 ├── SourceError                a stream is missing, empty or unreadable: mend the stream
 ├── ServiceError               a local server could not be started     see the log that it names
+├── BrokerError                Kafka refused: login, permission, size, a broken rule
+│   ├── BrokerUnavailable      no answer                               a retry helps once a broker is back
+│   ├── Rebalanced             the group has moved on                  abort the transaction, poll, begin anew
+│   └── Superseded             a newer producer of this name is there  a retry never helps: stop
 ├── StoreError                 the parameter store refused
 │   ├── StoreUnavailable       no answer                               a retry helps once the store is back
 │   ├── StoreFull              out of memory                           a retry helps once memory is free
@@ -14,8 +18,11 @@ StreamrecError                 what, where, expected, got, what to do; in one li
 """
 
 __all__ = [
+    "BrokerError",
+    "BrokerUnavailable",
     "ConfigError",
     "Fenced",
+    "Rebalanced",
     "RecordError",
     "ServiceError",
     "SourceError",
@@ -24,6 +31,7 @@ __all__ = [
     "StoreMismatch",
     "StoreUnavailable",
     "StreamrecError",
+    "Superseded",
     "UsageError",
 ]
 
@@ -50,6 +58,22 @@ class SourceError(StreamrecError):
 
 class ServiceError(StreamrecError):
     """A local server could not be started or stopped."""
+
+
+class BrokerError(StreamrecError):
+    """Kafka refused."""
+
+
+class BrokerUnavailable(BrokerError):
+    """No Kafka broker answers; try again."""
+
+
+class Rebalanced(BrokerError):
+    """The consumer group has given partitions to other members; abort the transaction, poll, begin anew."""
+
+
+class Superseded(BrokerError):
+    """A newer producer with the same transactional id has taken over; this one must stop."""
 
 
 class StoreError(StreamrecError):

