@@ -94,7 +94,12 @@ class _Bounded:
 class _BoundedLive(_Bounded):
     def __init__(self, source: LiveSource, start: Position, end: Position) -> None:
         super().__init__(source, start, end)
-        self.hold, self.lags, self.acknowledge = source.hold, source.lags, source.acknowledge
+        self.hold, self.lags, self.lag, self.acknowledge = (
+            source.hold,
+            source.lags,
+            source.lag,
+            source.acknowledge,
+        )
 
 
 def _before(chunk: Chunk, end: int) -> Chunk:

@@ -56,7 +56,7 @@ class AgainLive(Again):
     def __init__(self, source: LiveSource) -> None:
         super().__init__(source)
         self._live = source
-        self.lags, self.acknowledge = source.lags, source.acknowledge
+        self.lags, self.lag, self.acknowledge = source.lags, source.lag, source.acknowledge
 
     def hold(self, partitions: Collection[str]) -> None:
         """Give nothing of these; what comes again comes all the same."""

@@ -84,6 +84,10 @@ class LiveSource(Source, Protocol):
         """Whether the broker has more of this partition than was given."""
         ...
 
+    def lag(self) -> Mapping[str, int]:
+        """By partition, records at the broker that were not given yet."""
+        ...
+
     def acknowledge(self, position: Position) -> None:
         """Everything before this position is learned and stored: for tools that show the lag."""
         ...

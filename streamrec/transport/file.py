@@ -7,7 +7,8 @@ from pathlib import Path
 from streamrec.errors import SourceError
 from streamrec.transport.base import Chunk, Damage, Position
 from streamrec.transport.encoding import open_bytes
-from streamrec.transport.lines import Limits, LineReader, Lines
+from streamrec.transport.lines import LineReader, Lines
+from streamrec.transport.opening import Limits
 from streamrec.transport.raw import STDIN
 
 __all__ = ["FileSource", "open_file"]

@@ -3,19 +3,11 @@
 from typing import NamedTuple
 
 from streamrec.transport.encoding import ByteStream
+from streamrec.transport.opening import Limits
 
-__all__ = ["Limits", "LineReader", "Lines", "Skipped"]
+__all__ = ["LineReader", "Lines", "Skipped"]
 
 _NEWLINE = b"\n"
-
-
-class Limits(NamedTuple):
-    """How much is held in memory."""
-
-    chunk_bytes: int = (
-        4 << 20
-    )  # read at a time: large against the cost of a call, small against memory and the cache
-    max_line_bytes: int = 1 << 20  # the longest record that is accepted, as Kafka's default
 
 
 class Skipped(NamedTuple):

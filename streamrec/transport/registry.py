@@ -4,20 +4,27 @@ from collections.abc import Callable, Mapping
 
 from streamrec.errors import UsageError
 from streamrec.transport.base import Source
-from streamrec.transport.lines import Limits
+from streamrec.transport.opening import Limits, Opening
 
 __all__ = ["SCHEMES", "open_source"]
 
 
-def _file(url: str, limits: Limits) -> Source:
+def _file(url: str, opening: Opening) -> Source:
     from streamrec.transport.file import open_file
 
-    return open_file(url.removeprefix("file://"), limits)
+    return open_file(url.removeprefix("file://"), opening.limits)
+
+
+def _kafka(url: str, opening: Opening) -> Source:
+    from streamrec.transport.kafka.source import open_kafka
+
+    return open_kafka(url, opening)
 
 
 #: Scheme of a URL → what opens it. A path without a scheme is a file.
-SCHEMES: Mapping[str, Callable[[str, Limits], Source]] = {
+SCHEMES: Mapping[str, Callable[[str, Opening], Source]] = {
     "file": _file,
+    "kafka": _kafka,
 }
 
 
@@ -26,6 +33,8 @@ def open_source(
     *,
     chunk_bytes: int = Limits().chunk_bytes,
     max_line_bytes: int = Limits().max_line_bytes,
+    live: bool = False,
+    group: str | None = None,
 ) -> Source:
     """The stream at `url`: a file, a directory, `-` for standard input, or a registered scheme's URL.
 
@@ -33,6 +42,8 @@ def open_source(
 
     chunk_bytes: about this much is read at a time.
     max_line_bytes: a longer line is damage, and is never held in memory whole.
+    live: where the stream is one that others write to, go on when its present end is reached.
+    group: under whose name the reader of a live stream is known to lag tools; None: nobody's.
 
     Raises:
         UsageError: the scheme is unknown, or a limit is not positive.
@@ -47,4 +58,4 @@ def open_source(
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://…" for name in SCHEMES)
         raise UsageError(f"{url}: unknown scheme {scheme!r}: expected a file, a directory, - or {known}")
-    return SCHEMES[scheme](url, Limits(chunk_bytes, max_line_bytes))
+    return SCHEMES[scheme](url, Opening(Limits(chunk_bytes, max_line_bytes), live, group))

@@ -1,0 +1,249 @@
+"""Topics as a source: chunks of lines of all partitions, from positions that the reader's commits keep."""
+
+import logging
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from streamrec.clock import Clock, SystemClock
+from streamrec.errors import BrokerUnavailable
+from streamrec.transport.base import Chunk, Damage, Position
+from streamrec.transport.kafka.client import Consumer, Partition, Run
+from streamrec.transport.kafka.open import open_consumer
+from streamrec.transport.kafka.url import parse_url
+from streamrec.transport.opening import Opening
+
+__all__ = ["KafkaSource", "open_kafka"]
+
+_log = logging.getLogger("streamrec")
+
+#: Records of one poll: some milliseconds of decoding, so that all partitions get their turn.
+_MOST_RECORDS = 5000
+#: How long a poll waits for the first record; it returns as soon as there is one.
+_POLL_S = 0.02
+#: Between two writes of the group's offsets: they are for people who look at the lag.
+_ACKNOWLEDGE_S = 1.0
+#: Between two looks for partitions that were added to the topics.
+_LOOK_S = 30.0
+#: Between two lines of log about brokers that are away.
+_REMIND_S = 10.0
+#: How long brokers may be away from a reader that has an end to get to.
+_PATIENCE_S = 300.0
+
+
+class KafkaSource:
+    """See `streamrec.transport.base.LiveSource`.
+
+    A partition's name is "topic:number", an offset Kafka's. The position after a chunk is one past its last
+    record, whatever control records follow, so it depends on the records only.
+
+    Args:
+        consumer: of this source alone; closed with it.
+        topics: read together, as one stream.
+        opening: whether to end at the ends found now, and the longest record that is accepted.
+        clock: for waiting.
+
+    """
+
+    def __init__(self, consumer: Consumer, topics: Sequence[str], opening: Opening, clock: Clock) -> None:
+        self._consumer, self._topics, self._limits, self._clock = consumer, topics, opening.limits, clock
+        self.stream = "kafka:" + ",".join(sorted(topics))
+        self._named = {str(partition): partition for partition in consumer.partitions(topics)}
+        self._ends = consumer.ends(list(self._named.values())) if not opening.live else None
+        self._begins: Mapping[Partition, int] = {}
+        self._at: dict[Partition, int] = {}  # next offset to give
+        self._pending: deque[Run] = deque()
+        self._lag: dict[str, int] = {}
+        self._paused: frozenset[str] = frozenset()
+        self._acknowledged: Position | None = None
+        self._has_group = opening.group is not None
+        self._written_s = self._looked_s = clock.monotonic_s()
+        self._away_since_s: float | None = None
+        self._reminded_s = -_REMIND_S
+
+    @property
+    def partitions(self) -> Collection[str]:
+        """Names of all partitions, those that were added later last."""
+        return tuple(self._named)
+
+    def seek(self, position: Position) -> None:
+        """Continue from here; partitions not named start at their beginning."""
+        partitions = list(self._named.values())
+        self._begins = self._consumer.begins(partitions)
+        self._at = {p: position.get(str(p), self._begins[p]) for p in partitions}
+        self._pending.clear()
+        self._paused = frozenset()
+        self._consumer.assign(self._at)
+
+    def read(self) -> Chunk | None:
+        """The next chunk of one partition; empty where nothing came for 20 ms, None at the end.
+
+        Raises:
+            SourceError: a position is not there any more.
+            BrokerUnavailable: brokers were away for minutes from a reader that has an end to get to.
+
+        """
+        if not self._at:
+            self.seek({})
+        if not self._pending:
+            self._write_acknowledged()
+            if all(map(self.ended, self._named)):
+                return None
+            self._look_for_partitions()
+            self._pending.extend(self._consumer.poll(_POLL_S, _MOST_RECORDS))
+            self._watch()
+            self._lag = {name: self._behind(p) for name, p in self._named.items()}
+        if not self._pending:
+            return Chunk("", 0, b"")
+        return self._chunk(self._pending.popleft())
+
+    def hold(self, partitions: Collection[str]) -> None:
+        """Give nothing of these until the next call, but for what was fetched already."""
+        wanted = frozenset(partitions)
+        if wanted != self._paused:
+            self._consumer.resume([self._named[name] for name in self._paused - wanted])
+            self._consumer.pause([self._named[name] for name in wanted - self._paused])
+            self._paused = wanted
+
+    def ended(self, partition: str) -> bool:
+        """Whether nothing more will be given of this partition."""
+        if self._ends is None:
+            return False
+        named = self._named[partition]
+        end = self._ends.get(named, 0)
+        if self._at and self._at[named] >= end:
+            return True
+        pending = any(run.partition == named for run in self._pending)
+        return bool(self._at) and not pending and self._consumer.position(named) >= end
+
+    def lags(self, partition: str) -> bool:
+        """Whether the broker has more of this partition than was given, or has not said yet."""
+        named = self._named[partition]
+        if any(run.partition == named for run in self._pending):
+            return True
+        end = self._consumer.end(named)
+        return end is None or self._consumer.position(named) < end
+
+    def acknowledge(self, position: Position) -> None:
+        """Write these positions as the group's offsets at one of the next reads; from any thread."""
+        if self._has_group:
+            self._acknowledged = position
+
+    def lag(self) -> Mapping[str, int]:
+        """By partition, records at the broker that were not given yet (control records counted too)."""
+        return self._lag
+
+    def progress(self) -> float | None:
+        """Share of the records up to the ends found at the start; None where there is no end."""
+        if self._ends is None or not self._at:
+            return None
+        total = sum(end - self._begins[p] for p, end in self._ends.items())
+        done = sum(min(self._at[p], end) - self._begins[p] for p, end in self._ends.items())
+        return done / total if total else 1.0
+
+    def close(self) -> None:
+        """Write the last offsets and leave."""
+        self._write_acknowledged(now=True)
+        self._consumer.close()
+
+    def _chunk(self, run: Run) -> Chunk:
+        """The run as a chunk; what follows a record that is too long, or the end, goes back or away."""
+        end = None if self._ends is None else self._ends.get(run.partition, 0)
+        n = len(run.offsets) if end is None else int(np.searchsorted(run.offsets, end))
+        data, damage = run.data, tuple[Damage, ...]()
+        if n < len(run.offsets) or len(data) > self._limits.max_line_bytes:
+            ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
+            sizes = np.diff(ends, prepend=0)[:n] - 1
+            long = np.flatnonzero(sizes > self._limits.max_line_bytes)
+            if len(long):
+                first = int(long[0])
+                damage = (self._too_long(run, int(ends[first] - sizes[first] - 1), first, int(sizes[first])),)
+                self._put_back(run, first + 1, int(ends[first]))
+                n = first
+            data = data[: int(ends[n - 1])] if n else b""
+        offsets = run.offsets[:n]
+        last = damage[0].offset if damage else int(offsets[-1]) if n else self._at[run.partition] - 1
+        begin = int(offsets[0]) if n else last
+        self._at[run.partition] = last + 1
+        return Chunk(str(run.partition), begin, data, damage, last + 1, offsets)
+
+    def _too_long(self, run: Run, start: int, number: int, size: int) -> Damage:
+        limit = self._limits.max_line_bytes
+        raw = run.data[start : start + limit]
+        reason = f"record of {size:,} bytes is longer than {limit:,}"
+        return Damage(reason, str(run.partition), int(run.offsets[number]), raw)
+
+    def _put_back(self, run: Run, n: int, start: int) -> None:
+        if n < len(run.offsets):
+            self._pending.appendleft(run._replace(offsets=run.offsets[n:], data=run.data[start:]))
+
+    def _behind(self, partition: Partition) -> int:
+        end = self._consumer.end(partition)
+        return max(0, end - self._consumer.position(partition)) if end is not None else 0
+
+    def _write_acknowledged(self, now: bool = False) -> None:
+        position = self._acknowledged
+        if position is None or not (now or self._clock.monotonic_s() - self._written_s >= _ACKNOWLEDGE_S):
+            return
+        self._acknowledged, self._written_s = None, self._clock.monotonic_s()
+        offsets = {p: position[name] for name, p in self._named.items() if name in position}
+        for partition, offset in offsets.items():  # control records behind the last record are no lag
+            if offset == self._at.get(partition) and not self._is_pending(partition):
+                offsets[partition] = max(offset, self._consumer.position(partition))
+        self._consumer.commit(offsets)
+
+    def _is_pending(self, partition: Partition) -> bool:
+        return any(run.partition == partition for run in self._pending)
+
+    def _look_for_partitions(self) -> None:
+        """Take up partitions that were added to the topics."""
+        now_s = self._clock.monotonic_s()
+        if self._ends is not None or now_s - self._looked_s < _LOOK_S or self._consumer.trouble:
+            return
+        self._looked_s = now_s
+        try:
+            added = [p for p in self._consumer.partitions(self._topics) if str(p) not in self._named]
+        except BrokerUnavailable:
+            return
+        if added:
+            _log.warning("%s: %d partitions were added", self.stream, len(added))
+            self._named |= {str(partition): partition for partition in added}
+            self._at |= self._consumer.begins(added)
+            self._consumer.assign(self._at)
+            self._paused = frozenset()
+
+    def _watch(self) -> None:
+        """Tell of brokers that are away, and lose patience where there is an end to get to."""
+        trouble, now_s = self._consumer.trouble, self._clock.monotonic_s()
+        if trouble is None:
+            if self._away_since_s is not None and self._reminded_s >= self._away_since_s:
+                _log.warning("%s: brokers answer again", self.stream)
+            self._away_since_s = None
+            return
+        if self._away_since_s is None:
+            self._away_since_s = now_s
+        if self._ends is not None and now_s - self._away_since_s > _PATIENCE_S:
+            raise BrokerUnavailable(f"{trouble}; gave up after {_PATIENCE_S:.0f} s: run again to go on")
+        if now_s - self._reminded_s >= _REMIND_S:
+            self._reminded_s = now_s
+            _log.warning("%s; reading goes on by itself once they are back", trouble)
+
+
+def open_kafka(url: str, opening: Opening) -> KafkaSource:
+    """The topics that a URL names, from their beginning.
+
+    Raises:
+        UsageError: the URL is wrong.
+        SourceError: a topic does not exist.
+        BrokerError: the cluster does not answer, or refuses.
+
+    """
+    place = parse_url(url)
+    topics = place.some_topics()
+    consumer = open_consumer(place, group=opening.group)
+    try:
+        return KafkaSource(consumer, topics, opening, SystemClock())
+    except BaseException:
+        consumer.close()
+        raise
