@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("demo", "the whole loop on this machine: events, learning, Redis, live scores"),
     "doctor": ("doctor", "what is missing on this machine"),
     "inspect": ("inspect", "what a stored model holds"),
+    "join": ("join", "raw events → labelled examples, exactly once"),
     "replay": ("replay", "learn a recorded stream once, in order"),
     "schemas": ("schemas", "export the JSON Schemas of all events"),
     "services": ("services", "a local Kafka and Redis, without Docker: up, down, status"),

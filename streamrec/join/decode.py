@@ -37,10 +37,13 @@ class Decoded(NamedTuple):
         """Events and what cannot be used; blank lines are neither."""
         return len(self.block) + len(self.refused)
 
+    def line(self, i: int) -> bytes:
+        """Event i as it came, without its newline."""
+        return self.data[self.block.start[i] : self.block.end[i]]
+
     def lines(self) -> list[bytes]:
         """The events as they came, without newlines."""
-        spans = zip(self.block.start.tolist(), self.block.end.tolist(), strict=True)
-        return [self.data[start:end] for start, end in spans]
+        return [self.line(i) for i in range(len(self.block))]
 
 
 def decode_chunk(chunk: Chunk, decoder: BlockDecoder) -> Decoded:

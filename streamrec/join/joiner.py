@@ -88,7 +88,12 @@ class Joiner:
     @property
     def rebuilding(self) -> bool:
         """True until the stream was fed up to where the checkpoint was made."""
-        return self._events < self._until
+        return self.n_events < self._until
+
+    @property
+    def n_events(self) -> int:
+        """Events taken so far."""
+        return int(self._tally["events"][0])
 
     @property
     def waiting(self) -> int:
@@ -116,7 +121,7 @@ class Joiner:
 
         """
         self._partitions = places.partitions
-        if self._events == 0 and len(block):
+        if self.n_events == 0 and len(block):
             self._generations[0] = self._generations[0]._replace(position=places.position(0))
         parts, refused, at = [], [], 0
         while at < len(block):
@@ -128,7 +133,7 @@ class Joiner:
             if not silent:
                 parts.append(step.examples)
                 refused += step.refused
-            elif self._events in (self._finished, self._until):
+            elif self.n_events in (self._finished, self._until):
                 self._pass_stop()
             at = end
         return Joined(concatenated(parts), refused)
@@ -137,29 +142,25 @@ class Joiner:
         """The recorded stream is at its end: impressions that wait become negatives, clicks are refused."""
         if self.rebuilding:
             raise SourceError(
-                f"the stream ends after {self._events} events, before the {self._until} already learned; "
+                f"the stream ends after {self.n_events} events, before the {self._until} already learned; "
                 "is it the same stream?"
             )
-        self._finished = self._events
+        self._finished = self.n_events
         return self._close_all()
 
     def checkpoint(self) -> dict[str, Any]:
         """What a later joiner needs to get into this state, as JSON; it must read from `position` on."""
         if self.rebuilding:
-            raise ValueError(f"the joiner is at event {self._events}, still on its way to {self._until}")
+            raise ValueError(f"the joiner is at event {self.n_events}, still on its way to {self._until}")
         begin = self._generations[self._first_needed()]
         return {
             "settings": self.settings.model_dump(),
             "position": dict(begin.position),
             "scalars": dict(zip(SCALARS, begin.scalars, strict=True)),
-            "until": self._events,
+            "until": self.n_events,
             "finished": self._finished,
             "counts": self.counts,
         }
-
-    @property
-    def _events(self) -> int:
-        return int(self._tally["events"][0])
 
     def _restore(self, checkpoint: Mapping[str, Any]) -> None:
         if "position" not in checkpoint:
@@ -186,15 +187,15 @@ class Joiner:
         What a rebuild decides in its first generation is not what was decided then: the counts come from the
         checkpoint.
         """
-        if self._events == self._finished:
+        if self.n_events == self._finished:
             self._close_all()
-        if self._events == self._until:
+        if self.n_events == self._until:
             for name in COUNTS:
                 self._tally[name] = self._counts[name]
 
     def _is_full(self) -> bool:
         begin = self._generations[-1].scalars[0]
-        return self._events - begin >= self.settings.memory_events
+        return self.n_events - begin >= self.settings.memory_events
 
     def _turn(self, position: Position) -> None:
         """The event at this position begins a generation."""
@@ -208,7 +209,7 @@ class Joiner:
     def _events_until_stop(self) -> int:
         """Events up to the next one before which something is to be done."""
         stops = (self._generations[-1].scalars[0] + self.settings.memory_events, self._until, self._finished)
-        return min(stop - self._events for stop in stops if stop > self._events)
+        return min(stop - self.n_events for stop in stops if stop > self.n_events)
 
     def _first_needed(self) -> int:
         """Index of the generation from which a rebuild must start."""
@@ -221,7 +222,7 @@ class Joiner:
 
     def _step(self, block: EventBlock, data: bytes, places: Places, span: tuple[int, int]) -> Joined:
         begin, end = span
-        first = self._events - begin  # number in the stream of the block's first event
+        first = self.n_events - begin  # number in the stream of the block's first event
         types = block.type[begin:end]
         n_clicks = int(np.count_nonzero(types == CLICK))
         n_impressions = int(np.count_nonzero(types == IMPRESSION))
@@ -243,7 +244,7 @@ class Joiner:
     def _close_all(self) -> Joined:
         out = self._decisions(0)
         matching.close_all(self._waiting, out, self._tally)
-        return self._given(_NOTHING, b"", _NOWHERE, self._events, out)
+        return self._given(_NOTHING, b"", _NOWHERE, self.n_events, out)
 
     def _decisions(self, n_events: int) -> np.ndarray:
         self._tally["n_decisions"] = 0

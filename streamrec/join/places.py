@@ -26,6 +26,10 @@ class Places(NamedTuple):
             position[self.partitions[number]] = int(self.offset[i + first])
         return position
 
+    def sliced(self, begin: int, end: int) -> "Places":
+        """Of the events begin:end."""
+        return Places(self.partitions, self.partition[begin:end], self.offset[begin:end], self.position(end))
+
 
 def places_in(partition: str, offset: np.ndarray, end: int) -> Places:
     """Places of events that all come from one partition; offset int64 (N,)."""

@@ -1,5 +1,6 @@
 """The settings file: one TOML file with a section for every part, each defined beside the part."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamrec.errors import UsageError
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.settings import JoinSettings
+from streamrec.join.worker.settings import JoinWorkerSettings
+from streamrec.join.worker.worker import JoinPlan
 from streamrec.learner.settings import LearnerSettings
 from streamrec.learner.start import Plan
 from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
+from streamrec.transport.kafka.url import check_topic, parse_url
 
-__all__ = ["Settings", "plan_from_options"]
+__all__ = ["Settings", "join_plan_from_options", "plan_from_options"]
+
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Settings(BaseModel):
@@ -24,6 +30,7 @@ class Settings(BaseModel):
         model: kind, task and parameters; without it those of the stored model, or the recommended ones.
         features: fields and crosses; without it they are inferred from the first records.
         join: window, what counts as a positive rating.
+        join_worker: intervals of the join worker.
         learner: commit interval and patience.
 
     """
@@ -33,6 +40,7 @@ class Settings(BaseModel):
     model: ModelSettings | None = None
     features: FeatureSpec | None = None
     join: JoinSettings = Field(default_factory=JoinSettings)
+    join_worker: JoinWorkerSettings = Field(default_factory=JoinWorkerSettings)
     learner: LearnerSettings = Field(default_factory=LearnerSettings)
 
 
@@ -63,6 +71,44 @@ def plan_from_options(options: Mapping[str, Any]) -> Plan:
         predictions=options.get("predictions"),
         slices=options.get("slices"),
     )
+
+
+def join_plan_from_options(options: Mapping[str, Any]) -> JoinPlan:
+    """What the options of `streamrec join` ask for; an option counts more than the file.
+
+    Raises:
+        ConfigError: a wrong key or value in the file, with its line.
+        UsageError: a wrong option or URL.
+
+    """
+    settings = _read(options["config"]) if options.get("config") else Settings()
+    source, target = parse_url(options["source"]), parse_url(options["target"])
+    topic = target.one_topic()
+    if topic in source.some_topics():
+        raise UsageError(f"{target.shown}: expected another topic than the source's")
+    join = settings.join
+    if settings.model is not None:
+        join = join.model_copy(update={"task": settings.model.task})
+    if options.get("window"):
+        join = join.model_copy(update={"window_ms": _milliseconds(options["window"])})
+    rejects = options.get("rejects") or f"{source.topics[0]}.rejects"
+    return JoinPlan(
+        source=source,
+        target=target,
+        rejects=check_topic(rejects, "--rejects"),
+        group=options.get("group") or f"join-{topic}",
+        until_end=bool(options.get("until_end")),
+        join=join,
+        settings=settings.join_worker,
+    )
+
+
+def _milliseconds(text: str) -> int:
+    """A duration such as 10m, 30s or 500ms."""
+    match = re.fullmatch(r"(\d+)\s*(ms|s|m|h|d)", text.strip())
+    if match is None:
+        raise UsageError(f"--window {text}: expected a number and ms, s, m, h or d, such as 10m")
+    return int(match[1]) * _UNITS_MS[match[2]]
 
 
 def _read(path: Path) -> Settings:

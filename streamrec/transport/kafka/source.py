@@ -4,11 +4,10 @@ import logging
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import BrokerUnavailable
-from streamrec.transport.base import Chunk, Damage, Position
+from streamrec.transport.base import Chunk, Position
+from streamrec.transport.kafka.chunk import first_chunk
 from streamrec.transport.kafka.client import Consumer, Partition, Run
 from streamrec.transport.kafka.open import open_consumer
 from streamrec.transport.kafka.url import parse_url
@@ -148,35 +147,13 @@ class KafkaSource:
         self._consumer.close()
 
     def _chunk(self, run: Run) -> Chunk:
-        """The run as a chunk; what follows a record that is too long, or the end, goes back or away."""
         end = None if self._ends is None else self._ends.get(run.partition, 0)
-        n = len(run.offsets) if end is None else int(np.searchsorted(run.offsets, end))
-        data, damage = run.data, tuple[Damage, ...]()
-        if n < len(run.offsets) or len(data) > self._limits.max_line_bytes:
-            ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
-            sizes = np.diff(ends, prepend=0)[:n] - 1
-            long = np.flatnonzero(sizes > self._limits.max_line_bytes)
-            if len(long):
-                first = int(long[0])
-                damage = (self._too_long(run, int(ends[first] - sizes[first] - 1), first, int(sizes[first])),)
-                self._put_back(run, first + 1, int(ends[first]))
-                n = first
-            data = data[: int(ends[n - 1])] if n else b""
-        offsets = run.offsets[:n]
-        last = damage[0].offset if damage else int(offsets[-1]) if n else self._at[run.partition] - 1
-        begin = int(offsets[0]) if n else last
-        self._at[run.partition] = last + 1
-        return Chunk(str(run.partition), begin, data, damage, last + 1, offsets)
-
-    def _too_long(self, run: Run, start: int, number: int, size: int) -> Damage:
-        limit = self._limits.max_line_bytes
-        raw = run.data[start : start + limit]
-        reason = f"record of {size:,} bytes is longer than {limit:,}"
-        return Damage(reason, str(run.partition), int(run.offsets[number]), raw)
-
-    def _put_back(self, run: Run, n: int, start: int) -> None:
-        if n < len(run.offsets):
-            self._pending.appendleft(run._replace(offsets=run.offsets[n:], data=run.data[start:]))
+        chunk, rest = first_chunk(run, self._limits.max_line_bytes, end)
+        if rest is not None:
+            self._pending.appendleft(rest)
+        if chunk.data or chunk.damage:
+            self._at[run.partition] = chunk.end
+        return chunk
 
     def _behind(self, partition: Partition) -> int:
         end = self._consumer.end(partition)

@@ -1,0 +1,1 @@
+"""The join worker: impressions and clicks of Kafka topics become examples of another, exactly once."""

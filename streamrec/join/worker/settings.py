@@ -1,0 +1,24 @@
+"""What the user may choose about the join worker."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["JoinWorkerSettings"]
+
+
+class JoinWorkerSettings(BaseModel):
+    """How the worker runs. Nothing here changes what is joined.
+
+    Attributes:
+        commit_interval_s: seconds between two transactions of one partition, at least: examples become
+            visible with them.
+        partition_wait_s: how long a topic is waited for that has nothing new while the others of the
+            partition have; the order that is then taken is stored.
+        retry_s: pause before a partition is begun anew from its last transaction, after a broker failed.
+
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    commit_interval_s: float = Field(0.1, gt=0, allow_inf_nan=False)
+    partition_wait_s: float = Field(0.5, ge=0, allow_inf_nan=False)
+    retry_s: float = Field(1.0, gt=0, allow_inf_nan=False)
