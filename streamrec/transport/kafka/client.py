@@ -190,7 +190,9 @@ class Producer(Protocol):
 
     A `send` only queues. What fails later is raised by the next `send`, `flush` or `commit`:
     `BrokerUnavailable` where brokers were away for too long, `Superseded` where a newer producer with the
-    same transactional id has taken over, else `BrokerError`.
+    same transactional id has taken over, else `BrokerError`. Which of the records since the last `flush` have
+    failed is then not known; in a transaction that does not matter: `abort`, and do it again (after a refused
+    record, the first attempt may fail too).
     """
 
     def send(
@@ -244,7 +246,7 @@ class Producer(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what is queued and free everything; a transaction left open is aborted by the broker."""
+        """Send what is queued, abort an open transaction and free everything; waits seconds at most."""
         ...
 
 

@@ -43,7 +43,8 @@ def _quieten() -> _Quiet:
         if isinstance(handler, _Quiet):
             return handler
     quiet = _Quiet()
-    if not library.handlers and library.level == logging.NOTSET:
+    silent = all(isinstance(each, logging.NullHandler) for each in library.handlers)
+    if silent and library.level == logging.NOTSET:
         library.propagate = False
         library.setLevel(logging.WARNING)  # it formats much at debug
     library.addHandler(quiet)

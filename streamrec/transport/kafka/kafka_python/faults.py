@@ -44,7 +44,7 @@ def clear(fault: BaseException | int, where: str) -> StreamrecError:
         return fault
     fault = errors.for_code(fault)() if isinstance(fault, int) else _innermost(fault)
     text = " ".join(str(fault).split())
-    if isinstance(fault, _SUPERSEDED):
+    if isinstance(fault, _SUPERSEDED) or "ProducerFencedError" in text:  # later calls only quote it
         return Superseded(
             f"{where}: a newer producer has taken over this transactional id, or a transaction took longer "
             "than its limit: this one must stop"

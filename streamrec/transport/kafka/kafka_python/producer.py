@@ -1,15 +1,16 @@
 """A producer over kafka-python."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 
-from streamrec.errors import BrokerUnavailable, SourceError, StreamrecError, UsageError
+from streamrec.errors import BrokerUnavailable, SourceError, StreamrecError, Superseded, UsageError
 from streamrec.transport.kafka.client import Partition
 from streamrec.transport.kafka.kafka_python.connect import Link
 from streamrec.transport.kafka.kafka_python.faults import clear
@@ -18,6 +19,7 @@ from streamrec.transport.kafka.url import KafkaUrl
 
 __all__ = ["PythonProducer"]
 
+_LOG = logging.getLogger("streamrec.transport.kafka")
 #: After a transaction the broker needs some milliseconds to write its markers, and refuses the next one.
 _RETRY_MS = 10
 #: What the queue holds of a record beside its bytes.
@@ -36,15 +38,28 @@ class PythonProducer:
         self._queued: deque[tuple[Any, int]] = deque()  # (what will become of it, bytes), oldest first
         self._queued_bytes = 0
         self._failed: Exception | None = None
+        self._superseded: Superseded | None = None
+        self._in_transaction = False
         self._link = Link(url, writing.answer_s)
-        self._library: Any = self._link.open(KafkaProducer, **_settings(transactional_id, writing))
-        if transactional_id is not None:
+        self._library: Any = None
+        self._spent = False  # a record has failed, and the library fails everything after it
+        self._open()
+
+    def _open(self) -> None:
+        self._library = self._link.open(KafkaProducer, **_settings(self._transactional_id, self._writing))
+        self._failed, self._spent = None, False
+        if self._transactional_id is not None:
             try:
-                with self._faults():
-                    self._library.init_transactions()
-            except StreamrecError:
-                self.close()
-                raise
+                self._library.init_transactions()
+            except Exception as fault:
+                _end_library(self._library)
+                raise clear(fault, self._url.shown) from None
+
+    def _renew(self) -> None:
+        """Begin anew after a failed record, as kafka-python 3.0.12 itself cannot."""
+        _end_library(self._library)
+        self._open()
+        self._end()
 
     def send(
         self,
@@ -55,8 +70,9 @@ class PythonProducer:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Queue one record."""
-        if self._failed is not None:
-            self._raise_failed()
+        self._raise_failed()
+        if self._spent and self._transactional_id is None:
+            self._renew()
         if value is None and key is None:
             raise UsageError(f"{self._url.shown}: topic {topic}: a record needs a key or a value")
         self._check(topic, partition)
@@ -104,11 +120,18 @@ class PythonProducer:
         """Called by the library's thread."""
         if self._failed is None:
             self._failed = fault
+        self._spent = True
 
     def _raise_failed(self) -> None:
         fault, self._failed = self._failed, None
         if fault is not None:
-            raise clear(fault, self._url.shown) from None
+            raise self._clear(fault) from None
+
+    def _clear(self, fault: Exception) -> StreamrecError:
+        error = clear(fault, self._url.shown)
+        if isinstance(error, Superseded):
+            self._superseded = error
+        return error
 
     def flush(self, timeout_s: float) -> None:
         """Wait for acknowledgements."""
@@ -123,42 +146,59 @@ class PythonProducer:
         self._failed = None
         with self._faults():
             self._library.begin_transaction()
+        self._in_transaction = True
 
     def commit_positions(self, positions: Mapping[Partition, tuple[int, str]], group: object) -> None:
         """Positions of the inputs."""
         offsets = {TopicPartition(*p): OffsetAndMetadata(int(n), text) for p, (n, text) in positions.items()}
+        self._raise_failed()
         if offsets:
-            self._within(self._library.send_offsets_to_transaction, offsets, group)
+            self._within(self._limit_s, self._library.send_offsets_to_transaction, offsets, group)
 
     def commit(self) -> None:
         """All."""
-        self._within(self._library.commit_transaction)
+        self._raise_failed()
+        self._within(self._limit_s, self._library.commit_transaction)
         self._end()
+        self._raise_failed()
 
     def abort(self) -> None:
         """Nothing."""
-        self._within(self._library.abort_transaction)
-        self._end()
+        if self._failed is not None:
+            self._clear(self._failed)  # tells whether we are superseded
+        if self._superseded is not None:
+            raise self._superseded
+        if self._spent:
+            self._renew()  # which aborts what its predecessor left
+        else:
+            self._within(self._limit_s, self._library.abort_transaction)
+            self._end()
         self._failed = None
 
+    @property
+    def _limit_s(self) -> float:
+        return self._writing.transaction_s + self._writing.answer_s
+
     def _end(self) -> None:
+        self._in_transaction = False
         self._queued.clear()
         self._queued_bytes = 0
 
     def close(self) -> None:
         """Send what is queued and free."""
         try:
+            if self._in_transaction:
+                self._within(_CLOSE_S, self._library.abort_transaction)
+        except StreamrecError as fault:
+            _LOG.debug("%s: an open transaction is left to the broker: %s", self._url.shown, fault)
+        try:
             self._library.close(timeout=_CLOSE_S)
         except Exception as fault:
-            sender = getattr(self._library, "_sender", None)
-            if sender is not None:  # close() gives up halfway when brokers are away
-                sender.force_close()
-            raise clear(fault, self._url.shown) from None
+            _end_library(self._library)
+            raise self._clear(fault) from None
 
-    def _within(self, call: Callable[..., object], *arguments: object) -> None:
+    def _within(self, limit_s: float, call: Callable[..., object], *arguments: object) -> None:
         """A call that the library would wait for without end; it goes on in its thread when we give up."""
-        if self._failed is not None:
-            self._raise_failed()
         outcome: SimpleQueue[Exception | None] = SimpleQueue()
 
         def work() -> None:
@@ -170,22 +210,27 @@ class PythonProducer:
                 outcome.put(None)
 
         Thread(target=work, name="streamrec-transaction", daemon=True).start()
-        limit_s = self._writing.transaction_s + self._writing.answer_s
         try:
             fault = outcome.get(timeout=limit_s)
-        except Exception:
+        except Empty:
             raise BrokerUnavailable(
                 f"{self._url.shown}: a transaction got no answer for {limit_s:.0f} s: is the broker running?"
             ) from None
         if fault is not None:
-            raise clear(fault, self._url.shown) from None
+            raise self._clear(fault) from None
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
         except Exception as fault:
-            raise clear(fault, self._url.shown) from None
+            raise self._clear(fault) from None
+
+
+def _end_library(library: Any) -> None:
+    """End it, whatever is queued; its own `close` gives up halfway while brokers are away."""
+    library._sender.force_close()
+    library._closed = True
 
 
 def _settings(transactional_id: str | None, writing: Writing) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """A producer over librdkafka."""
 
+import logging
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +19,11 @@ from streamrec.transport.kafka.url import KafkaUrl
 
 __all__ = ["LibrdkafkaProducer"]
 
+_LOG = logging.getLogger("streamrec.transport.kafka")
 #: Reports of failed records are taken after so many sends.
 _SERVE_EVERY = 64
+#: What becomes of records that are queued behind one that failed.
+_FOLLOWS = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
 _ROOM_S = 0.05
 _CLOSE_S = 5.0
 #: The library's word for: no partition was chosen.
@@ -56,9 +61,7 @@ class LibrdkafkaProducer:
         """Queue one record."""
         self._n_sent += 1
         if not self._n_sent % _SERVE_EVERY:
-            self._library.poll(0)
-        if self._failed is not None:
-            self._raise_failed()
+            self._serve()
         if value is None and key is None:
             raise UsageError(f"{self._url.shown}: topic {topic}: a record needs a key or a value")
         self._check(topic, partition)
@@ -72,6 +75,7 @@ class LibrdkafkaProducer:
             self._make_room()
             self.send(topic, value, key, partition, headers)
         except KafkaException as fault:
+            self._serve()
             raise clear(fault, self._url.shown) from None
 
     def _check(self, topic: str, partition: int | None) -> None:
@@ -90,7 +94,8 @@ class LibrdkafkaProducer:
         """Wait until something of what is queued has been taken."""
         deadline_s, n_queued = time.monotonic() + self._writing.full_s, len(self._library)
         while len(self._library) >= n_queued:
-            self._library.poll(_ROOM_S)
+            with self._faults():
+                self._library.poll(_ROOM_S)
             if time.monotonic() > deadline_s:
                 raise BrokerUnavailable(
                     f"{self._url.shown}: nothing was taken for {self._writing.full_s:.0f} s, and "
@@ -98,7 +103,7 @@ class LibrdkafkaProducer:
                 )
 
     def _delivered(self, error: KafkaError | None, _: object) -> None:
-        if error is not None and self._failed is None:
+        if error is not None and (self._failed is None or self._failed.code() in _FOLLOWS):
             self._failed = error
 
     def _raise_failed(self) -> None:
@@ -134,13 +139,18 @@ class LibrdkafkaProducer:
     def commit(self) -> None:
         """All."""
         self._serve()
-        with self._faults():
-            self._library.commit_transaction(self._limit_s)
+        try:
+            with self._faults():
+                self._library.commit_transaction(self._limit_s)
+        except BrokerError:
+            self._serve()  # says why, where it was for a record
+            raise
 
     def abort(self) -> None:
         """Nothing."""
         with self._faults():
             self._library.abort_transaction(self._limit_s)
+            self._library.poll(0)  # takes reports of the records given up
         self._failed = None
 
     @property
@@ -148,15 +158,24 @@ class LibrdkafkaProducer:
         return self._writing.transaction_s + self._writing.answer_s
 
     def _serve(self) -> None:
-        self._library.poll(0)
+        """Take reports of failed records."""
+        with self._faults():
+            self._library.poll(0)
         self._raise_failed()
 
     def close(self) -> None:
         """Send what is queued and free."""
-        n_left = self._library.flush(_CLOSE_S)
-        if n_left:
-            self._library.purge()
-        self._library.close()
+        n_left = 0
+        try:
+            with self._faults():
+                n_left = self._library.flush(_CLOSE_S)
+                if n_left:
+                    self._library.purge()
+            with warnings.catch_warnings():  # it warns where it cannot abort a transaction
+                warnings.simplefilter("ignore")
+                self._library.close()
+        except (StreamrecError, KafkaException, SystemError) as fault:
+            _LOG.debug("%s: while closing: %s", self._url.shown, fault)
         if n_left:
             raise BrokerUnavailable(f"{self._url.shown}: closed with {n_left} records not acknowledged")
 
@@ -166,8 +185,21 @@ class LibrdkafkaProducer:
             yield
         except KafkaException as fault:
             raise clear(fault, self._url.shown) from None
+        except SystemError as fault:
+            raise self._end_of_library(fault) from None
         except RuntimeError as fault:  # used after its end
             raise BrokerError(f"{self._url.shown}: {fault}") from None
+
+    def _end_of_library(self, fault: SystemError) -> StreamrecError:
+        """Why the library is finished for good.
+
+        It raises that while it calls us, where it is lost on the way; and again when asked for anything.
+        """
+        try:
+            self._library.begin_transaction()
+        except KafkaException as reason:
+            return clear(reason, self._url.shown)
+        return clear(fault, self._url.shown)
 
 
 def _settings(transactional_id: str | None, writing: Writing) -> dict[str, Any]:
@@ -189,5 +221,8 @@ def _settings(transactional_id: str | None, writing: Writing) -> dict[str, Any]:
         settings |= {
             "transactional.id": transactional_id,
             "transaction.timeout.ms": int(writing.transaction_s * 1000),
+            "socket.timeout.ms": int(
+                min(writing.answer_s, writing.transaction_s) * 1000
+            ),  # it insists here too
         }
     return settings | {"message.timeout.ms": int(deliver_s * 1000)}
