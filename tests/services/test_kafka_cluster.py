@@ -16,6 +16,7 @@ from streamrec.errors import ServiceError, UsageError
 from streamrec.services.kafka import KafkaCluster
 from streamrec.services.port import HOST, free_port, is_free
 from streamrec.testing.kafka_broker import kafka_missing, private_kafka
+from streamrec.testing.redis_server import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -206,6 +207,20 @@ def test_a_damaged_cluster_file(tmp_path: Path) -> None:
     (tmp_path / "cluster.json").write_text("{")
     with pytest.raises(ServiceError, match=r"cluster\.json cannot be read .*: remove "):
         KafkaCluster(tmp_path)
+
+
+def test_the_broker_of_a_killed_test_run_is_gone(stopped: KafkaCluster) -> None:
+    code = """
+import os, signal
+from streamrec.testing.kafka_broker import private_kafka
+with private_kafka() as cluster:
+    print(cluster.directory, cluster.nodes[0].port, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.PIPE, text=True)
+    directory, port = done.stdout.split()
+    assert wait_until(lambda: is_free(int(port)))
+    assert wait_until(lambda: not Path(directory).exists())
 
 
 def test_other_numbers_of_brokers(tmp_path: Path) -> None:
