@@ -15,6 +15,7 @@ __all__ = ["BENCHES", "command"]
 BENCHES: Mapping[str, str] = {
     "kernel": "learning 20 ids an event over 4M live features, beside Vowpal Wabbit's file driver",
     "replay": "JSON lines to updated weights, beside Vowpal Wabbit and river; where the time goes",
+    "kafka": "Kafka topic to committed weights, beside a bare loop that only reads; both clients",
     "commit": "the same with a commit a second into an embedded Redis",
     "growth": "memory a row and the longest pause while a table grows to 50M rows",
     "redis": "Redis memory a row, and recovery of 5M rows",
@@ -28,7 +29,7 @@ BENCHES: Mapping[str, str] = {
 @click.argument("names", nargs=-1)
 @json_option
 def command(names: tuple[str, ...], as_json: bool) -> int:
-    """Measure NAMES, or everything: kernel replay commit growth redis startup quality serve.
+    """Measure NAMES, or everything (`streamrec bench --help` lists them).
 
     Each figure is printed with its peer or limit from the same run. Exit code 1 if one misses its goal.
     """
