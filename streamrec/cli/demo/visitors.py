@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from streamrec.cli.demo.audience import N_SHOWN, Audience, Visit
-from streamrec.cli.demo.stream import PARTITION, GrowingFile
+from streamrec.cli.demo.stream import Log
 from streamrec.cli.demo.tally import Delays, Page, Tally
 from streamrec.clock import Clock
 from streamrec.errors import ServiceError
@@ -78,9 +78,7 @@ class Visitors:
 
     """
 
-    def __init__(
-        self, audience: Audience, endpoint: Endpoint, stream: GrowingFile, clock: Clock, seed: int
-    ) -> None:
+    def __init__(self, audience: Audience, endpoint: Endpoint, stream: Log, clock: Clock, seed: int) -> None:
         self.tally, self.delays, self.model = Tally(), Delays(), ModelView()
         self.n_events = self.n_clicks = 0
         self._audience, self._endpoint, self._stream, self._clock = audience, endpoint, stream, clock
@@ -130,7 +128,7 @@ class Visitors:
         while self._due and self._due[0][0] <= now_ms:
             line = heapq.heappop(self._due)[2]
             # The clock starts before the write: the learner may read the line before `write` returns.
-            self.delays.written(self._stream.n_bytes, self.elapsed_s())
+            self.delays.written(self._stream.next_offset, self.elapsed_s())
             self._stream.write(line)
             self.n_events += 1
             self.n_clicks += 1
@@ -140,7 +138,7 @@ class Visitors:
         state = self._endpoint.model()
         if state is None:
             return
-        next_offset = (state["position"] or {}).get(PARTITION, 0)
+        next_offset = (state["position"] or {}).get(self._stream.partition, 0)
         self.delays.served(next_offset, self.elapsed_s())
         ne = (state["metrics"] or {}).get("ne")
         self.model = ModelView(

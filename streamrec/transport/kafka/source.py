@@ -49,7 +49,9 @@ class KafkaSource:
         self._consumer, self._topics, self._limits, self._clock = consumer, topics, opening.limits, clock
         self.stream = "kafka:" + ",".join(sorted(topics))
         self._named = {str(partition): partition for partition in consumer.partitions(topics)}
-        self._ends = consumer.ends(list(self._named.values())) if not opening.live else None
+        self._ends: Mapping[Partition, int] | None = None
+        if not opening.live:
+            self._ends = consumer.ends(list(self._named.values()))
         self._begins: Mapping[Partition, int] = {}
         self._at: dict[Partition, int] = {}  # next offset to give
         self._pending: deque[Run] = deque()
@@ -104,6 +106,10 @@ class KafkaSource:
             self._consumer.resume([self._named[name] for name in self._paused - wanted])
             self._consumer.pause([self._named[name] for name in wanted - self._paused])
             self._paused = wanted
+
+    def end_at(self, position: Position) -> None:
+        """End at these offsets instead of never; partitions not named are at their end. From any thread."""
+        self._ends = {p: position.get(name, 0) for name, p in self._named.items()}
 
     def ended(self, partition: str) -> bool:
         """Whether nothing more will be given of this partition."""
