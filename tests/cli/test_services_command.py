@@ -1,5 +1,6 @@
 """`streamrec services`, as a person types it."""
 
+import concurrent.futures
 import json
 import os
 import socket
@@ -69,6 +70,7 @@ def _redis() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.usefixtures("_kafka_and_redis")
 def test_up_status_down_of_both(services: Services, tmp_path: Path) -> None:
     ports = ["--kafka-port", free_port(), "--redis-port", free_port()]
@@ -131,8 +133,6 @@ def test_redis_keeps_its_data_unless_purged(services: Services) -> None:
 @pytest.mark.usefixtures("_kafka_and_redis")
 def test_two_at_once_start_one(services: Services) -> None:
     ports = ["--kafka-port", free_port(), "--redis-port", free_port()]
-    import concurrent.futures
-
     with concurrent.futures.ThreadPoolExecutor() as pool:
         said = [answer(each) for each in pool.map(lambda _: services("up", *ports, "--json"), range(3))]
     assert sorted(name for each in said for name in each["started"]) == ["kafka", "redis"]

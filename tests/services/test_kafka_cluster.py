@@ -76,6 +76,7 @@ def test_the_shared_one_answers(kafka: str, topic: str) -> None:
     assert read(kafka, topic, 2) == [b"1", b"2"]
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_has_its_data(cluster: KafkaCluster, topic: str) -> None:
     bootstrap = cluster.bootstrap
     create(bootstrap, topic)
@@ -209,6 +210,7 @@ def test_a_damaged_cluster_file(tmp_path: Path) -> None:
         KafkaCluster(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_broker_of_a_killed_test_run_is_gone(stopped: KafkaCluster) -> None:
     code = """
 import os, signal
