@@ -62,8 +62,8 @@ class Lease(Protocol):
         """Bring the keyed rows up to the last commit and trim the log; readers behind load again."""
         ...
 
-    def close(self) -> None:
-        """Flush and stop the background work."""
+    def close(self, *, flush: bool = True) -> None:
+        """Stop the background work; without `flush` at once: the log has what the keyed rows have not."""
         ...
 
 

@@ -36,6 +36,8 @@ _PARTS, _ATTEMPTS = 256, 4096
 _FORGOTTEN = 3
 #: Pause after a flush that the store refused.
 _RETRY_S = 1.0
+#: A flush under way is waited for so long where the lease must be left at once; most take less.
+_LEAVE_S = 0.2
 
 
 class RedisLease:
@@ -87,21 +89,25 @@ class RedisLease:
         while self._flush_once() and self._clock.monotonic_s() < deadline:
             self._clock.sleep(0.02)
 
-    def close(self) -> None:
-        """Stop the background work and flush once more; what the store refuses now stays in the log."""
+    def close(self, *, flush: bool = True) -> None:
+        """Stop the background work and flush once more; what the store refuses now stays in the log.
+
+        Without `flush`, a flush under way is left where it is, as a crash would leave it.
+        """
         with self._wake:
             self._closed = True
             self._wake.notify()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(None if flush else _LEAVE_S)
         try:
-            if self._trouble is None:
+            if flush and self._trouble is None:
                 self._flush_once()
         except StoreError:
             pass
         finally:
-            self._flusher.close()
-            self._wires.leave(self._wire)
+            if self._thread is None or not self._thread.is_alive():  # else the store ends both when it closes
+                self._flusher.close()
+                self._wires.leave(self._wire)
 
     def _acquire(self, fresh: bool, epoch: int = 0) -> int:
         """Take the next epoch, or `epoch` again; returns the head's sequence number."""

@@ -141,10 +141,10 @@ class MemoryLease:
             self._owned()
             self._merge()
 
-    def close(self) -> None:
+    def close(self, *, flush: bool = True) -> None:
         """Flush, unless a newer learner does it."""
         with self._stored.changed:
-            if self._stored.head.epoch == self.epoch:
+            if flush and self._stored.head.epoch == self.epoch:
                 self._merge()
 
     def _owned(self) -> None:
