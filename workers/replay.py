@@ -6,15 +6,11 @@ commits and ends; the next start goes on.
 """
 
 import json
-import signal
 import sys
-from contextlib import ExitStack
 
-from streamrec.clock import SystemClock
 from streamrec.learner.configuration import plan_from_options
-from streamrec.learner.start import start
-from streamrec.store.registry import open_store
-from streamrec.transport.registry import open_source
+from streamrec.learner.run import Job
+from streamrec.learner.run import run as learn
 from workers.environment import path, run, text
 
 __all__ = ["main"]
@@ -27,19 +23,13 @@ def main() -> None:
         "fresh": False,
         "config": path("CONFIG"),
         "kind": text("MODEL", "") or None,
-        "rejects": path("REJECTS"),
+        "rejects": text("REJECTS", "") or None,
         "predictions": path("PREDICTIONS"),
     }
-    with ExitStack() as stack:
-        source = open_source(text("STREAM"))
-        stack.callback(source.close)
-        store = open_store(text("STORE"))
-        stack.callback(store.close)
-        started = start(plan_from_options(options), source, store, SystemClock())
-        stack.callback(started.parts.close)
-        signal.signal(signal.SIGTERM, lambda *_: started.learner.stop())
-        result = started.result(started.learner.run())
-    json.dump(result, sys.stdout, allow_nan=False)
+    ended = learn(plan_from_options(options), Job(text("STREAM"), text("STORE")))
+    if ended is None:
+        return
+    json.dump(ended.result(), sys.stdout, allow_nan=False)
     sys.stdout.write("\n")
 
 

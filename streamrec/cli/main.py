@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("doctor", "what is missing on this machine"),
     "inspect": ("inspect", "what a stored model holds"),
     "join": ("join", "raw events → labelled examples, exactly once"),
+    "learn": ("learn", "learn continuously from a Kafka topic"),
+    "record": ("record", "Kafka topic → recorded stream, in the order in which it is learned"),
     "replay": ("replay", "learn a recorded stream once, in order"),
     "schemas": ("schemas", "export the JSON Schemas of all events"),
     "services": ("services", "a local Kafka and Redis, without Docker: up, down, status"),

@@ -3,11 +3,12 @@
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["json_option", "name_option", "print_result", "store_option"]
+__all__ = ["json_option", "learning_options", "name_option", "print_result", "store_option"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -17,6 +18,24 @@ def json_option(command: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")(
         command
     )
+
+
+def learning_options(command: _F) -> _F:
+    """What every command has that learns: the model, its settings and outputs."""
+    rejects = (
+        "Write records that cannot be used to this file (JSON lines) or kafka://host:port/topic; or none."
+    )
+    file = click.Path(path_type=Path)
+    for option in (
+        click.option("--predictions", type=file, help="Write every prediction here (JSON lines)."),
+        click.option("--rejects", metavar="PLACE", help=rejects),
+        click.option("--fresh", is_flag=True, help="Start over: forget what the store has under this name."),
+        name_option,
+        click.option("--model", "kind", help="Kind of model: ftrl or wide; default: the recommended one."),
+        click.option("--config", type=file, help="Settings file (TOML)."),
+    ):
+        command = option(command)
+    return command
 
 
 def name_option(command: _F) -> _F:
@@ -32,15 +51,15 @@ def store_option(command: _F) -> _F:
     return click.option("--store", "store_url", default="memory", show_default=True, help=text)(command)
 
 
-def print_result(result: dict[str, Any], as_json: bool) -> None:
-    """A mapping as one JSON object, or as aligned lines for a person."""
+def print_result(result: dict[str, Any], as_json: bool, *, err: bool = False) -> None:
+    """A mapping as one JSON object, or as aligned lines for a person; `err`: on standard error."""
     if as_json:
         json.dump(result, sys.stdout, allow_nan=False)
         sys.stdout.write("\n")
         return
     width = max(map(len, result), default=0)
     for key, value in result.items():
-        click.echo(f"{key:<{width}}  {_readable(value)}")
+        click.echo(f"{key:<{width}}  {_readable(value)}", err=err)
 
 
 def _readable(value: Any) -> str:

@@ -2,39 +2,58 @@
 
 import logging
 import threading
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from streamrec.clock import Clock
-from streamrec.errors import StoreError, StoreFull, StoreUnavailable
-from streamrec.store.base import Commit, Lease
+from streamrec.errors import BrokerUnavailable, StoreFull, StoreUnavailable, StreamrecError
+from streamrec.store.base import Commit, Head, Lease
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Handed"]
 
 _log = logging.getLogger("streamrec")
 
 #: Doubling between these: soon back after a blip, no hammering of a server that restarts.
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _REMIND_S = 10.0  # between two lines of log about one outage
+#: Waiting for a store is interrupted this often to see whether it should be given up.
+_LOOK_S = 0.1
+#: What a retry mends.
+_AWAY = (StoreFull, StoreUnavailable, BrokerUnavailable)
+
+
+class Handed(NamedTuple):
+    """A commit, and what must be done before it.
+
+    `before` gives blobs that become part of the commit; after an error it is called again.
+    """
+
+    commit: Commit
+    before: Callable[[], Mapping[str, bytes]] = dict
 
 
 class Committer:
     """Stores commits in a thread of its own.
 
-    A commit that the store refuses for now (`StoreFull`, `StoreUnavailable`) is tried again with the same
-    content, which is safe; the learner meets the outage at its next commit and pauses there, at most one
+    What is refused for now (`StoreFull`, `StoreUnavailable`, `BrokerUnavailable`) is tried again with the
+    same content, which is safe; the learner meets the outage at its next commit and pauses there, at most one
     interval ahead of the store.
 
     Args:
         lease: the right to commit.
+        stored: the last commit so far.
         patience_s: how long one commit is tried.
         clock: for waits.
 
     """
 
-    def __init__(self, lease: Lease, patience_s: float, clock: Clock) -> None:
+    def __init__(self, lease: Lease, stored: Head, patience_s: float, clock: Clock) -> None:
         self._lease = lease
+        self.stored = stored
         self._patience_s = patience_s
         self._clock = clock
-        self._waiting: Commit | None = None
+        self._give_up_at_s = float("inf")
+        self._waiting: Handed | None = None
         self._error: BaseException | None = None
         self._refused = False
         self._closed = False
@@ -49,29 +68,34 @@ class Committer:
         """
         return self._waiting is None or self._refused or self._error is not None
 
-    def submit(self, commit: Commit) -> None:
-        """Hand over a commit, after the one before it is stored.
+    @property
+    def is_idle(self) -> bool:
+        """Everything handed over is stored."""
+        return self._waiting is None
 
-        Raises:
-            StoreError: the commit before this one could not be stored.
-
-        """
-        self.wait()
+    def submit(self, handed: Handed) -> None:
+        """Hand over a commit, once `wait` said that the one before it is stored."""
         with self._changed:
-            self._waiting = commit
+            self._waiting = handed
             self._changed.notify_all()
 
-    def wait(self) -> None:
-        """Return once everything handed over is stored.
+    def wait(self) -> bool:
+        """Return once everything handed over is stored; False: it is not, and `hurry` said to leave it.
 
         Raises:
-            StoreError: it could not be stored.
+            StreamrecError: it could not be stored.
 
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting is None or self._error is not None)
-            if self._error is not None:
+            while self._waiting is not None and self._error is None and not self._is_late:
+                self._changed.wait(_LOOK_S)
+            if self._error is not None and not (self._is_late and isinstance(self._error, _AWAY)):
                 raise self._error
+            return self._waiting is None
+
+    def hurry(self, seconds: float) -> None:
+        """From now on wait no longer than this. May be called from a signal handler."""
+        self._give_up_at_s = self._clock.monotonic_s() + seconds
 
     def close(self) -> None:
         """Stop the thread; what is not stored by now is left to the next run.
@@ -81,7 +105,11 @@ class Committer:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_LOOK_S if self._is_late else None)
+
+    @property
+    def _is_late(self) -> bool:
+        return self._clock.monotonic_s() >= self._give_up_at_s
 
     def _work(self) -> None:
         while True:
@@ -91,11 +119,11 @@ class Committer:
                 )
                 if self._closed:
                     return
-                commit = self._waiting
-            assert commit is not None
+                handed = self._waiting
+            assert handed is not None
             error: BaseException | None = None
             try:
-                self._store(commit)
+                self._store(handed)
             except BaseException as failure:  # reported to the learner by `wait`
                 error = failure
             with self._changed:
@@ -105,13 +133,16 @@ class Committer:
                 self._refused = False
                 self._changed.notify_all()
 
-    def _store(self, commit: Commit) -> None:
-        """Commit, again and again while the store says that it may work later."""
+    def _store(self, handed: Handed) -> None:
+        """Do what comes before and commit, again and again while it may work later."""
         wait_s, started, reminded = _FIRST_WAIT_S, self._clock.monotonic_s(), -_REMIND_S
+        commit, before = handed.commit, True
         while True:
             try:
+                if before:
+                    commit, before = commit._replace(blobs={**commit.blobs, **handed.before()}), False
                 self._lease.commit(commit)
-            except (StoreFull, StoreUnavailable) as error:
+            except _AWAY as error:
                 self._refused = True
                 outage_s = self._clock.monotonic_s() - started
                 if outage_s >= self._patience_s or self._closed:
@@ -122,12 +153,13 @@ class Committer:
                 self._clock.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             else:
+                self.stored = Head(commit.seq, self._lease.epoch, commit.time_ms)
                 if self._refused:
                     _log.warning("commit %d is stored, learning goes on", commit.seq)
                 return
 
 
-def _gave_up(error: StoreError, commit: Commit, outage_s: float) -> StoreError:
+def _gave_up(error: StreamrecError, commit: Commit, outage_s: float) -> StreamrecError:
     return type(error)(
         f"{error}; gave up on commit {commit.seq} after {outage_s:.0f} s: "
         "nothing is lost, run again to go on from the last commit"

@@ -1,5 +1,6 @@
 """The settings file: one TOML file with a section for every part, each defined beside the part."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +13,20 @@ from streamrec.features.spec import FeatureSpec
 from streamrec.join.settings import JoinSettings
 from streamrec.join.worker.settings import JoinWorkerSettings
 from streamrec.join.worker.worker import JoinPlan
+from streamrec.learner.run import Job
 from streamrec.learner.settings import LearnerSettings
 from streamrec.learner.start import Plan
 from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
-from streamrec.transport.kafka.url import check_topic, parse_url
+from streamrec.transport.kafka.url import beside, check_topic, parse_url
+from streamrec.transport.registry import NOWHERE
 
-__all__ = ["Settings", "join_plan_from_options", "plan_from_options"]
+__all__ = ["Settings", "join_plan_from_options", "learning_from_options", "plan_from_options"]
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+#: Between two commits of a learner that follows a topic: what it learns is served soon after. A commit of 500
+#: new examples takes 5 ms of its time.
+_LIVE_COMMIT_S = 0.1
 
 
 class Settings(BaseModel):
@@ -67,10 +73,33 @@ def plan_from_options(options: Mapping[str, Any]) -> Plan:
         features=settings.features,
         join=settings.join,
         learner=settings.learner,
-        rejects=options.get("rejects"),
+        rejects=options.get("rejects") or NOWHERE,
         predictions=options.get("predictions"),
         slices=options.get("slices"),
     )
+
+
+def learning_from_options(options: Mapping[str, Any]) -> tuple[Plan, Job]:
+    """What the options of `streamrec learn` ask for.
+
+    Without `rejects`, the dead letters of a topic go to the topic of its name and `.rejects`.
+
+    Raises:
+        ConfigError: a wrong key or value in the file, with its line.
+        UsageError: a wrong option or URL.
+
+    """
+    source, is_live = options["source"], not options.get("until_end")
+    rejects = options.get("rejects")
+    if rejects is None and source.startswith("kafka://"):
+        rejects = beside(source, f"{parse_url(source).some_topics()[0]}.rejects")
+    plan = plan_from_options({**options, "rejects": rejects})
+    if is_live and "commit_interval_s" not in plan.learner.model_fields_set:
+        learner = plan.learner.model_copy(update={"commit_interval_s": _LIVE_COMMIT_S})
+        plan = dataclasses.replace(plan, learner=learner)
+    port = options.get("metrics_port")
+    metrics = None if port is None else (options["metrics_host"], port)
+    return plan, Job(source, options["store_url"], live=is_live, worker=True, metrics=metrics)
 
 
 def join_plan_from_options(options: Mapping[str, Any]) -> JoinPlan:

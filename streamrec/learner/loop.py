@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,23 +16,26 @@ from streamrec.join.joiner import Joined, Joiner, Refused
 from streamrec.join.merge import Recorded
 from streamrec.join.reader import bounded, limited, read, read_ahead
 from streamrec.join.settings import JoinSettings
-from streamrec.learner.committer import Committer
+from streamrec.learner.committer import Committer, Handed
 from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
 from streamrec.learner.progress import Progress
 from streamrec.learner.settings import LearnerSettings
 from streamrec.models.pipeline import Pipeline
-from streamrec.store.base import Commit, Lease
-from streamrec.transport.base import LiveSource, Source
+from streamrec.store.base import Commit, Head, Lease
+from streamrec.transport.base import LiveSource, Position, Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
-__all__ = ["MODEL", "Learner", "Parts", "Report", "prediction_lines"]
+__all__ = ["MODEL", "STOP_S", "Learner", "Parts", "Report", "prediction_lines"]
 
 _log = logging.getLogger("streamrec")
 
 #: Rejected records of which a run tells: enough to see what is wrong, few enough to read.
 _TELL_REJECTS = 5
+
+#: How long a learner that is asked to stop waits for its last commit: whoever sends SIGTERM waits 5 to 10 s.
+STOP_S = 3.0
 
 #: Blob of a commit: how the model is built.
 MODEL = "model"
@@ -50,12 +53,12 @@ class Parts(NamedTuple):
     rejects: DeadLetters
     predictions: LineWriter | None
 
-    def close(self) -> None:
-        """Close the outputs, and the lease, whose rows are flushed."""
+    def close(self, *, flush: bool = True) -> None:
+        """Close the outputs, and the lease; `flush`: its rows are brought up to date."""
         self.rejects.close()
         if self.predictions is not None:
             self.predictions.close()
-        self.lease.close()
+        self.lease.close(flush=flush)
 
 
 class Report(NamedTuple):
@@ -67,6 +70,11 @@ class Report(NamedTuple):
     share: float | None  # of the source that is read
     examples_per_s: float | None  # of this process
     seq: int
+    stored: Head  # the last commit that is stored
+    waiting: int  # impressions and clicks without their other half
+    watermark_ms: int | None  # event time
+    lag: Mapping[str, int]  # by partition, records at the broker that were not given yet
+    metrics: Mapping[str, Any]  # as of the last commit that was made
 
 
 class Learner:
@@ -77,7 +85,7 @@ class Learner:
 
     Args:
         parts: open source, pipeline, lease and sinks, all at the same position.
-        seq: sequence number of the last commit.
+        head: the last commit.
         join: settings of joining.
         settings: of the loop.
         clock: for commit intervals.
@@ -87,25 +95,26 @@ class Learner:
     def __init__(
         self,
         parts: Parts,
-        seq: int,
+        head: Head,
         join: JoinSettings,
         settings: LearnerSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._parts = parts
-        self._seq = seq
+        self._seq = head.seq
         self._join = join
         self._settings = settings or LearnerSettings()
         self._clock = clock or SystemClock()
         self._decoder = BlockDecoder(text_fields=parts.pipeline.extractor.text_fields)
         self._joiner = Joiner(join)
-        self._committer = Committer(parts.lease, self._settings.patience_s, self._clock)
+        self._committer = Committer(parts.lease, head, self._settings.patience_s, self._clock)
         self._warned: set[str] = set()
         self._n_told = 0
         self._started_s: float | None = None
         self._learned_before = parts.progress.examples
         self._stopping = False
-        self._submitted = dict(parts.progress.position)
+        self._submitted: Position = dict(parts.progress.position)
+        self._acknowledged: Position = self._submitted
 
     def run(
         self,
@@ -132,7 +141,10 @@ class Learner:
         recorded = self._rebuild_joiner()
         stream = read(source, self._decoder, self._clock, settings.partition_wait_s, recorded)
         chunks = read_ahead(limited(stream, remaining), settings.read_ahead)
-        committed_s, uncommitted = self._clock.monotonic_s(), False
+        if self._parts.rejects.needs_commit:
+            self._commit()
+        committed_s, committed_events = self._clock.monotonic_s(), progress.events
+        uncommitted = False
         try:
             for decoded in chunks:
                 if decoded is not None:
@@ -143,32 +155,62 @@ class Learner:
                     watch(self.report())
                 if self._stopping:
                     break
-                due_s = committed_s + settings.commit_interval_s
-                if uncommitted and self._clock.monotonic_s() >= due_s and self._committer.ready:
+                if uncommitted and self._is_due(committed_s, committed_events):
                     self._commit()
-                    committed_s, uncommitted = self._clock.monotonic_s(), False
+                    committed_s, committed_events = self._clock.monotonic_s(), progress.events
+                    uncommitted = False
+                elif self._committer.is_idle:
+                    self._acknowledge()
             if finish and not self._stopping and (limit is None or progress.events < limit):
                 self._finish()
-            self._commit()
-            self._wait()
+            if not (self._commit() and self._wait()):
+                _log.warning(
+                    "stopped before commit %d was stored: what it holds is learned again by the next run",
+                    self._committer.stored.seq + 1,
+                )
         finally:
             chunks.close()
             self._committer.close()
         return self.report()
 
-    def stop(self) -> None:
-        """Let `run` end after the chunk it is at, with a commit. May be called from a signal handler."""
+    def stop(self, within_s: float = STOP_S) -> None:
+        """Let `run` end after the chunk it is at, with a commit, if the store takes it in time.
+
+        May be called from a signal handler.
+        """
         self._stopping = True
+        self._committer.hurry(within_s)
 
     def report(self) -> Report:
-        """How far it is."""
+        """How far it is; from any thread."""
         progress = self._parts.progress
         rate = None
         if self._started_s is not None:
             elapsed_s = max(self._clock.monotonic_s() - self._started_s, 1e-9)
             rate = (progress.examples - self._learned_before) / elapsed_s
-        share = self._parts.source.progress()
-        return Report(progress.events, progress.examples, progress.rejected, share, rate, self._seq)
+        source, joiner = self._parts.source, self._joiner
+        return Report(
+            progress.events,
+            progress.examples,
+            progress.rejected,
+            source.progress(),
+            rate,
+            self._seq,
+            self._committer.stored,
+            joiner.waiting,
+            joiner.watermark_ms,
+            source.lag() if isinstance(source, LiveSource) else {},
+            self._parts.measures.committed,
+        )
+
+    def _is_due(self, committed_s: float, committed_events: int) -> bool:
+        """Whether a commit should be made; that and what the last one was made at are its arguments."""
+        settings, n = self._settings, self._parts.progress.events - committed_events
+        if self._parts.rejects.full:
+            return True
+        is_over = self._clock.monotonic_s() >= committed_s + settings.commit_interval_s
+        many = settings.commit_events is not None and n >= settings.commit_events
+        return (is_over or many) and self._committer.ready
 
     def _rebuild_joiner(self) -> Recorded:
         """Bring the joiner to where the last commit left it, by reading again what it depends on.
@@ -197,7 +239,10 @@ class Learner:
                 "is it the same stream? Restore it, or start over with --fresh"
             )
         source.seek(progress.position)
-        return Recorded(dict(progress.position), until, turns, until)
+        # turns beyond it: the records from which features were inferred are learned after a first commit
+        return Recorded(
+            dict(progress.position), until, turns, max([until, *(t.n_events for t in turns[-1:])])
+        )
 
     def _take(self, decoded: Decoded) -> None:
         """Everything that some records cause, up to the position after them."""
@@ -263,31 +308,46 @@ class Learner:
                     self._parts.progress.position,
                 )
 
-    def _commit(self) -> None:
-        """Hand a commit of everything since the last one to the committer."""
+    def _commit(self) -> bool:
+        """Hand a commit of everything since the last one to the committer; False: it is left, in a hurry."""
         parts, progress = self._parts, self._parts.progress
+        if not self._wait():
+            return False
         progress.joiners[parts.source.stream] = self._joiner.checkpoint()
-        if parts.rejects.kept:
-            progress.rejects_bytes = parts.rejects.position()
         if parts.predictions is not None:
             progress.predictions_bytes = parts.predictions.position()
         blobs = {**progress.blobs(), **parts.measures.blobs(), **parts.pipeline.blobs()}
         if self._seq == 0:
             blobs[MODEL] = parts.pipeline.describe()
-        self._committer.wait()
         tables = dict(parts.pipeline.take_changed())
         if (turns := parts.order.take_changed()) is not None:
             tables[ORDER] = turns
-        self._wait()
-        self._committer.submit(Commit(self._seq + 1, tables, blobs, self._clock.now_ms()))
+        commit = Commit(self._seq + 1, tables, blobs, self._clock.now_ms())
+        self._committer.submit(Handed(commit, self._cut_rejects()))
         self._seq += 1
         self._submitted = dict(progress.position)
+        return True
 
-    def _wait(self) -> None:
-        """Until all commits are stored; tells a live source how far that is."""
-        self._committer.wait()
-        if isinstance(self._parts.source, LiveSource):
+    def _cut_rejects(self) -> Callable[[], Mapping[str, bytes]]:
+        """What makes the dead letters of a commit durable, and gives the blob that says how far they are."""
+        rejects, marks = self._parts.rejects, self._parts.progress.rejects
+        settle, name = rejects.cut(), rejects.name
+        if not name:
+            return dict
+        return lambda: Progress.rejects_blob({**marks, name: settle()})
+
+    def _wait(self) -> bool:
+        """Until all commits are stored; False: they are not, in a hurry."""
+        if not self._committer.wait():
+            return False
+        self._acknowledge()
+        return True
+
+    def _acknowledge(self) -> None:
+        """Tell a live source how far everything is stored."""
+        if self._acknowledged is not self._submitted and isinstance(self._parts.source, LiveSource):
             self._parts.source.acknowledge(self._submitted)
+        self._acknowledged = self._submitted
 
 
 def _dead_letters(decoded: Decoded, joined: Joined) -> list[Refused]:

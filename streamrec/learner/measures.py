@@ -37,6 +37,8 @@ class Measures:
         self.metrics = ProgressiveMetrics(task)
         self.curves = Curves()
         self.slices = None if slices is None else SliceTable(slices, is_click=task == "click")
+        #: What the last `blobs` said for readers, for those who look from another thread.
+        self.committed: Mapping[str, Any] = {}
 
     def read_names(self, block: EventBlock, data: bytes, fields: Sequence[str]) -> None:
         """See the events from which slices take the names of their values."""
@@ -60,6 +62,7 @@ class Measures:
     def blobs(self) -> dict[str, bytes]:
         """As a commit stores them."""
         readable = {**self.metrics.result(), "recent": self.metrics.recent(), "examples": self.metrics.n}
+        self.committed = readable
         blobs = {
             METRICS: json.dumps(readable, separators=(",", ":")).encode(),
             _STATE: self.metrics.to_bytes(),
@@ -88,3 +91,4 @@ class Measures:
                 "start over with --fresh"
             )
         self.slices = stored
+        self.committed = json.loads(blobs.get(METRICS, b"{}"))

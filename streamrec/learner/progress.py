@@ -7,10 +7,10 @@ from typing import Any
 
 from streamrec.errors import StoreMismatch
 
-__all__ = ["POSITION", "PROGRESS", "Progress"]
+__all__ = ["POSITION", "PROGRESS", "REJECTS", "Progress"]
 
 #: Names of blobs in a commit.
-PROGRESS, POSITION = "progress", "position"
+PROGRESS, POSITION, REJECTS = "progress", "position", "rejects"
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Progress:
         events: records read, rejected ones included.
         examples: examples learned.
         rejected: records that could not be used.
-        rejects_bytes: size of the dead-letter file; None where no run so far wrote one.
+        rejects: by name of the place, how far the dead letters were written.
         predictions_bytes: size of the predictions file; None where no run so far wrote one.
         first_time_ms: event time of the first example learned.
         last_time_ms: event time of the newest one.
@@ -37,16 +37,22 @@ class Progress:
     events: int = 0
     examples: int = 0
     rejected: int = 0
-    rejects_bytes: int | None = None
+    rejects: dict[str, Any] = field(default_factory=dict)
     predictions_bytes: int | None = None
     first_time_ms: int | None = None
     last_time_ms: int | None = None
 
     def blobs(self) -> dict[str, bytes]:
-        """As a commit stores it."""
+        """As a commit stores it; of the dead letters `rejects_blob` does, since they may be known later."""
         everything = asdict(self)
         position = everything.pop("position")
+        everything.pop("rejects")
         return {PROGRESS: _json(everything), POSITION: _json(position)}
+
+    @staticmethod
+    def rejects_blob(rejects: Mapping[str, Any]) -> dict[str, bytes]:
+        """The blob of the dead letters."""
+        return {REJECTS: _json(rejects)}
 
     @classmethod
     def from_blobs(cls, blobs: Mapping[str, bytes]) -> "Progress":
@@ -57,7 +63,8 @@ class Progress:
 
         """
         try:
-            return cls(position=json.loads(blobs[POSITION]), **json.loads(blobs[PROGRESS]))
+            rejects = json.loads(blobs.get(REJECTS, b"{}"))
+            return cls(position=json.loads(blobs[POSITION]), rejects=rejects, **json.loads(blobs[PROGRESS]))
         except (KeyError, TypeError, ValueError) as error:
             raise StoreMismatch(
                 f"stored progress cannot be read ({error}): start over with --fresh"

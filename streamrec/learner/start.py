@@ -25,7 +25,8 @@ from streamrec.models.settings import ModelSettings
 from streamrec.store.base import Lease, Store
 from streamrec.transport.again import again
 from streamrec.transport.base import Source
-from streamrec.transport.deadletter import DeadLetters
+from streamrec.transport.deadletter import FileLetters
+from streamrec.transport.registry import NOWHERE, letters_name, open_letters
 from streamrec.transport.writer import LineWriter
 
 __all__ = ["INFER_FROM", "Plan", "Started", "start"]
@@ -35,6 +36,8 @@ _log = logging.getLogger("streamrec")
 #: Records from which a feature spec is inferred: enough to see every kind of event and how often values
 #: repeat, few enough to be there within seconds on a live topic.
 INFER_FROM = 1000
+#: When whoever waits for these records is told so, and how often again.
+_TELL_AFTER_S, _TELL_EVERY_S = 2.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Plan:
         features: None takes the stored model's, or infers them.
         join: settings of joining; their task is the model's, whatever is here.
         learner: settings of the loop.
-        rejects: file for dead letters.
+        rejects: where dead letters go, see `transport.registry.open_letters`.
         predictions: file for progressive predictions.
         slices: field by whose values the metrics are also told apart.
 
@@ -60,7 +63,7 @@ class Plan:
     features: FeatureSpec | None = None
     join: JoinSettings = field(default_factory=JoinSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
-    rejects: Path | None = None
+    rejects: str = NOWHERE
     predictions: Path | None = None
     slices: str | None = None
 
@@ -103,9 +106,18 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
         UsageError: an output file cannot be written or is not the one of the earlier run.
 
     """
-    _check_stored(plan, store)
-    lease = store.acquire(plan.name, fresh=plan.fresh)
-    snapshot = store.load(plan.name, shadow=True)
+    _check_stored(plan, store)  # 1
+    lease = store.acquire(plan.name, fresh=plan.fresh)  # 2
+    try:
+        return _begun(plan, source, store, lease, clock)
+    except BaseException:
+        lease.close(flush=False)
+        raise
+
+
+def _begun(plan: Plan, source: Source, store: Store, lease: Lease, clock: Clock) -> Started:
+    """Steps 3 and 4."""
+    snapshot = store.load(plan.name, shadow=True)  # 3
     if snapshot.head.seq:
         blobs = snapshot.blobs
         pipeline = Pipeline.from_blob(blobs[MODEL])
@@ -129,25 +141,25 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
             spec = _inferred(_first_records(source, order, plan, clock), settings, plan.join.window_ms)
             ahead.rewind()
         pipeline = Pipeline(settings, spec)
-    parts = _parts(plan, source, lease, pipeline, (progress, measures, order))
-    join = plan.join.model_copy(update={"task": pipeline.settings.task})
-    return Started(Learner(parts, snapshot.head.seq, join, plan.learner, clock), parts, snapshot.head.seq)
-
-
-def _parts(
-    plan: Plan, source: Source, lease: Lease, pipeline: Pipeline, state: tuple[Progress, Measures, Order]
-) -> Parts:
-    progress, measures, order = state
+        _log.info("model %r is new", plan.name)
+    rejects = open_letters(  # 4
+        plan.rejects,
+        plan.name,
+        progress.rejects.get(letters_name(plan.rejects)),
+        lambda: store.head(plan.name).epoch == lease.epoch,
+    )
     predictions = None
     if plan.predictions is not None:
         predictions = LineWriter(plan.predictions, resume_at=progress.predictions_bytes or 0)
-    rejects = DeadLetters(plan.rejects, resume_at=progress.rejects_bytes or 0)
-    return Parts(source, pipeline, lease, measures, progress, order, rejects, predictions)
+    parts = Parts(source, pipeline, lease, measures, progress, order, rejects, predictions)
+    join = plan.join.model_copy(update={"task": pipeline.settings.task})
+    return Started(Learner(parts, snapshot.head, join, plan.learner, clock), parts, snapshot.head.seq)
 
 
 def _check_stored(plan: Plan, store: Store) -> None:
     """What would stop this learner must stop it before it takes the model from the one that runs."""
-    for output in (plan.rejects, plan.predictions):
+    rejects = Path(plan.rejects) if letters_name(plan.rejects) == FileLetters.name else None
+    for output in (rejects, plan.predictions):
         if output is not None and not output.absolute().parent.is_dir():
             raise UsageError(f"{output}: cannot be written: there is no folder {output.absolute().parent}")
     if plan.fresh or not store.head(plan.name).seq:
@@ -155,9 +167,12 @@ def _check_stored(plan: Plan, store: Store) -> None:
     blobs = store.load(plan.name).blobs
     _check_same(plan, Pipeline.from_blob(blobs[MODEL]))
     progress = Progress.from_blobs(blobs)
-    written = ((plan.rejects, progress.rejects_bytes), (plan.predictions, progress.predictions_bytes))
-    for output, n_bytes in written:
-        if output is not None and n_bytes is None and output.is_file() and output.stat().st_size:
+    marks = (
+        (rejects, progress.rejects.get(FileLetters.name)),
+        (plan.predictions, progress.predictions_bytes),
+    )
+    for output, mark in marks:
+        if output is not None and mark is None and output.is_file() and output.stat().st_size:
             raise UsageError(
                 f"{output}: already has lines, but no earlier run of {plan.name!r} wrote it: "
                 "name a new file, or start over with --fresh"
@@ -183,14 +198,17 @@ def _check_same(plan: Plan, pipeline: Pipeline) -> None:
 def _first_records(source: Source, order: Order, plan: Plan, clock: Clock) -> list[bytes]:
     """The first events, in the order in which they will be learned; what that takes is kept in `order`."""
     lines: list[bytes] = []
-    n_records, told = 0, False
+    n_records, tell_at_s = 0, clock.monotonic_s() + _TELL_AFTER_S
     for decoded in read(source, BlockDecoder(), clock, plan.learner.partition_wait_s):
+        if clock.monotonic_s() >= tell_at_s:
+            tell_at_s = clock.monotonic_s() + _TELL_EVERY_S
+            _log.warning(
+                "waiting for %d records to infer features from, %d so far; "
+                "a settings file with [features] starts at once (--config)",
+                INFER_FROM,
+                n_records,
+            )
         if decoded is None:
-            if not told:
-                _log.warning(
-                    "waiting for %d records to infer features from, %d so far", INFER_FROM, n_records
-                )
-            told = True
             continue
         for turn in decoded.turns:
             order.add(source.stream, turn)

@@ -89,7 +89,7 @@ class Generation:
         with self._turn, self._use:
             self._broken = True
             for table, rows in commit.tables.items():
-                self._mirror.apply(table, served(rows))
+                _apply(self._mirror, table, rows)
             self._blobs.update(commit.blobs)
             self._mirror.restore(self._blobs)
             self._version = Version(commit.seq, self._version.epoch, commit.time_ms)
@@ -99,7 +99,14 @@ class Generation:
 def generation_of(mirror: Mirror, snapshot: Snapshot) -> Generation:
     """A generation from a snapshot: the rows first, then the small state."""
     for table, rows in snapshot.pieces:
-        mirror.apply(table, served(rows))
+        _apply(mirror, table, rows)
     mirror.restore(snapshot.blobs)
     head = snapshot.head
     return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs)
+
+
+def _apply(mirror: Mirror, table: str, rows: Rows) -> None:
+    """Take over what a reader sees of a change; what only learners have does not concern the mirror."""
+    seen = served(rows)
+    if len(seen.ids) or table in mirror.tables:
+        mirror.apply(table, seen)

@@ -2,7 +2,7 @@
 
 from streamrec.transport.base import Chunk, Damage, LiveSource, Position, Sink, Source
 from streamrec.transport.deadletter import DeadLetters
-from streamrec.transport.registry import open_source
+from streamrec.transport.registry import open_letters, open_source
 from streamrec.transport.writer import LineWriter, write_stream
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Position",
     "Sink",
     "Source",
+    "open_letters",
     "open_source",
     "write_stream",
 ]

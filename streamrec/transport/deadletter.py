@@ -3,29 +3,36 @@
 import base64
 import codecs
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 from streamrec.transport.writer import LineWriter
 
-__all__ = ["MAX_RAW_BYTES", "DeadLetters", "dead_letter"]
+__all__ = ["MAX_RAW_BYTES", "DeadLetters", "FileLetters", "Mark", "NoLetters", "dead_letter"]
 
 #: Longer raw bytes are cut: as much as a transport accepts as one record.
 MAX_RAW_BYTES = 1 << 20
 
+#: A place among dead letters, as JSON: what a commit keeps, and a later run goes on from.
+Mark = Any
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def dead_letter(reason: str, partition: str, offset: int, raw: bytes) -> bytes:
+def dead_letter(
+    reason: str, partition: str, offset: int, raw: bytes, *, max_raw_bytes: int = MAX_RAW_BYTES
+) -> bytes:
     """One rejected record as a JSON line: `reason, partition, offset, raw`.
 
-    `raw_base64` stands for `raw` where the bytes are not UTF-8. Of a record longer than `MAX_RAW_BYTES`, the
+    `raw_base64` stands for `raw` where the bytes are not UTF-8. Of a record longer than `max_raw_bytes`, the
     start is kept and `truncated` gives its length. No time is in it: a replay gives the same dead letters.
 
     >>> dead_letter("bad JSON", "events.jsonl", 120, b"{oops")
     b'{"reason":"bad JSON","partition":"events.jsonl","offset":120,"raw":"{oops"}\\n'
     """
     record: dict[str, str | int] = {"reason": reason, "partition": partition, "offset": offset}
-    kept = raw[:MAX_RAW_BYTES]
+    kept = raw[:max_raw_bytes]
     try:
         # Not final where it was cut: the cut may have split a character, whose bytes are then left out.
         record["raw"] = codecs.getincrementaldecoder("utf-8")().decode(kept, len(kept) == len(raw))
@@ -36,39 +43,85 @@ def dead_letter(reason: str, partition: str, offset: int, raw: bytes) -> bytes:
     return _encode(record).encode("utf-8", "backslashreplace") + b"\n"
 
 
-class DeadLetters:
-    """Where rejected records go: a file, or nowhere (they are still counted by whoever rejects them).
+class DeadLetters(Protocol):
+    """Where rejected records go, each exactly once across crashes.
 
-    resume_at: the `position()` that was committed; what was written after it is cut off, to be written again.
-
-    Raises:
-        UsageError: the file cannot be written, or is shorter than `resume_at`.
-
+    Keep the mark with the state that the letters belong to, and open with it: what a process wrote that was
+    killed before its next commit is not there twice when it is rejected again.
     """
 
-    def __init__(self, path: str | Path | None, *, resume_at: int = 0) -> None:
-        self._writer = None if path is None else LineWriter(path, resume_at=resume_at)
+    @property
+    def name(self) -> str:
+        """Under which a commit keeps the mark; empty where nothing is kept."""
+        ...
 
     @property
-    def kept(self) -> bool:
-        """Whether they go to a file."""
-        return self._writer is not None
+    def needs_commit(self) -> bool:
+        """Whether a mark must be stored before the first letter is written."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that it should be cut now."""
+        ...
 
     def write(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
         """Keep one record."""
-        if self._writer is not None:
-            self._writer.write(dead_letter(reason, partition, offset, raw))
+        ...
 
-    def position(self) -> int:
-        """Bytes written so far, which survive the death of this process; 0 where they go nowhere."""
-        return self._writer.position() if self._writer is not None else 0
+    def cut(self) -> Callable[[], Mark]:
+        """End a batch of letters here.
 
-    def flush(self) -> None:
-        """Return once everything written is durable."""
-        if self._writer is not None:
-            self._writer.flush()
+        The result makes it survive the death of this process and gives the mark after it. Call it from any
+        thread, one batch after another; after an error, call it again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what is open; what was not cut and made durable is not kept."""
+        ...
+
+
+class NoLetters:
+    """Nowhere: rejected records are only counted, by whoever rejects them."""
+
+    name, needs_commit, full = "", False, False
+
+    def write(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
+        """Nothing."""
+
+    def cut(self) -> Callable[[], Mark]:
+        """Nothing."""
+        return lambda: None
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class FileLetters:
+    """A file of JSON lines; its mark is its size.
+
+    mark: what was written after it is cut off, to be written again.
+
+    Raises:
+        UsageError: the file cannot be written, or is shorter than the mark says.
+
+    """
+
+    name, needs_commit, full = "file", False, False
+
+    def __init__(self, path: str | Path, mark: Mark = None) -> None:
+        self._writer = LineWriter(path, resume_at=mark or 0)
+
+    def write(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
+        """Keep one record."""
+        self._writer.write(dead_letter(reason, partition, offset, raw))
+
+    def cut(self) -> Callable[[], Mark]:
+        """What is written to the file survives this process."""
+        position = self._writer.position()
+        return lambda: position
 
     def close(self) -> None:
         """Flush and free."""
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()

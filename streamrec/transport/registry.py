@@ -1,12 +1,16 @@
-"""Opening a source by its URL. A new transport is one file and one line here."""
+"""Opening sources and dead letters by URL. A new transport is one file and one line here."""
 
 from collections.abc import Callable, Mapping
 
 from streamrec.errors import UsageError
 from streamrec.transport.base import Source
+from streamrec.transport.deadletter import DeadLetters, FileLetters, Mark, NoLetters
 from streamrec.transport.opening import Limits, Opening
 
-__all__ = ["SCHEMES", "open_source"]
+__all__ = ["NOWHERE", "SCHEMES", "letters_name", "open_letters", "open_source"]
+
+#: Instead of a place for dead letters: they are only counted.
+NOWHERE = "none"
 
 
 def _file(url: str, opening: Opening) -> Source:
@@ -59,3 +63,47 @@ def open_source(
         known = ", ".join(f"{name}://…" for name in SCHEMES)
         raise UsageError(f"{url}: unknown scheme {scheme!r}: expected a file, a directory, - or {known}")
     return SCHEMES[scheme](url, Opening(Limits(chunk_bytes, max_line_bytes), live, group))
+
+
+def letters_name(place: str) -> str:
+    """Under which name a commit keeps how far the letters of this place were written.
+
+    Raises:
+        UsageError: the URL is wrong.
+
+    """
+    if place == NOWHERE:
+        return NoLetters.name
+    if "://" not in place:
+        return FileLetters.name
+    if not place.startswith("kafka://"):
+        raise UsageError(f"{place}: dead letters go to a file, kafka://host:port/topic or {NOWHERE}")
+    from streamrec.transport.kafka.letters import topic_name
+
+    return topic_name(place)
+
+
+def open_letters(
+    place: str, writer: str, mark: Mark = None, is_owner: Callable[[], bool] = lambda: True
+) -> DeadLetters:
+    """Dead letters to a file, to `kafka://host:port/topic`, or `none`.
+
+    Args:
+        place: where.
+        writer: who writes them; says so in each letter, where a place may have several writers.
+        mark: what the last commit kept for this place, None where none did.
+        is_owner: whether the writer is still who may write, asked where another one has taken over.
+
+    Raises:
+        UsageError: the place cannot be written, or is not the one that the mark is of.
+        BrokerError: the cluster does not answer, or refuses.
+
+    """
+    name = letters_name(place)
+    if name == NoLetters.name:
+        return NoLetters()
+    if name == FileLetters.name:
+        return FileLetters(place, mark)
+    from streamrec.transport.kafka.letters import KafkaLetters
+
+    return KafkaLetters(place, writer, mark, is_owner)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrec.errors import SourceError, UsageError
-from streamrec.transport import DeadLetters, LineWriter, open_source, write_stream
+from streamrec.transport import LineWriter, open_letters, open_source, write_stream
 from streamrec.transport.deadletter import MAX_RAW_BYTES, dead_letter
 
 
@@ -44,7 +44,7 @@ def test_another_file_than_before_is_refused(tmp_path):
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="cannot be written: No such file"):
-        DeadLetters(tmp_path / "nowhere" / "f")
+        open_letters(str(tmp_path / "nowhere" / "f"), "m")
 
 
 def test_writing_to_a_device(tmp_path):
@@ -85,26 +85,26 @@ def test_reasons_with_lone_surrogates_are_written():
 
 
 def test_dead_letters_to_nowhere():
-    letters = DeadLetters(None)
+    letters = open_letters("none", "m")
     letters.write("r", "p", 0, b"x")
-    letters.flush()
-    assert letters.position() == 0
+    assert letters.cut()() is None
+    assert letters.name == ""
     letters.close()
 
 
 def test_dead_letters_resume(tmp_path):
-    def write(letters: DeadLetters, *offsets: int) -> int:
+    def write(letters, *offsets):
         for offset in offsets:
             letters.write("r", "p", offset, b"\xff")
-        return letters.position()
+        return letters.cut()()
 
-    whole, crashed = DeadLetters(tmp_path / "a"), DeadLetters(tmp_path / "b")
+    whole, crashed = (open_letters(f"{tmp_path}/{name}", "m") for name in "ab")
     write(whole, 1, 2, 3)
     whole.close()
     committed = write(crashed, 1, 2)
     write(crashed, 3)
     crashed.close()
-    again = DeadLetters(tmp_path / "b", resume_at=committed)
+    again = open_letters(f"{tmp_path}/b", "m", committed)
     write(again, 3)
     again.close()
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 from streamrec.errors import UsageError
 
-__all__ = ["KafkaUrl", "Security", "check_topic", "parse_url"]
+__all__ = ["KafkaUrl", "Security", "beside", "check_topic", "parse_url"]
 
 _FORM = "kafka://host:port/topic[,topic…]"
 _PORT = 9092  # Kafka's own default
@@ -124,6 +124,22 @@ def parse_url(text: str, environ: Mapping[str, str] | None = None) -> KafkaUrl:
     if password:
         settings |= {"password": unquote(password)}
     return KafkaUrl(servers, topics, _security(settings, shown))
+
+
+def beside(text: str, topic: str) -> str:
+    """The URL of another topic of the same cluster.
+
+    >>> beside("kafka://a:9092/clicks,views?tls=1", "clicks.rejects")
+    'kafka://a:9092/clicks.rejects?tls=1'
+
+    Raises:
+        UsageError: no such topic could be.
+
+    """
+    check_topic(topic, text.partition("?")[0].rpartition("@")[2])
+    scheme, _, rest = text.partition("://")
+    rest, found, query = rest.partition("?")
+    return f"{scheme}://{rest.partition('/')[0]}/{topic}{found}{query}"
 
 
 def _server(text: str, shown: str) -> str:

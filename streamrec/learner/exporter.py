@@ -1,0 +1,126 @@
+"""Prometheus metrics of a learner, read when they are asked for: nothing is counted per event."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streamrec.clock import Clock
+from streamrec.errors import UsageError
+from streamrec.learner.loop import Report
+
+__all__ = ["LearnerCollector", "exported"]
+
+#: Metric → its key among a commit's metrics, and what it is.
+_QUALITY = {
+    "streamrec_normalized_entropy": ("ne", "Log loss divided by that of the base rate; 1: nothing learned."),
+    "streamrec_log_loss": ("log_loss", "Mean log loss of predictions made before learning, nats."),
+    "streamrec_auc": ("auc", "Area under the ROC curve of predictions made before learning."),
+    "streamrec_calibration": ("calibration", "Sum of predictions divided by sum of labels."),
+}
+
+
+class LearnerCollector(Collector):
+    """The metrics of one model; those that are not known yet are left out.
+
+    Args:
+        model: its name, the label `model` of every metric.
+        clock: for ages.
+
+    """
+
+    def __init__(self, model: str, clock: Clock) -> None:
+        self._model, self._clock = model, clock
+        self._report: Callable[[], Report] | None = None
+        self._rate: tuple[float, int] | None = None  # when, and how many examples: of the scrape before
+
+    def watch(self, report: Callable[[], Report]) -> None:
+        """From now on the state comes from here; called from the thread of a request."""
+        self._report = report
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics, now."""
+        yield self._gauge(
+            "streamrec_learning", "1 while a learner runs, 0 while it starts.", bool(self._report)
+        )
+        if self._report is None:
+            return
+        report, now_ms = self._report(), self._clock.now_ms()
+        yield self._counter("streamrec_events", "Records read, rejected ones included.", report.events)
+        yield self._counter("streamrec_examples", "Examples learned.", report.examples)
+        yield self._counter("streamrec_rejected", "Records that could not be used.", report.rejected)
+        yield self._counter("streamrec_commits", "Sequence number of the last commit.", report.stored.seq)
+        yield self._gauge("streamrec_waiting_impressions", "Events without their other half.", report.waiting)
+        yield self._gauge("streamrec_examples_per_second", "Since the scrape before.", self._speed(report))
+        if report.stored.seq:
+            age_s = max(0, now_ms - report.stored.time_ms) / 1000
+            yield self._gauge("streamrec_commit_age_seconds", "Since the last commit was made.", age_s)
+        if report.watermark_ms is not None:
+            mark_s = report.watermark_ms / 1000
+            yield self._gauge("streamrec_event_time_seconds", "Event time: the latest one seen.", mark_s)
+            yield self._gauge(
+                "streamrec_event_time_lag_seconds", "How far event time is behind.", now_ms / 1000 - mark_s
+            )
+        yield self._lag(report)
+        yield from self._quality(report)
+
+    def _speed(self, report: Report) -> float:
+        now_s, before = self._clock.monotonic_s(), self._rate
+        self._rate = now_s, report.examples
+        if before is None or now_s <= before[0]:
+            return report.examples_per_s or 0.0
+        return (report.examples - before[1]) / (now_s - before[0])
+
+    def _lag(self, report: Report) -> Metric:
+        lag = GaugeMetricFamily(
+            "streamrec_lag_records", "Records at the broker not read yet.", labels=("model", "partition")
+        )
+        for partition, n in report.lag.items():
+            lag.add_metric((self._model, partition), n)
+        return lag
+
+    def _quality(self, report: Report) -> Iterator[Metric]:
+        """Of the last commit, over the whole stream and over its end."""
+        for name, (key, text) in _QUALITY.items():
+            metric = GaugeMetricFamily(name, text, labels=("model", "over"))
+            for over, values in (("whole", report.metrics), ("recent", report.metrics.get("recent", {}))):
+                if (value := values.get(key)) is not None:
+                    metric.add_metric((self._model, over), value)
+            yield metric
+
+    def _counter(self, name: str, text: str, value: float) -> Metric:
+        metric = CounterMetricFamily(name, text, labels=("model",))
+        metric.add_metric((self._model,), value)
+        return metric
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        metric = GaugeMetricFamily(name, text, labels=("model",))
+        metric.add_metric((self._model,), value)
+        return metric
+
+
+@contextmanager
+def exported(collector: Collector, host: str, port: int) -> Iterator[str]:
+    """Answers `GET /metrics` as long as the block lasts; its URL. Port 0 takes a free one.
+
+    Raises:
+        UsageError: the address is taken or not this machine's.
+
+    """
+    registry = CollectorRegistry()
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise UsageError(
+            f"--metrics-port {port}: cannot listen on {host}: {error.strerror or error}"
+        ) from None
+    try:
+        yield f"http://{host}:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,126 @@
+"""A learner from its source's URL to its result, as commands and workers run it."""
+
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, NamedTuple, TypeVar
+
+from streamrec.clock import Clock, SystemClock
+from streamrec.learner.exporter import LearnerCollector, exported
+from streamrec.learner.loop import Report
+from streamrec.learner.patience import patiently
+from streamrec.learner.signals import Stopped, StopSignals
+from streamrec.learner.start import Plan, Started, start
+from streamrec.learner.status import telling_status
+from streamrec.store.registry import open_store
+from streamrec.transport.base import LiveSource
+from streamrec.transport.registry import open_source
+
+__all__ = ["Ended", "Job", "run"]
+
+_log = logging.getLogger("streamrec")
+
+_Given = TypeVar("_Given")
+
+
+class Job(NamedTuple):
+    """What to learn from, and how the process behaves meanwhile.
+
+    Attributes:
+        source: URL of the stream.
+        store: URL of the store.
+        live: go on when the stream's present end is reached.
+        limit: records of the stream after which to stop; None: no limit.
+        worker: it runs by itself: servers that are away are waited for, its state is told in the log and to
+            lag tools, and a signal ends it within 5 s.
+        metrics: address and port for Prometheus; None: none.
+
+    """
+
+    source: str
+    store: str
+    live: bool = False
+    limit: int | None = None
+    worker: bool = False
+    metrics: tuple[str, int] | None = None
+
+
+class Ended(NamedTuple):
+    """How a run ended."""
+
+    started: Started
+    report: Report
+    stopped: bool  # by a signal
+
+    def result(self) -> dict[str, Any]:
+        """What `replay` tells (DESIGN 7); goes over the whole model."""
+        return self.started.result(self.report)
+
+    def summary(self) -> dict[str, Any]:
+        """What is known of a run that was stopped, at once."""
+        report, measures = self.report, self.started.parts.measures
+        return {
+            "stopped": True,
+            "seq": report.stored.seq,
+            "events": report.events,
+            "examples": report.examples,
+            "rejected": report.rejected,
+            **measures.result(),
+        }
+
+
+def run(plan: Plan, job: Job, watch: Callable[[Report], None] = lambda _: None) -> Ended | None:
+    """Learn until the end, the limit or a signal; everything is closed and stored when this returns.
+
+    watch: called after every chunk. None: a signal came before learning began.
+
+    Raises:
+        StreamrecError: what was committed before stays.
+
+    """
+    clock = SystemClock()
+    signals = (
+        StopSignals((signal.SIGTERM, signal.SIGINT)) if job.worker else StopSignals((signal.SIGTERM,), None)
+    )
+    try:
+        with signals:
+            return _run(plan, job, watch, signals, clock)
+    except Stopped:
+        _log.warning("stopped before learning began")
+        return None
+
+
+def _run(plan: Plan, job: Job, watch: Callable[[Report], None], signals: StopSignals, clock: Clock) -> Ended:
+    with ExitStack() as stack:
+        collector = LearnerCollector(plan.name, clock)
+        if job.metrics is not None:
+            _log.info("metrics: %s", stack.enter_context(exported(collector, *job.metrics)))
+        started = _open(plan, job, stack, clock)
+        stack.callback(lambda: started.parts.close(flush=not signals.received))
+        learner = started.learner
+        signals.ask(learner.stop)
+        collector.watch(learner.report)
+        if job.worker:
+            stack.enter_context(telling_status(learner.report, plan.learner.log_interval_s, clock))
+        report = learner.run(limit=job.limit, watch=watch)
+        return Ended(started, report, signals.received)
+
+
+def _open(plan: Plan, job: Job, stack: ExitStack, clock: Clock) -> Started:
+    """The learner over its source and store, which the stack closes."""
+
+    def insist(attempt: Callable[[], _Given]) -> _Given:
+        return patiently(attempt, plan.learner.patience_s, clock) if job.worker else attempt()
+
+    def begin() -> Started:
+        if isinstance(source, LiveSource):
+            source.seek({})  # an attempt before may have read from it
+        return start(plan, source, store, clock)
+
+    group = f"streamrec-{plan.name}" if job.worker else None
+    source = insist(lambda: open_source(job.source, live=job.live, group=group))
+    stack.callback(source.close)
+    store = insist(lambda: open_store(job.store))
+    stack.callback(store.close)
+    return insist(begin)

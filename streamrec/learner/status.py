@@ -1,0 +1,57 @@
+"""One line of log a few seconds apart: how a learner is doing, whatever it waits for."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from streamrec.clock import Clock
+from streamrec.learner.loop import Report
+
+__all__ = ["status_line", "telling_status"]
+
+_log = logging.getLogger("streamrec")
+
+
+@contextmanager
+def telling_status(report: Callable[[], Report], interval_s: float, clock: Clock) -> Iterator[None]:
+    """As long as the block lasts, a line every so many seconds; none where the interval is 0.
+
+    report: called from a thread of its own, so that a learner that waits for its store is told of, too.
+    """
+    over = threading.Event()
+
+    def work() -> None:
+        before, then_s = report(), clock.monotonic_s()
+        while not over.wait(interval_s):
+            now, now_s = report(), clock.monotonic_s()
+            rate = (now.examples - before.examples) / max(now_s - then_s, 1e-9)
+            _log.info("%s", status_line(now, rate, clock.now_ms()))
+            before, then_s = now, now_s
+
+    thread = threading.Thread(target=work, name="streamrec-status", daemon=True)
+    if interval_s > 0:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if thread.is_alive():
+            thread.join()
+
+
+def status_line(report: Report, examples_per_s: float, now_ms: int) -> str:
+    """What a person wants to know of a running learner."""
+    recent = report.metrics.get("recent", {})
+    name, value = (
+        ("NE", recent.get("ne")) if recent.get("log_loss") is not None else ("RMSE", recent.get("rmse"))
+    )
+    quality = "" if value is None else f", recent {name} {value:.4f}"
+    stored = report.stored
+    commit = "none yet"
+    if stored.seq:
+        commit = f"{stored.seq:,} of {max(0, now_ms - stored.time_ms) / 1000:.1f} s ago"
+    return (
+        f"{report.examples:,} examples, {examples_per_s:,.0f}/s, lag {sum(report.lag.values()):,}{quality}, "
+        f"commit {commit}, {report.rejected:,} dead letters, {report.waiting:,} waiting"
+    )
