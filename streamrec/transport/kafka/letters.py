@@ -14,6 +14,7 @@ there: what it has not finished is aborted.
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from time import sleep
 from typing import NamedTuple
 
 from streamrec.errors import BrokerError, BrokerUnavailable, Superseded
@@ -30,6 +31,8 @@ _FULL_BYTES = 8 << 20
 #: A letter with its key and headers must be smaller than a broker takes.
 _LARGEST_BYTES = Writing().largest_bytes - 2048
 _POLL_S, _MOST_RECORDS = 0.5, 5000
+#: How often, and how far apart, a new topic is asked for its end.
+_TRIES, _BETWEEN_S = 20, 0.1
 #: Headers of a letter: the writer's name, for people, and which life of it, for the writer itself.
 _MODEL, _LIFE = "streamrec-model", "streamrec-life"
 
@@ -74,7 +77,7 @@ class KafkaLetters:
         try:
             self._ensure_topic()
             self._life = secrets.token_hex(8) if mark is None else str(mark["life"])
-            self._end = self._ends() if mark is None else int(mark["end"])  # everything before is in marks
+            self._end = self._first_end() if mark is None else int(mark["end"])  # marks know all before
             self._written = set[str]() if mark is None else set(mark["open"])
             self._open()
         except BaseException:
@@ -157,6 +160,14 @@ class KafkaLetters:
             if trouble := consumer.trouble:
                 raise BrokerUnavailable(trouble)
         return keys
+
+    def _first_end(self) -> int:
+        """Brokers hear one after another of a topic that was just made."""
+        for _ in range(_TRIES):
+            with suppress(BrokerUnavailable):
+                return self._ends()
+            sleep(_BETWEEN_S)
+        return self._ends()
 
     def _ends(self) -> int:
         return self._consumer.ends([self._partition])[self._partition]

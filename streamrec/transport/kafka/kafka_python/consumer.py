@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
@@ -29,6 +29,7 @@ _ASK_S = 0.1
 #: up to ten seconds more.
 _PENDING_S = 60.0
 _CLOSE_S = 5.0
+_LAST_COMMIT_S = 0.5
 
 
 class PythonConsumer:
@@ -45,6 +46,7 @@ class PythonConsumer:
         self._busy: set[TopicPartition] = set()  # those of which the last poll brought records
         self._stable: dict[TopicPartition, int] = {}  # last stable offsets, as asked
         self._asked_s = float("-inf")
+        self._n_committing = 0  # writes of the group's offsets that are under way
 
     def partitions(self, topics: Collection[str]) -> list[Partition]:
         """All partitions of these topics."""
@@ -165,9 +167,11 @@ class PythonConsumer:
         self._need_group()
         offsets = {TopicPartition(*p): OffsetAndMetadata(int(offset)) for p, offset in positions.items()}
         if offsets:
+            self._n_committing += 1
             self._library.commit_async(offsets, callback=self._after_commit)
 
     def _after_commit(self, _: object, answer: object) -> None:
+        self._n_committing -= 1
         if isinstance(answer, Exception):
             _LOG.warning("%s: group offsets were not written: %s", self._url.shown, answer)
 
@@ -205,7 +209,11 @@ class PythonConsumer:
         return f"{self._url.shown} has not answered for {silent_s:.0f} s: {self._link.last_failure}"
 
     def close(self) -> None:
-        """Leave and free."""
+        """Leave and free; the last offsets are written before, where brokers answer at once."""
+        deadline_s = time.monotonic() + _LAST_COMMIT_S
+        while self._n_committing and self._callbacks is None and time.monotonic() < deadline_s:
+            with suppress(KafkaError):
+                self._library.poll(timeout_ms=20, max_records=1)
         with self._faults():
             self._library.close(autocommit=False, timeout_ms=int(_CLOSE_S * 1000))
 
