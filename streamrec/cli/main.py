@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "join": ("join", "raw events → labelled examples, exactly once"),
     "replay": ("replay", "learn a recorded stream once, in order"),
     "schemas": ("schemas", "export the JSON Schemas of all events"),
+    "send": ("send", "recorded stream → Kafka topic, keyed, acknowledged"),
     "services": ("services", "a local Kafka and Redis, without Docker: up, down, status"),
     "serve": ("serve", "the scoring service"),
 }
