@@ -7,6 +7,7 @@ StreamrecError                 what, where, expected, got, what to do; in one li
 ├── ServiceError               a local server could not be started     see the log that it names
 ├── BrokerError                Kafka refused: login, permission, size, a broken rule
 │   ├── BrokerUnavailable      no answer                               a retry helps once a broker is back
+│   │   └── Unacknowledged     not yet: it is still being sent         wait again, or ask whether it arrived
 │   ├── Rebalanced             the group has moved on                  abort the transaction, poll, begin anew
 │   └── Superseded             a newer producer of this name is there  a retry never helps: stop
 ├── StoreError                 the parameter store refused
@@ -32,6 +33,7 @@ __all__ = [
     "StoreUnavailable",
     "StreamrecError",
     "Superseded",
+    "Unacknowledged",
     "UsageError",
 ]
 
@@ -66,6 +68,10 @@ class BrokerError(StreamrecError):
 
 class BrokerUnavailable(BrokerError):
     """No Kafka broker answers; try again."""
+
+
+class Unacknowledged(BrokerUnavailable):
+    """Records are queued and still being sent, but were not acknowledged in time; wait again."""
 
 
 class Rebalanced(BrokerError):

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "record": ("record", "Kafka topic → recorded stream, in the order in which it is learned"),
     "replay": ("replay", "learn a recorded stream once, in order"),
     "schemas": ("schemas", "export the JSON Schemas of all events"),
+    "send": ("send", "recorded stream → Kafka topic, keyed, acknowledged"),
     "services": ("services", "a local Kafka and Redis, without Docker: up, down, status"),
     "serve": ("serve", "the scoring service"),
 }

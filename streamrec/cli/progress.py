@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamrec.learner.loop import Report
 
-__all__ = ["progress_bar"]
+__all__ = ["counting_bar", "progress_bar"]
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[["Report"], None]]:
-    """Gives the function to call with every report."""
+    """A bar of learning: gives the function to call with every report."""
+    with counting_bar(f"replay {what}", "examples") as show:
+        yield lambda report: show(report.share, report.examples, report.examples_per_s or 0.0)
+
+
+@contextmanager
+def counting_bar(title: str, unit: str) -> Iterator[Callable[[float | None, int, float], None]]:
+    """Gives the function to call with the share done (None: not known), how many, and how many a second."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda *_: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -23,16 +30,15 @@ def progress_bar(what: str) -> Iterator[Callable[["Report"], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[examples]:,} examples"),
+        TextColumn(f"{{task.fields[n]:,}} {unit}"),
         TextColumn("{task.fields[rate]:,.0f}/s"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"replay {what}", total=1.0, examples=0, rate=0.0)
+        task = bar.add_task(title, total=1.0, n=0, rate=0.0)
 
-        def watch(report: "Report") -> None:
-            share = {} if report.share is None else {"completed": report.share}
-            bar.update(task, examples=report.examples, rate=report.examples_per_s or 0.0, **share)  # type: ignore[arg-type]
+        def show(share: float | None, n: int, rate: float) -> None:
+            bar.update(task, completed=share, n=n, rate=rate)  # None leaves it as it is
 
-        yield watch
+        yield show

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from streamrec.join.merge import Recorded, merged
 from streamrec.transport.base import Chunk, LiveSource, Position, Source
 
 __all__ = ["bounded", "limited", "read", "read_ahead"]
+
+_T = TypeVar("_T")
 
 #: After so long without anything the caller is told: it may have a commit to make, or a signal to obey.
 _IDLE_S = 0.1
@@ -114,7 +117,7 @@ def _before(chunk: Chunk, end: int) -> Chunk:
     )
 
 
-def read_ahead(stream: Iterator[Decoded | None], depth: int) -> Generator[Decoded | None, None, None]:
+def read_ahead(stream: Iterator[_T | None], depth: int) -> Generator[_T | None, None, None]:
     """A stream, read in a second thread while the caller works on what came before.
 
     Decoding is compiled and runs without the interpreter's lock, so the two really overlap. Where there is
@@ -126,10 +129,10 @@ def read_ahead(stream: Iterator[Decoded | None], depth: int) -> Generator[Decode
         depth: pieces that may wait.
 
     """
-    waiting: queue.Queue[Decoded | BaseException | None] = queue.Queue(depth)
+    waiting: queue.Queue[_T | BaseException | None] = queue.Queue(depth)
     stopped = threading.Event()
 
-    def offer(item: Decoded | BaseException | None) -> None:
+    def offer(item: _T | BaseException | None) -> None:
         while not stopped.is_set():
             try:
                 return waiting.put(item, timeout=0.1)

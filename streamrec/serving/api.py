@@ -7,10 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamrec.events.model import MAX_NAME_CHARS, MAX_TIME_MS, MIN_TIME_MS, FeatureValue
 
 __all__ = [
+    "EVENTS_IN_FLIGHT_BYTES",
     "MAX_BODY_BYTES",
     "MAX_CANDIDATES",
+    "MAX_EVENTS",
+    "MAX_EVENTS_BYTES",
     "Candidate",
     "Contribution",
+    "EventFault",
+    "EventsAnswer",
+    "EventsProblem",
     "Health",
     "ModelState",
     "Problem",
@@ -23,6 +29,12 @@ __all__ = [
 MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Ranks after a retrieval step come with hundreds to a few thousand candidates.
 MAX_CANDIDATES = 10_000
+#: Events of one request: more gain nothing, and hold up those of others.
+MAX_EVENTS = 10_000
+#: Twice what so many events of 400 bytes have.
+MAX_EVENTS_BYTES = 8 * 1024 * 1024
+#: Of all requests that wait for their acknowledgement: what the producer's own queue holds.
+EVENTS_IN_FLIGHT_BYTES = 32 * 1024 * 1024
 
 #: As in `events.model`, without limits of size: the decoder checks these, here they would cost 2 ms.
 Features = dict[Annotated[str, Field(max_length=MAX_NAME_CHARS)], FeatureValue]
@@ -136,3 +148,25 @@ class Problem(BaseModel):
     title: str = Field(description="the status in words")
     status: int
     detail: str = Field(description="what, where, expected, got; one line")
+
+
+class EventFault(BaseModel):
+    """One event that was not taken."""
+
+    index: int = Field(description="its place in the list, or among the lines that are not blank, from 0")
+    reason: str = Field(description="what is wrong, expected, got; as in the dead letters")
+
+
+class EventsAnswer(BaseModel):
+    """What became of the events of one request."""
+
+    accepted: int = Field(description="how many are acknowledged by the transport: none of them gets lost")
+    errors: list[EventFault] = Field(
+        description="those that were not taken; do not send them again as they are"
+    )
+
+
+class EventsProblem(Problem):
+    """None of the events was taken."""
+
+    errors: list[EventFault] = Field(description="why not, one by one")

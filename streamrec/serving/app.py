@@ -1,19 +1,22 @@
-"""The HTTP service over one scorer: rank, state, health, and documentation that needs no network."""
+"""The HTTP service over one scorer: rank, events, state, health, and documentation that needs no network."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from threading import Thread
 from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic_core import to_json
-from starlette.exceptions import HTTPException
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StoreUnavailable
 from streamrec.serving.api import MAX_BODY_BYTES, Health, ModelState, Problem, RankRequest, RankResponse
+from streamrec.serving.body import limited_body
+from streamrec.serving.delivery import Delivery
+from streamrec.serving.events import add_events, event_schemas, warm_up
 from streamrec.serving.page import docs_page, index_page
 from streamrec.serving.problem import add_problems
 from streamrec.serving.rank import rank
@@ -31,14 +34,22 @@ _RANK_BODY = {
 }
 
 
-def create_app(scorer: Scorer, clock: Clock | None = None) -> FastAPI:
-    """The ASGI app of one model; its life span starts and stops the scorer's following."""
+def create_app(scorer: Scorer, clock: Clock | None = None, delivery: Delivery | None = None) -> FastAPI:
+    """The ASGI app of one model; its life span starts and stops the scorer's following and the delivery.
+
+    delivery: where `/v1/events` puts events; None: it says how to turn it on.
+    """
     clock = clock or SystemClock()
 
     @asynccontextmanager
     async def follow(_: FastAPI) -> AsyncIterator[None]:
         scorer.start()
+        if delivery is not None:
+            delivery.start()
+            Thread(target=warm_up, name="streamrec-warm-up", daemon=True).start()
         yield
+        if delivery is not None:
+            await run_sync(delivery.stop)
         await run_sync(scorer.stop)
 
     app = FastAPI(
@@ -51,6 +62,7 @@ def create_app(scorer: Scorer, clock: Clock | None = None) -> FastAPI:
     )
     add_problems(app)
     _add_rank(app, scorer, clock)
+    add_events(app, delivery)
     _add_state(app, scorer)
     _add_pages(app, scorer)
     _document_bodies(app)
@@ -76,7 +88,7 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
         request's and the candidate's; the candidate's win where both have one name. Unknown users, items and
         features are allowed.
         """
-        body = await _limited_body(request)
+        body = await limited_body(request, MAX_BODY_BYTES, "send fewer candidates")
         # In a worker thread: parsing and scoring take milliseconds, and /healthz must not wait for them.
         return Response(await run_sync(answer, body), media_type="application/json")
 
@@ -114,22 +126,6 @@ def _add_pages(app: FastAPI, scorer: Scorer) -> None:
         return HTMLResponse(docs_page(app.openapi()))
 
 
-async def _limited_body(request: Request) -> bytes:
-    """The request's body.
-
-    Raises:
-        HTTPException: 413 above `MAX_BODY_BYTES`.
-
-    """
-    parts, n_bytes = [], 0
-    async for part in request.stream():
-        n_bytes += len(part)
-        if n_bytes > MAX_BODY_BYTES:
-            raise HTTPException(413, f"body: expected at most {MAX_BODY_BYTES} bytes; send fewer candidates")
-        parts.append(part)
-    return b"".join(parts)
-
-
 def _document_bodies(app: FastAPI) -> None:
     """Add the models of bodies that are read by hand to the OpenAPI document."""
     make = app.openapi
@@ -140,6 +136,7 @@ def _document_bodies(app: FastAPI) -> None:
         schemas = document["components"]["schemas"]
         schemas.update(schema.pop("$defs", {}))
         schemas["RankRequest"] = schema
+        schemas.update(event_schemas())
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -108,7 +108,7 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
     )
     about = escape(schema.get("description", ""))
     head = f'<details open id="{escape(name)}"><summary><b>{escape(name)}</b> {about}</summary>'
-    return f"{head}<table>{rows}</table></details>"
+    return f"{head}{f'<table>{rows}</table>' if rows else _type(schema)}</details>"
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -116,8 +116,9 @@ def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         name = escape(schema["$ref"].rsplit("/", 1)[-1])
         return f'<a href="#{name}">{name}</a>'
-    if "anyOf" in schema:
-        return " or ".join(_type(part) for part in schema["anyOf"])
+    for choice in ("anyOf", "oneOf"):
+        if choice in schema and "type" not in schema:
+            return " or ".join(_type(part) for part in schema[choice])
     kind = escape(str(schema.get("type", "anything")))
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"

@@ -1,13 +1,14 @@
 """Errors as `application/problem+json` (RFC 9457), each one clear line."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from streamrec.errors import StoreError, UsageError
+from streamrec.errors import BrokerError, SourceError, StoreError, StreamrecError, UsageError
 from streamrec.serving.api import Problem
 
 __all__ = ["add_problems", "problem"]
@@ -16,10 +17,10 @@ __all__ = ["add_problems", "problem"]
 N_FAULTS = 5
 
 
-def problem(status: int, detail: str) -> JSONResponse:
-    """The answer for one error."""
+def problem(status: int, detail: str, **more: Any) -> JSONResponse:
+    """The answer for one error; more: members beside the usual ones."""
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(body.model_dump(), status, media_type="application/problem+json")
+    return JSONResponse(body.model_dump() | more, status, media_type="application/problem+json")
 
 
 def add_problems(app: FastAPI) -> None:
@@ -40,7 +41,9 @@ def add_problems(app: FastAPI) -> None:
         return problem(422, str(error))
 
     @app.exception_handler(StoreError)
-    async def _away(_: Request, error: StoreError) -> JSONResponse:
+    @app.exception_handler(BrokerError)
+    @app.exception_handler(SourceError)
+    async def _away(_: Request, error: StreamrecError) -> JSONResponse:
         answer = problem(503, str(error))
         answer.headers["retry-after"] = "1"
         return answer

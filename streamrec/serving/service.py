@@ -11,13 +11,17 @@ import uvicorn
 from streamrec.clock import SystemClock
 from streamrec.errors import ServiceError
 from streamrec.serving.app import create_app
+from streamrec.serving.delivery import Delivery
 from streamrec.serving.scorer import Scorer
 from streamrec.store.base import Store
+from streamrec.transport.base import KeyedSink
 
 __all__ = ["BackgroundService", "listen", "serve"]
 
 #: Requests under way when the service is told to stop get this long; one takes some ten milliseconds.
 STOP_S = 5
+
+OpenSink = Callable[[], KeyedSink]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -48,7 +52,13 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(store: Store, model: str, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
+def serve(
+    store: Store,
+    model: str,
+    listener: socket.socket,
+    on_ready: Callable[[str], None],
+    open_events: OpenSink | None = None,
+) -> None:
     """Serve a model until SIGTERM or SIGINT; returns after the requests under way are answered.
 
     Args:
@@ -56,11 +66,12 @@ def serve(store: Store, model: str, listener: socket.socket, on_ready: Callable[
         model: its name.
         listener: from `listen`.
         on_ready: called with the service's URL once the socket accepts requests.
+        open_events: opens the sink of `/v1/events`, as `transport.open_sink` gives it; None: it takes none.
 
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
     logging.getLogger("streamrec.serving").setLevel(logging.INFO)
-    server = _server(Scorer(store, model, SystemClock()))
+    server = _server(Scorer(store, model, SystemClock()), open_events)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -81,11 +92,18 @@ class BackgroundService:
 
     """
 
-    def __init__(self, store: Store, model: str, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        model: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        open_events: OpenSink | None = None,
+    ) -> None:
         listener = listen(host, port)
         self.url = _url(listener)
         self.scorer = Scorer(store, model, SystemClock())
-        self._server = _server(self.scorer)
+        self._server = _server(self.scorer, open_events)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="service", daemon=True
         )
@@ -99,9 +117,9 @@ class BackgroundService:
         self._thread.join()
 
 
-def _server(scorer: Scorer) -> uvicorn.Server:
+def _server(scorer: Scorer, open_events: OpenSink | None) -> uvicorn.Server:
     config = uvicorn.Config(
-        create_app(scorer),
+        create_app(scorer, delivery=Delivery(open_events) if open_events else None),
         log_config=None,  # through this process's logging, to stderr
         log_level="warning",
         access_log=False,

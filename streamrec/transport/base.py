@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Chunk", "Damage", "LiveSource", "Position", "Sink", "Source"]
+__all__ = ["Chunk", "Damage", "KeyedSink", "LiveSource", "Position", "Sink", "Source"]
 
 #: Where to read next: partition name → next offset (for a file: byte offset into the uncompressed stream).
 Position = Mapping[str, int]
@@ -102,6 +102,36 @@ class Sink(Protocol):
 
     def flush(self) -> None:
         """Return once everything written is durable as far as the sink promises."""
+        ...
+
+    def close(self) -> None:
+        """Flush and free."""
+        ...
+
+
+class KeyedSink(Protocol):
+    """Where single lines are appended; those of one key stay in order. One thread at a time.
+
+    Its methods may raise `BrokerError` or `SourceError`. What they had taken since the last `flush` has then
+    perhaps arrived, perhaps not.
+    """
+
+    @property
+    def largest_bytes(self) -> int:
+        """The longest line that it takes, its key counted."""
+        ...
+
+    def write(self, lines: Sequence[bytes], keys: Sequence[bytes | None]) -> None:
+        """Take lines without their newlines, and the key of each (None: no order to keep)."""
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Return once everything written is acknowledged and survives a crash.
+
+        Raises:
+            Unacknowledged: not in time; it is still being sent.
+
+        """
         ...
 
     def close(self) -> None:

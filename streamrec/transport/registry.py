@@ -1,13 +1,13 @@
-"""Opening sources and dead letters by URL. A new transport is one file and one line here."""
+"""Opening sources, sinks and dead letters by URL. A new transport is one file and one line here."""
 
 from collections.abc import Callable, Mapping
 
 from streamrec.errors import UsageError
-from streamrec.transport.base import Source
+from streamrec.transport.base import KeyedSink, Source
 from streamrec.transport.deadletter import DeadLetters, FileLetters, Mark, NoLetters
 from streamrec.transport.opening import Limits, Opening
 
-__all__ = ["NOWHERE", "SCHEMES", "letters_name", "open_letters", "open_source"]
+__all__ = ["NOWHERE", "SCHEMES", "SINKS", "letters_name", "open_letters", "open_sink", "open_source"]
 
 #: Instead of a place for dead letters: they are only counted.
 NOWHERE = "none"
@@ -25,10 +25,33 @@ def _kafka(url: str, opening: Opening) -> Source:
     return open_kafka(url, opening)
 
 
+def _file_sink(url: str) -> Callable[[], KeyedSink]:
+    from streamrec.transport.log import FileLog, check_log
+
+    path = url.removeprefix("file://")
+    check_log(path)
+    return lambda: FileLog(path)
+
+
+def _kafka_sink(url: str) -> Callable[[], KeyedSink]:
+    from streamrec.transport.kafka.sink import open_kafka_sink
+    from streamrec.transport.kafka.url import parse_url
+
+    place = parse_url(url)
+    place.one_topic()
+    return lambda: open_kafka_sink(place)
+
+
 #: Scheme of a URL → what opens it. A path without a scheme is a file.
 SCHEMES: Mapping[str, Callable[[str, Opening], Source]] = {
     "file": _file,
     "kafka": _kafka,
+}
+
+#: Scheme of a sink's URL → what checks the URL and gives what opens it.
+SINKS: Mapping[str, Callable[[str], Callable[[], KeyedSink]]] = {
+    "file": _file_sink,
+    "kafka": _kafka_sink,
 }
 
 
@@ -58,10 +81,7 @@ def open_source(
         raise UsageError(
             f"chunk_bytes ({chunk_bytes}) and max_line_bytes ({max_line_bytes}) must be at least 1"
         )
-    scheme = url.partition("://")[0] if "://" in url else "file"
-    if scheme not in SCHEMES:
-        known = ", ".join(f"{name}://…" for name in SCHEMES)
-        raise UsageError(f"{url}: unknown scheme {scheme!r}: expected a file, a directory, - or {known}")
+    scheme = _scheme(url, SCHEMES, "a file, a directory, -")
     return SCHEMES[scheme](url, Opening(Limits(chunk_bytes, max_line_bytes), live, group))
 
 
@@ -107,3 +127,24 @@ def open_letters(
     from streamrec.transport.kafka.letters import KafkaLetters
 
     return KafkaLetters(place, writer, mark, is_owner)
+
+
+def open_sink(url: str) -> Callable[[], KeyedSink]:
+    """What opens the sink at `url`: a file that grows, or a registered scheme's URL.
+
+    The URL is checked at once, so that a misspelt one is told before anything runs; the broker is asked by
+    the function that is returned. That one raises what the sink does (`BrokerError`, `SourceError`).
+
+    Raises:
+        UsageError: the scheme is unknown, or the URL is wrong.
+
+    """
+    return SINKS[_scheme(url, SINKS, "a file")](url)
+
+
+def _scheme(url: str, known: Mapping[str, object], plain: str) -> str:
+    scheme = url.partition("://")[0] if "://" in url else "file"
+    if scheme not in known:
+        urls = ", ".join(f"{name}://…" for name in known)
+        raise UsageError(f"{url}: unknown scheme {scheme!r}: expected {plain} or {urls}")
+    return scheme

@@ -28,7 +28,13 @@ def events(n, first=0):
     for i in range(first, first + n):
         time = BEGIN_MS + 10 * i
         features = {"g": [f"g{i % 3}", f"g{i % 5}"], "x": i % 7}
-        impression = {"type": "impression", "id": f"i{i}", "time": time, "user": f"u{i % 17}", "item": f"m{i % 29}"}
+        impression = {
+            "type": "impression",
+            "id": f"i{i}",
+            "time": time,
+            "user": f"u{i % 17}",
+            "item": f"m{i % 29}",
+        }
         yield f"i{i}", json.dumps(impression | {"features": features})
         for j in range((i % 4 == 0) + (i % 60 == 0)):
             click = {"type": "click", "id": f"c{i}.{j}", "time": time + 3 + j, "impression": f"i{i}"}

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
 
-from streamrec.errors import StoreUnavailable
+from streamrec.errors import StoreUnavailable, Unacknowledged
 from streamrec.store.base import Commit, Head, Rows, Snapshot
 
 
@@ -148,3 +148,37 @@ def client_of(app: FastAPI) -> Iterator[Client]:
         with portal.wrap_async_context_manager(app.router.lifespan_context(app)):
             yield Client(portal, client)
         portal.call(client.aclose)
+
+
+class FakeSink:
+    """Keeps lines in memory; its faults can be switched, and `hold` makes its acknowledgements wait."""
+
+    def __init__(self, largest_bytes: int = 2000) -> None:
+        self.largest_bytes = largest_bytes
+        self.written: list[tuple[bytes | None, bytes]] = []
+        self.acknowledged = 0
+        self.n_flushes = 0
+        self.n_opened = 0
+        self.closed = 0
+        self.fault: Exception | None = None
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def open(self) -> "FakeSink":
+        self.n_opened += 1
+        return self
+
+    def write(self, lines: Sequence[bytes], keys: Sequence[bytes | None]) -> None:
+        self.written += zip(keys, lines, strict=True)
+
+    def flush(self, timeout_s: float) -> None:
+        self.n_flushes += 1
+        assert self.hold.wait(10)
+        if (fault := self.fault) is not None:
+            if isinstance(fault, Unacknowledged):
+                time.sleep(0.005)
+            raise fault
+        self.acknowledged = len(self.written)
+
+    def close(self) -> None:
+        self.closed += 1

@@ -220,7 +220,7 @@ def test_pages_need_nothing_from_the_network(client: Client) -> None:
         assert "http://" not in page.text
         assert "https://" not in page.text
         assert "src=" not in page.text
-    for path in ("/v1/rank", "/v1/model", "/healthz", "/readyz"):
+    for path in ("/v1/rank", "/v1/events", "/v1/model", "/healthz", "/readyz"):
         assert f"<code>{path}</code>" in docs.text
     for schema in ("RankRequest", "Candidate", "RankResponse", "RankedItem", "ModelState", "Problem"):
         assert f'id="{schema}"' in docs.text

@@ -217,7 +217,7 @@ class Producer(Protocol):
         """Return once everything sent is acknowledged.
 
         Raises:
-            BrokerUnavailable: not in time; what is queued is still being sent.
+            Unacknowledged: not in time; what is queued is still being sent.
 
         """
         ...
@@ -265,6 +265,15 @@ class Admin(Protocol):
 
         config: the topic's own settings, such as `retention.ms`.
         replication: copies of each record; None: the broker's default.
+        """
+        ...
+
+    def partitions(self, name: str) -> int:
+        """How many the topic has.
+
+        Raises:
+            SourceError: there is no such topic.
+
         """
         ...
 

@@ -50,6 +50,11 @@ class PythonAdmin:
             raise clear(fault, f"{self._url.shown}: topic {name}") from None
         return self._link.count_partitions([name])[name]
 
+    def partitions(self, name: str) -> int:
+        """How many it has."""
+        check_topic(name, self._url.shown)
+        return self._link.count_partitions([name])[name]
+
     def delete_topic(self, name: str) -> None:
         """Remove it."""
         try:

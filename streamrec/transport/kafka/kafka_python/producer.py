@@ -10,7 +10,14 @@ from typing import Any
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 
-from streamrec.errors import BrokerUnavailable, SourceError, StreamrecError, Superseded, UsageError
+from streamrec.errors import (
+    BrokerUnavailable,
+    SourceError,
+    StreamrecError,
+    Superseded,
+    Unacknowledged,
+    UsageError,
+)
 from streamrec.transport.kafka.client import Partition
 from streamrec.transport.kafka.kafka_python.connect import Link
 from streamrec.transport.kafka.kafka_python.faults import clear
@@ -135,11 +142,21 @@ class PythonProducer:
 
     def flush(self, timeout_s: float) -> None:
         """Wait for acknowledgements."""
-        with self._faults():
-            self._library.flush(timeout=timeout_s)
+        try:
+            with self._faults():
+                self._library.flush(timeout=timeout_s)
+        except BrokerUnavailable:
+            self._raise_failed()
+            raise Unacknowledged(
+                f"{self._url.shown}: {self._n_left()} records are not acknowledged after {timeout_s:g} s: "
+                "is the broker running?"
+            ) from None
         self._queued.clear()
         self._queued_bytes = 0
         self._raise_failed()
+
+    def _n_left(self) -> int:
+        return sum(not future.is_done for future, _ in self._queued)
 
     def begin(self) -> None:
         """Begin a transaction."""

@@ -64,6 +64,11 @@ class LibrdkafkaAdmin:
             time.sleep(_LOOK_S)
         raise BrokerUnavailable(f"{self._url.shown}: topic {name} was made, but has no leader yet")
 
+    def partitions(self, name: str) -> int:
+        """How many it has."""
+        check_topic(name, self._url.shown)
+        return self._link.count_partitions([name])[name]
+
     def delete_topic(self, name: str) -> None:
         """Remove it."""
         try:

@@ -10,7 +10,14 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Producer as Library
 
-from streamrec.errors import BrokerError, BrokerUnavailable, SourceError, StreamrecError, UsageError
+from streamrec.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    SourceError,
+    StreamrecError,
+    Unacknowledged,
+    UsageError,
+)
 from streamrec.transport.kafka.client import Partition
 from streamrec.transport.kafka.librdkafka.connect import Link
 from streamrec.transport.kafka.librdkafka.faults import clear
@@ -117,7 +124,7 @@ class LibrdkafkaProducer:
             n_left = self._library.flush(timeout_s)
         self._raise_failed()
         if n_left:
-            raise BrokerUnavailable(
+            raise Unacknowledged(
                 f"{self._url.shown}: {n_left} records are not acknowledged after {timeout_s:g} s: "
                 "is the broker running?"
             )
