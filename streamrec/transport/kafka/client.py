@@ -181,7 +181,10 @@ class Consumer(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the group (`revoked` is called before) and free everything; waits a few seconds at most."""
+        """Leave the group (`revoked` is called before, and what it raises is raised) and free everything.
+
+        Waits a few seconds at most.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ class Reading(NamedTuple):
     trouble_s: float = 3.0  # silence before `trouble` speaks
     session_s: float = 10.0  # a silent member's partitions go to others after this; brokers want at least 6
     poll_s: float = 300.0  # so do those of a member that has not called `poll` for this long
+    refresh_s: float = 60.0  # a group notices new partitions after this
     #: A fetch that finds nothing is answered after this; records are answered at once. Short, since a resumed
     #: partition waits for the fetch under way.
     fetch_wait_ms: int = 100

@@ -83,8 +83,7 @@ class Link:
         try:
             return kind(**self._settings, **settings, kafka_client=self._connect)
         except Exception as fault:
-            if self._client is not None:
-                self._client.close()
+            self.close()
             if self._quiet.last_failure and "bootstrap" in str(fault):
                 raise unreachable(self.url.shown, self._quiet.last_failure) from None
             raise clear(fault, self.url.shown) from None
@@ -92,6 +91,11 @@ class Link:
     def _connect(self, **configs: Any) -> Any:
         self._client = KafkaNetClient(**configs)
         return self._client
+
+    def close(self) -> None:
+        """Close the connections, where the object itself could not."""
+        if self._client is not None:
+            self._client.close()
 
     @property
     def connected(self) -> bool:

@@ -67,6 +67,8 @@ class PythonConsumer:
         self.partitions(topics)
         self._callbacks = Callbacks(listener, self._start_at, self._link.wake)
         with self._faults():
+            for topic in topics:  # must be known before: 3.0.12 may forget to ask while another answer is due
+                self._library.partitions_for_topic(topic)
             self._library.subscribe(topics=list(topics), listener=self._callbacks)
 
     def _start_at(self, positions: Mapping[Partition, int]) -> None:
@@ -214,8 +216,11 @@ class PythonConsumer:
         while self._n_committing and self._callbacks is None and time.monotonic() < deadline_s:
             with suppress(KafkaError):
                 self._library.poll(timeout_ms=20, max_records=1)
-        with self._faults():
-            self._library.close(autocommit=False, timeout_ms=int(_CLOSE_S * 1000))
+        try:
+            with self._faults():
+                self._library.close(autocommit=False, timeout_ms=int(_CLOSE_S * 1000))
+        finally:
+            self._link.close()
 
     def _need_group(self) -> None:
         if self._group is None:
@@ -256,6 +261,7 @@ def _settings(group: str | None, reading: Reading) -> dict[str, Any]:
         "session_timeout_ms": int(reading.session_s * 1000),
         "heartbeat_interval_ms": int(reading.session_s * 100),
         "max_poll_interval_ms": int(reading.poll_s * 1000),
+        "metadata_max_age_ms": int(reading.refresh_s * 1000),
         "fetch_max_wait_ms": reading.fetch_wait_ms,
         "fetch_max_bytes": reading.fetch_bytes,
         "max_partition_fetch_bytes": reading.partition_bytes,

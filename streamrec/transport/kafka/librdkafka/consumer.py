@@ -75,15 +75,20 @@ class LibrdkafkaConsumer:
         self.assign({each: positions[each] for each in partitions})
 
     def _revoked(self, _: object, library: list[TopicPartition]) -> None:
-        assert self._listener is not None
-        if library:
-            self._listener.revoked(sorted(Partition(each.topic, each.partition) for each in library))
-        self._positions = {}
+        self._leave(
+            library, lost=not self._library.memberid()
+        )  # not told apart after too long without `poll`
 
     def _lost(self, _: object, library: list[TopicPartition]) -> None:
+        self._leave(library, lost=True)
+
+    def _leave(self, library: list[TopicPartition], *, lost: bool) -> None:
         assert self._listener is not None
-        if library:
-            self._listener.lost(sorted(Partition(each.topic, each.partition) for each in library))
+        partitions = sorted(Partition(each.topic, each.partition) for each in library)
+        if partitions and lost:
+            self._listener.lost(partitions)
+        elif partitions:
+            self._listener.revoked(partitions)
         self._positions = {}
 
     def poll(self, timeout_s: float, max_records: int) -> list[Run]:
@@ -302,6 +307,7 @@ def _settings(group: str | None, reading: Reading) -> dict[str, Any]:
         "session.timeout.ms": int(reading.session_s * 1000),
         "heartbeat.interval.ms": int(reading.session_s * 100),
         "max.poll.interval.ms": int(reading.poll_s * 1000),
+        "topic.metadata.refresh.interval.ms": int(reading.refresh_s * 1000),
         "fetch.wait.max.ms": reading.fetch_wait_ms,
         "fetch.message.max.bytes": reading.partition_bytes,
         "fetch.max.bytes": reading.fetch_bytes,
