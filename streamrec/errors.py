@@ -4,6 +4,7 @@ StreamrecError                 what, where, expected, got, what to do; in one li
 ├── UsageError                 wrong option, URL or argument           a retry does not help (exit code 2)
 │   └── ConfigError            wrong key or value in a settings file   a retry does not help
 ├── SourceError                a stream is missing, empty or unreadable: mend the stream
+│   └── TopicMissing           no such topic or partition              a retry helps once it is made
 ├── ServiceError               a local server could not be started     see the log that it names
 ├── BrokerError                Kafka refused: login, permission, size, a broken rule
 │   ├── BrokerUnavailable      no answer                               a retry helps once a broker is back
@@ -33,6 +34,7 @@ __all__ = [
     "StoreUnavailable",
     "StreamrecError",
     "Superseded",
+    "TopicMissing",
     "Unacknowledged",
     "UsageError",
 ]
@@ -56,6 +58,10 @@ class ConfigError(UsageError):
 
 class SourceError(StreamrecError):
     """A stream is missing, empty or unreadable."""
+
+
+class TopicMissing(SourceError):
+    """A topic or partition does not exist, or a broker that has just started does not know it yet."""
 
 
 class ServiceError(StreamrecError):

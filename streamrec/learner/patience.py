@@ -1,11 +1,11 @@
-"""Waiting for servers that are away when a learner starts."""
+"""Waiting for what is not there yet when a learner starts."""
 
 import logging
 from collections.abc import Callable
 from typing import TypeVar
 
 from streamrec.clock import Clock
-from streamrec.errors import BrokerUnavailable, StoreUnavailable
+from streamrec.errors import BrokerUnavailable, StoreUnavailable, TopicMissing
 
 __all__ = ["patiently"]
 
@@ -19,17 +19,17 @@ _REMIND_S = 10.0
 
 
 def patiently(attempt: Callable[[], _Given], patience_s: float, clock: Clock) -> _Given:
-    """What `attempt` gives, tried again while a store or a broker does not answer.
+    """What `attempt` gives, tried again while a store or a broker does not answer, or a topic is not there.
 
     Raises:
-        StoreUnavailable, BrokerUnavailable: for longer than `patience_s`.
+        StoreUnavailable, BrokerUnavailable, TopicMissing: for longer than `patience_s`.
 
     """
     started_s, reminded_s = clock.monotonic_s(), -_REMIND_S
     while True:
         try:
             return attempt()
-        except (StoreUnavailable, BrokerUnavailable) as error:
+        except (StoreUnavailable, BrokerUnavailable, TopicMissing) as error:
             away_s = clock.monotonic_s() - started_s
             if away_s >= patience_s:
                 raise type(error)(f"{error}; gave up after {away_s:.0f} s") from None

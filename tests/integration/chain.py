@@ -1,18 +1,21 @@
 """The whole chain as processes of its own, to be killed: broker, Redis, joiner, learner."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from streamrec.errors import BrokerUnavailable
 from streamrec.services.kafka import KafkaCluster
 from streamrec.testing.redis_server import RedisServer
 from streamrec.transport.kafka import open_admin, open_consumer
 
 __all__ = ["Chain", "contents", "size"]
+
+#: How long a broker that was killed may be away.
+_AWAY_S = 60
 
 
 def contents(url: str, topic: str) -> dict[int, list[bytes]]:
@@ -32,12 +35,18 @@ def contents(url: str, topic: str) -> dict[int, list[bytes]]:
 
 
 def size(url: str, topic: str) -> int:
-    """Offsets up to the end, over all partitions."""
-    consumer = open_consumer(url)
-    try:
-        return sum(consumer.ends(consumer.partitions([topic])).values())
-    finally:
-        consumer.close()
+    """Offsets up to the end, over all partitions; asked again while a broker comes back."""
+    end = time.monotonic() + _AWAY_S
+    while True:
+        try:
+            consumer = open_consumer(url)
+            try:
+                return sum(consumer.ends(consumer.partitions([topic])).values())
+            finally:
+                consumer.close()
+        except BrokerUnavailable:
+            if time.monotonic() > end:
+                raise
 
 
 class Chain:
@@ -112,7 +121,3 @@ class Chain:
         while not condition():
             assert time.monotonic() < end, {name: self.log(name) for name in self._running}
             time.sleep(0.05)
-
-
-def environment(**values: str) -> dict[str, str]:
-    return {**os.environ, **values}

@@ -104,6 +104,7 @@ def test_nothing_is_lost_or_doubled(chain: Chain, tmp_path: Path) -> None:
     for part in order:
         joined, seq = size(chain.url, "wild.examples"), store.head("wild").seq
         chain.wait(lambda n=joined, s=seq: size(chain.url, "wild.examples") > n or store.head("wild").seq > s)
+        print(f"{size(chain.url, 'wild')} sent, commit {store.head('wild').seq}: kill {part}", flush=True)
         if part == "redis":
             chain.redis.kill()
             chain.redis.start()

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 
 from streamrec.clock import Clock, SystemClock
-from streamrec.errors import BrokerUnavailable
+from streamrec.errors import BrokerUnavailable, TopicMissing
 from streamrec.transport.base import Chunk, Position
 from streamrec.transport.kafka.chunk import first_chunk
 from streamrec.transport.kafka.client import Consumer, Partition, Run
@@ -187,7 +187,7 @@ class KafkaSource:
         self._looked_s = now_s
         try:
             added = [p for p in self._consumer.partitions(self._topics) if str(p) not in self._named]
-        except BrokerUnavailable:
+        except (BrokerUnavailable, TopicMissing):  # a broker that comes back may not know it yet
             return
         if added:
             _log.warning("%s: %d partitions were added", self.stream, len(added))

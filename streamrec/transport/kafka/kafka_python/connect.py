@@ -7,7 +7,7 @@ from typing import Any
 from kafka.admin import KafkaAdminClient
 from kafka.net.compat import KafkaNetClient
 
-from streamrec.errors import SourceError
+from streamrec.errors import TopicMissing
 from streamrec.transport.kafka.kafka_python.faults import clear, unreachable
 from streamrec.transport.kafka.settings import CONNECT_S
 from streamrec.transport.kafka.url import KafkaUrl
@@ -116,7 +116,7 @@ class Link:
         """How many partitions each topic has.
 
         Raises:
-            SourceError: a topic does not exist.
+            TopicMissing: a topic does not exist.
 
         """
         link = Link(self.url, self._settings["request_timeout_ms"] / 1000)
@@ -132,7 +132,7 @@ class Link:
             if topic["error_code"] not in {0, _UNKNOWN_TOPIC}:
                 raise clear(topic["error_code"], f"{self.url.shown}: topic {topic['name']}")
         if missing := sorted(set(topics) - set(counts)):
-            raise SourceError(f"{self.url.shown}: there is no topic {', '.join(missing)}")
+            raise TopicMissing(f"{self.url.shown}: there is no topic {', '.join(missing)}")
         return counts
 
 

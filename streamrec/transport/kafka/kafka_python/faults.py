@@ -6,9 +6,9 @@ from streamrec.errors import (
     BrokerError,
     BrokerUnavailable,
     Rebalanced,
-    SourceError,
     StreamrecError,
     Superseded,
+    TopicMissing,
 )
 
 __all__ = ["clear", "unreachable"]
@@ -58,7 +58,7 @@ def clear(fault: BaseException | int, where: str) -> StreamrecError:
     if isinstance(fault, _TOO_LARGE):
         return BrokerError(f"{where}: a record is larger than accepted: {text}: see max.message.bytes")
     if isinstance(fault, errors.UnknownTopicOrPartitionError):
-        return SourceError(f"{where}: there is no such topic or partition")
+        return TopicMissing(f"{where}: there is no such topic or partition")
     if isinstance(fault, _AWAY):
         return BrokerUnavailable(f"{where} does not answer: {text}: is the broker running and reachable?")
     return BrokerError(f"{where} refused: {text}")

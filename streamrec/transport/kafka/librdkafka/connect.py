@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamrec.errors import SourceError, StreamrecError
+from streamrec.errors import StreamrecError, TopicMissing
 from streamrec.transport.kafka.librdkafka.faults import clear, unreachable
 from streamrec.transport.kafka.settings import CONNECT_S
 from streamrec.transport.kafka.url import KafkaUrl
@@ -128,7 +128,7 @@ class Link:
         """How many partitions each topic has.
 
         Raises:
-            SourceError: a topic does not exist.
+            TopicMissing: a topic does not exist.
 
         """
         try:
@@ -136,7 +136,7 @@ class Link:
         except KafkaException as fault:
             raise clear(fault, self.url.shown) from None
         if missing := sorted(set(topics) - set(found)):
-            raise SourceError(f"{self.url.shown}: there is no topic {', '.join(missing)}")
+            raise TopicMissing(f"{self.url.shown}: there is no topic {', '.join(missing)}")
         for topic in topics:
             if found[topic].error is not None:
                 raise clear(found[topic].error, f"{self.url.shown}: topic {topic}")

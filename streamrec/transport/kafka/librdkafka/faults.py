@@ -6,9 +6,9 @@ from streamrec.errors import (
     BrokerError,
     BrokerUnavailable,
     Rebalanced,
-    SourceError,
     StreamrecError,
     Superseded,
+    TopicMissing,
 )
 
 __all__ = ["clear", "unreachable"]
@@ -91,7 +91,7 @@ def clear(fault: BaseException | KafkaError, where: str) -> StreamrecError:
     if code in _TOO_LARGE:
         return BrokerError(f"{where}: a record is larger than accepted: {text}: see max.message.bytes")
     if code in _UNKNOWN:
-        return SourceError(f"{where}: there is no such topic or partition")
+        return TopicMissing(f"{where}: there is no such topic or partition")
     if code in _AWAY or error.retriable():
         return unreachable(where, text)
     return BrokerError(f"{where} refused: {text}")
