@@ -11,7 +11,10 @@ from join_oracle import Event, Oracle, block_of, rows_of, stream
 
 from streamrec.errors import SourceError, StoreMismatch
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING
+from streamrec.events.decoder import BlockDecoder
 from streamrec.join import Joiner, JoinSettings
+from streamrec.join.places import places_in
+from streamrec.join.select import selected
 
 CHOICES = st.builds(
     JoinSettings,
@@ -60,6 +63,21 @@ def joined(joiner: Joiner, parts: list[list[Event]], finish: bool = True) -> Out
     if finish:
         out.add(joiner.finish())
     return out
+
+
+def test_lines_of_a_block_may_lie_anywhere_in_its_data():
+    """As where several partitions are merged: a click's own line counts, not what lies around it."""
+    clicks = [
+        {"type": "click", "id": f"c{i}", "time": 100 - i, "impression": f"{'x' * (5000 if i == 1 else 1)}{i}"}
+        for i in range(40)
+    ]
+    data = "".join(json.dumps(click) + "\n" for click in clicks).encode()
+    block, _ = BlockDecoder().decode(data)
+    order = np.argsort(block.time_ms)  # the last line first
+    joiner = Joiner(JoinSettings(window_ms=5))
+    refused = joiner.push(selected(block, order), data, places_in("p", order, 40)).refused
+    refused += joiner.finish().refused
+    assert sorted(r.raw for r in refused) == sorted(data.splitlines())
 
 
 @settings(max_examples=150, deadline=None)
