@@ -233,7 +233,8 @@ class Joiner:
             return self._given(block, data, places, first, out)
         if n_clicks + n_impressions:
             n_entries = int(block.entry_offsets[end] - block.entry_offsets[begin]) if n_impressions else 0
-            n_raw = int((block.end - block.start)[begin:end][types == CLICK].sum()) if n_clicks else 0
+            sizes = block.end[begin:end] - block.start[begin:end]  # lines of merged events lie anywhere
+            n_raw = int(sizes[types == CLICK].sum())
             n_slots = n_clicks + n_impressions + 1  # one to write the last event to
             self._waiting = waits.roomier(self._waiting, self._tally, n_slots, n_entries, n_raw)
         raw = np.frombuffer(data, np.uint8)

@@ -11,8 +11,10 @@ from join_oracle import Event, Oracle, block_of, rows_of, stream
 
 from streamrec.errors import SourceError, StoreMismatch
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING
+from streamrec.events.decoder import BlockDecoder
 from streamrec.join import Joiner, JoinSettings
-from streamrec.join.select import sliced
+from streamrec.join.places import places_in
+from streamrec.join.select import selected
 
 CHOICES = st.builds(
     JoinSettings,
@@ -61,6 +63,21 @@ def joined(joiner: Joiner, parts: list[list[Event]], finish: bool = True) -> Out
     if finish:
         out.add(joiner.finish())
     return out
+
+
+def test_lines_of_a_block_may_lie_anywhere_in_its_data():
+    """As where several partitions are merged: a click's own line counts, not what lies around it."""
+    clicks = [
+        {"type": "click", "id": f"c{i}", "time": 100 - i, "impression": f"{'x' * (5000 if i == 1 else 1)}{i}"}
+        for i in range(40)
+    ]
+    data = "".join(json.dumps(click) + "\n" for click in clicks).encode()
+    block, _ = BlockDecoder().decode(data)
+    order = np.argsort(block.time_ms)  # the last line first
+    joiner = Joiner(JoinSettings(window_ms=5))
+    refused = joiner.push(selected(block, order), data, places_in("p", order, 40)).refused
+    refused += joiner.finish().refused
+    assert sorted(r.raw for r in refused) == sorted(data.splitlines())
 
 
 @settings(max_examples=150, deadline=None)
@@ -276,24 +293,3 @@ def test_a_stream_that_ends_before_the_checkpoint_is_reported():
     joined(joiner, [[imp(1, 0)]], finish=False)
     with pytest.raises(SourceError, match="ends after 0 events, before the 1"):
         Joiner(checkpoint=joiner.checkpoint()).finish()
-
-
-def test_the_lines_of_a_block_may_lie_in_any_order():
-    """Merged partitions: the bytes of the events are not in the order of the events."""
-    events = [Event(CLICK, at(i), i + 1, impression=i + 1) for i in range(40)]
-    for i, e in enumerate(events):
-        e.line, e.offset = b"click %02d " % i * (i % 7 + 1), 100 * i
-    block, _, places = block_of(events)
-    order = np.random.default_rng(1).permutation(len(events))
-    starts = np.cumsum([0, *(len(events[i].line) for i in order)])[:-1]
-    start = np.empty(len(events), np.int64)
-    start[order] = starts
-    lengths = np.array([len(e.line) for e in events])
-    columns = {**block._asdict(), "start": start, "end": start + lengths}
-    joiner, refused = Joiner(JoinSettings(window_ms=10**6)), []
-    for begin in range(0, 40, 8):
-        part = sliced(type(block)(**columns), begin, begin + 8)
-        data = b"".join(events[i].line for i in order)
-        refused += joiner.push(part, data, places.sliced(begin, begin + 8)).refused
-    refused += joiner.finish().refused
-    assert [(letter.offset, letter.raw) for letter in refused] == [(e.offset, e.line) for e in events]
