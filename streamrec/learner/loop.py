@@ -226,7 +226,7 @@ class Learner:
                 source.seek(progress.position)
             return Recorded(dict(progress.position), 0, turns, n_seen)
         self._joiner = joiner = Joiner(self._join, checkpoint)
-        start = {**progress.position, **checkpoint["position"]}
+        start = checkpoint["position"]  # a partition that it does not name had given nothing by then
         n, until = checkpoint["scalars"]["events"], checkpoint["until"]
         past = bounded(source, start, progress.position)
         recorded = Recorded(start, n, turns, until)
