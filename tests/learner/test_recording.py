@@ -117,8 +117,8 @@ def test_records_that_are_no_lines_are_refused_again(topic, store_of, settings, 
 
 
 def test_a_record_that_is_too_long_is_too_long_again():
-    from streamrec.join.decode import decode_chunk
     from streamrec.events.decoder import BlockDecoder
+    from streamrec.join.decode import decode_chunk
     from streamrec.learner.recording import _lines
     from streamrec.transport.base import Chunk, Damage
 
