@@ -35,7 +35,7 @@ _log = logging.getLogger("streamrec")
 _TELL_REJECTS = 5
 
 #: How long a learner that is asked to stop waits for its last commit: whoever sends SIGTERM waits 5 to 10 s.
-STOP_S = 3.0
+STOP_S = 2.5
 
 #: Blob of a commit: how the model is built.
 MODEL = "model"

@@ -10,7 +10,7 @@ from streamrec.clock import Clock, SystemClock
 from streamrec.learner.exporter import LearnerCollector, exported
 from streamrec.learner.loop import Report
 from streamrec.learner.patience import patiently
-from streamrec.learner.signals import Stopped, StopSignals
+from streamrec.learner.signals import Stopped, StopSignals, close_soon
 from streamrec.learner.start import Plan, Started, start
 from streamrec.learner.status import telling_status
 from streamrec.store.registry import open_store
@@ -103,8 +103,10 @@ def _run(plan: Plan, job: Job, watch: Callable[[Report], None], signals: StopSig
         collector.watch(learner.report)
         if job.worker:
             stack.enter_context(telling_status(learner.report, plan.learner.log_interval_s, clock))
-        report = learner.run(limit=job.limit, watch=watch)
-        return Ended(started, report, signals.received)
+        ended = Ended(started, learner.run(limit=job.limit, watch=watch), signals.received)
+        if job.worker and signals.received:
+            close_soon(stack.pop_all())
+        return ended
 
 
 def _open(plan: Plan, job: Job, stack: ExitStack, clock: Clock) -> Started:

@@ -5,15 +5,18 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["LEAVE_S", "StopSignals", "Stopped"]
+__all__ = ["StopSignals", "Stopped", "close_soon"]
 
 _log = logging.getLogger("streamrec")
 
 #: From the signal to the end: shorter than the 5 s that is promised, and than the 10 s of container engines.
-LEAVE_S = 4.5
+_LEAVE_S = 4.5
+#: How much of that is for closing: brokers and stores that are there take a tenth of it.
+_CLOSE_S = 1.0
 
 
 class Stopped(BaseException):
@@ -33,11 +36,10 @@ class StopSignals:
 
     """
 
-    def __init__(self, signals: Sequence[signal.Signals], leave_s: float | None = LEAVE_S) -> None:
+    def __init__(self, signals: Sequence[signal.Signals], leave_s: float | None = _LEAVE_S) -> None:
         self._signals, self._leave_s = signals, leave_s
         self._stop: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
-        self._guard: threading.Timer | None = None
         self.received = False
 
     def ask(self, stop: Callable[[], None]) -> None:
@@ -53,21 +55,26 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for each, handler in self._before.items():
-            signal.signal(each, handler)
-        if self._guard is not None:
-            self._guard.cancel()
+            signal.signal(each, handler)  # the guard stays: a library may wait at the process's very end
 
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  (signal's interface)
         if self.received:
             raise KeyboardInterrupt
         self.received = True
         if self._leave_s is not None:
-            self._guard = threading.Timer(self._leave_s, _leave)
-            self._guard.daemon = True
-            self._guard.start()
+            guard = threading.Timer(self._leave_s, _leave)
+            guard.daemon = True
+            guard.start()
         if self._stop is None:
             raise Stopped
         self._stop()
+
+
+def close_soon(stack: ExitStack) -> None:
+    """Close what is open in a second thread; what takes longer than a second is left, as a crash would."""
+    thread = threading.Thread(target=stack.close, name="streamrec-close", daemon=True)
+    thread.start()
+    thread.join(_CLOSE_S)
 
 
 def _leave() -> None:

@@ -25,7 +25,9 @@ def test_until_the_end_of_one_partition_is_a_replay_of_the_file(topic, store_of,
     assert list(learned) == list(replayed)
     assert learned == replayed
     assert len(letters_in(url)) == learned["rejected"] > 0
-    assert run("learn", url, *store_of, *settings(), "--until-end", "--json") == learned  # nothing more to learn
+    assert (
+        run("learn", url, *store_of, *settings(), "--until-end", "--json") == learned
+    )  # nothing more to learn
 
 
 def test_a_file_is_learned_like_replay(store_of, settings, tmp_path):
