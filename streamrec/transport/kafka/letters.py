@@ -17,7 +17,7 @@ from contextlib import suppress
 from time import sleep
 from typing import NamedTuple
 
-from streamrec.errors import BrokerError, BrokerUnavailable, Superseded
+from streamrec.errors import BrokerError, BrokerUnavailable, Superseded, TopicMissing
 from streamrec.transport.deadletter import MAX_RAW_BYTES, Mark, dead_letter
 from streamrec.transport.kafka.client import Consumer, Partition, Producer
 from streamrec.transport.kafka.open import open_admin, open_consumer, open_producer
@@ -119,6 +119,9 @@ class KafkaLetters:
             if self._is_owner():  # a transaction timed out; or who was quicker is not the owner
                 raise BrokerUnavailable(str(error)) from None
             raise
+        except TopicMissing as error:  # it was there: a broker that has just started does not know it yet
+            self._close_producer()
+            raise BrokerUnavailable(str(error)) from None
         except BrokerError:
             self._close_producer()
             raise
