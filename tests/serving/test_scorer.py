@@ -50,6 +50,23 @@ def test_before_the_first_commit_it_says_what_it_waits_for(scorer: Scorer) -> No
         pass
 
 
+def test_tables_that_only_learners_have_do_not_concern_it(store: FakeStore, scorer: Scorer) -> None:
+    """As the order of partitions, whose rows are all shadow rows; loaded and followed."""
+    turns = rows([0, 1], [5.0, 6.0])._replace(shadow=np.ones(2, bool))
+    for seq in (1, 2):
+        whole = commit(seq)
+        store.add(whole._replace(tables={**whole.tables, "order": turns}))
+        scorer.step()
+        assert (seq_of(scorer), answer(scorer), store.n_loads) == (seq, float(seq), 1)
+
+
+def test_a_table_that_readers_see_must_be_known(store: FakeStore, scorer: Scorer) -> None:
+    whole = commit(1)
+    store.add(whole._replace(tables={**whole.tables, "unknown": rows([1], [1.0])}))
+    with pytest.raises(KeyError):
+        scorer.step()
+
+
 def test_rows_then_log(store: FakeStore, scorer: Scorer) -> None:
     store.add(commit(1), commit(2))
     scorer.step()
