@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections import defaultdict
+from itertools import islice
 
 import pytest
 
@@ -66,11 +67,7 @@ def events(n):
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
     """(path, its records): 20,000 of them."""
-    lines = []
-    for line in events(20_000):
-        if sum(1 for _ in lines) >= 20_000:
-            break
-        lines.append(line)
+    lines = [*islice(events(20_000), 20_000)]
     path = tmp_path_factory.mktemp("send") / "events.jsonl"
     path.write_text("".join(f"{line}\n" for line in lines))
     return str(path), [line.encode() for line in lines if line.strip()]
