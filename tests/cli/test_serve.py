@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,41 @@ def test_the_worker_takes_its_settings_from_the_environment(tmp_path: Path) -> N
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_events_go_where_they_are_told_to(tmp_path: Path, by_environment: bool) -> None:
+    log, program = tmp_path / "events.jsonl", [sys.executable, "-c", RUN]
+    arguments = ["serve", "--store", "memory", "--port", "0", "--events", str(log)]
+    if by_environment:
+        program, arguments = [sys.executable, "-m", "workers.serve"], []
+    environment = {"STORE": "memory", "PORT": "0", "HOST": "127.0.0.1", "EVENTS": str(log)}
+    settings = {f"STREAMREC_{name}": value for name, value in environment.items()}
+    with subprocess.Popen(
+        [*program, *arguments], env={**os.environ, **settings}, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        url = re.findall(rb"http://[0-9.:]+", process.stderr.readline())[0].decode()
+        event = b'{"type":"click","id":"c1","time":1,"impression":"i1"}'
+        with urllib.request.urlopen(url + "/v1/events", event, timeout=30) as answer:
+            assert json.load(answer) == {"accepted": 1, "errors": []}
+        assert log.read_bytes() == event + b"\n"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.parametrize("events", ["kafka://127.0.0.1:1", "nowhere/log.jsonl", "log.jsonl.gz", "http://a/b"])
+def test_a_wrong_place_for_events_is_told_at_once(events: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "serve", "--store", "memory", "--events", events],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert events in done.stderr
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -91,5 +127,5 @@ def test_help_is_quick_and_names_every_option() -> None:
     start = time.monotonic()
     done = CliRunner().invoke(command, ["--help"])
     assert time.monotonic() - start < 1
-    for option in ("--store", "--name", "--host", "--port", "--json"):
+    for option in ("--store", "--name", "--host", "--port", "--events", "--json"):
         assert option in done.output

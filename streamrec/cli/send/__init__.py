@@ -18,6 +18,8 @@ __all__ = ["command"]
 
 #: Lines that could not be sent are told one by one up to this: enough to see what is wrong.
 _TOLD = 10
+#: Read at a time where there is a rate: the progress bar tells of what was sent, not of a minute's supply.
+_PACED_BYTES = 64 << 10
 #: Chunks that wait with their keys while the one before is sent.
 _AHEAD = 2
 #: Exit code of a process that Ctrl-C ended, as shells have it; of one that SIGTERM ended: a failure.
@@ -48,12 +50,14 @@ def command(stream: str, target: str, as_json: bool, **options: Any) -> None:
     from streamrec.join.reader import read_ahead
     from streamrec.transport.kafka.sink import open_kafka_sink
     from streamrec.transport.kafka.url import parse_url
+    from streamrec.transport.opening import Limits
     from streamrec.transport.registry import open_source
 
     place = parse_url(target)
     topic = place.one_topic()
     with ExitStack() as stack:
-        source = open_source(stream)
+        chunk_bytes = Limits().chunk_bytes if options["rate"] is None else _PACED_BYTES
+        source = open_source(stream, chunk_bytes=chunk_bytes)
         stack.callback(source.close)
         n_partitions = _partitions(place, options["partitions"])
         sink = open_kafka_sink(place)
@@ -67,7 +71,11 @@ def command(stream: str, target: str, as_json: bool, **options: Any) -> None:
         try:
             sender.run(lines)
         except StreamrecError as fault:
-            raise type(fault)(f"{fault}: {_progress(sender, plan.skip)}") from None
+            told = f"{fault}: {_progress(sender, plan.skip)}"
+            if not signals:
+                raise type(fault)(told) from None
+            click.echo(f"streamrec: stopped: {told}", err=True)
+            click.get_current_context().exit(_EXIT[signals[0]])
         result = {"topic": topic, "partitions": n_partitions, **_result(sender)}
     print_result(result, as_json)
     if signals:

@@ -84,6 +84,7 @@ class Sender:
         self._to_skip = plan.skip
         self._share: float | None = 0.0
         self._begun_s = self._checked_s = 0.0
+        self._due_s = 0.0  # when, of the seconds since it began, the next line may go
         self._stopping = Event()
         self._stop_s = float("inf")  # when it was told to
 
@@ -166,9 +167,12 @@ class Sender:
         if rate is None:
             return n
         n = min(n, max(1, int(rate * _BEAT_S)))
-        while (wait_s := (self.records + n - 1) / rate - self.seconds) > 0 and not self.stopped:
+        # the last of them may go at this time; a second's delay is made up for, no more
+        due_s = max(self._due_s, self.seconds - _CHECK_S) + (n - 1) / rate
+        while (wait_s := due_s - self.seconds) > 0 and not self.stopped:
             self._stopping.wait(min(wait_s, _CHECK_S))
             self._check()
+        self._due_s = due_s + 1 / rate
         return 0 if self.stopped else n
 
     def _check(self) -> None:
@@ -185,7 +189,11 @@ class Sender:
             except Unacknowledged:
                 now = time.monotonic()
                 if now - since_s > _PATIENCE_S or now - max(since_s, self._stop_s) > _STOP_S:
-                    raise
+                    n_left = self.records - self.acknowledged
+                    raise Unacknowledged(
+                        f"no answer about {n_left:,} records for {now - since_s:.0f} s: "
+                        "is the broker running and reachable?"
+                    ) from None
         self.acknowledged = self.records
         self._checked_s = time.monotonic()
         self._watch(self._share, self.acknowledged, self.acknowledged / max(self.seconds, 1e-9))

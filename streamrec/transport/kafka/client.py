@@ -216,6 +216,10 @@ class Producer(Protocol):
         """
         ...
 
+    def send_all(self, topic: str, values: Sequence[bytes], keys: Sequence[bytes | None]) -> None:
+        """`send` of many records with their keys."""
+        ...
+
     def flush(self, timeout_s: float) -> None:
         """Return once everything sent is acknowledged.
 

@@ -32,9 +32,7 @@ class KafkaSink:
 
     def write(self, lines: Sequence[bytes], keys: Sequence[bytes | None]) -> None:
         """Queue them; waits while the queue is full."""
-        send, topic = self._producer.send, self._topic
-        for line, key in zip(lines, keys, strict=True):
-            send(topic, line, key)
+        self._producer.send_all(self._topic, lines, keys)
 
     def flush(self, timeout_s: float) -> None:
         """Wait for acknowledgements."""

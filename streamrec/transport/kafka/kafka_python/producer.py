@@ -92,6 +92,11 @@ class PythonProducer:
         if self._queued_bytes > self._writing.buffer_bytes:
             self._make_room()
 
+    def send_all(self, topic: str, values: Sequence[bytes], keys: Sequence[bytes | None]) -> None:
+        """Queue many records."""
+        for value, key in zip(values, keys, strict=True):
+            self.send(topic, value, key)
+
     def _check(self, topic: str, partition: int | None) -> None:
         """A topic is looked up once; the library would wait for it to appear."""
         if topic not in self._counts:
