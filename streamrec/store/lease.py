@@ -9,7 +9,8 @@ Steps of a commit; a crash between any two of them leaves the model at the last 
 
 The server may have been restarted without its last second (`appendfsync everysec`). Then the lease takes
 its epoch again, if nobody took a newer one, and sends again what the server lost: it keeps what was committed
-since the flush before the last.
+since the flush before the last. The same helps where a replica takes over that lacks the last writes; there a
+commit is acknowledged once a replica has it.
 """
 
 import secrets
@@ -61,6 +62,8 @@ class RedisLease:
         self._closed = False
         self._trouble: BaseException | None = None
         self._thread: Thread | None = None
+        if not self._flusher.is_whole():  # nobody could load it otherwise
+            self._flush_once()
 
     def commit(self, commit: Commit) -> None:
         """Store it atomically: steps 1 to 3."""
@@ -117,6 +120,7 @@ class RedisLease:
                 scripts.FENCE, [((keys.fence(group),), (self._owner.fence,)) for group in range(GROUPS)]
             )
             wire.call("SADD", MODELS, keys.name)
+            wire.settle()  # a replica that did not know the fences would let an older learner write
         return seq
 
     def _send(self, entry: Entry) -> None:
@@ -141,6 +145,7 @@ class RedisLease:
             log.append(
                 self._wire, self._keys, self._owner, entry.data, (self._limits.part_bytes, first), self._fault
             )
+            self._wire.settle(self._keys.head)
         except BaseException:
             self._attempt += 1
             raise
