@@ -34,8 +34,8 @@ from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit, Rows
 from streamrec.store.codec import unpack
 from streamrec.store.keys import Keys, Space
-from streamrec.store.log import Entry, Fault, Forgotten, Owner, checked
-from streamrec.store.marks import Mark, Round, read_marks
+from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner, checked
+from streamrec.store.marks import Mark, Round, read_marks, remove_buckets
 from streamrec.store.merge import newest, tables_of
 from streamrec.store.rows import MIN_BITS, RUNG, Batch, batch_commands, read_space, set_commands, space_bits
 from streamrec.store.wire import Script, ServerWire, Wires
@@ -83,13 +83,22 @@ class Flusher:
         self._fault = fault
         self._spaces: dict[str, Space] = {}
         self._marks: Round | None = None
+        self._birth = 0
 
     def round(self, backlog: Backlog, upto: int) -> bool:
-        """One round of the seven steps; returns whether a reader keeps it from going further."""
+        """One round of the seven steps; returns whether a reader keeps it from going further.
+
+        Raises:
+            Forgotten, Behind: the store lost what it knew of this learner, or commits up to `upto`.
+
+        """
         force = int(backlog.waiting_bytes > self._limits.log_bytes)
-        flushed, target, pinned, birth = self._script(
+        flushed, target, pinned, birth, seq = self._script(
             scripts.BEGIN_FLUSH, (self._keys.head, self._keys.pins), upto, force
         )  # 1
+        if seq < upto:
+            raise Behind(seq)
+        self._birth = birth
         target = max(target, flushed)  # a reader may have been overtaken
         self._spaces = self._read_spaces()
         since, marks = self._mark(birth, flushed, target)
@@ -323,10 +332,16 @@ class Flusher:
     def _sweep(self) -> None:
         found = self._script(scripts.SWEEP, (self._keys.head, self._keys.pins, self._keys.trash))
         for token, bits in zip(found[::2], found[1::2], strict=True):
-            for start in range(0, 1 << bits, 1024):
-                numbers = range(start, min(1 << bits, start + 1024))
-                self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
-            self._wire.call("HDEL", self._keys.trash, token)
+            if self._remove(token, bits):
+                self._wire.call("HDEL", self._keys.trash, token)
+
+    def _remove(self, token: int, bits: int) -> bool:
+        if self._wires.spread:
+            return remove_buckets(self._wire, self._keys, self._birth, token, bits)
+        for start in range(0, 1 << bits, 1024):
+            numbers = range(start, min(1 << bits, start + 1024))
+            self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
+        return True
 
 
 def _groups(rows: Rows) -> Iterator[Rows]:

@@ -58,6 +58,7 @@ class RedisLease:
         self._backlog = Backlog(0)
         self._flusher = Flusher(wires, self._keys, self._owner, limits, fault)
         self._flushing = Lock()
+        self._sending = Lock()
         self._wake = Condition()
         self._closed = False
         self._trouble: BaseException | None = None
@@ -123,21 +124,20 @@ class RedisLease:
             wire.settle()  # a replica that did not know the fences would let an older learner write
         return seq
 
-    def _send(self, entry: Entry) -> None:
-        entries = [entry]
-        for _ in range(_FORGOTTEN):
-            try:
-                for each in entries:
-                    self._append(each)
-                return
-            except Forgotten:
-                self._acquire(False, self._owner.epoch)
-            except Behind as behind:
-                lost = self._backlog.between(behind.seq, entry.seq - 1)
-                if lost is None:
-                    raise self._lost(behind.seq, entry.seq) from None
-                entries = [*lost, entry]
-        raise self._forgotten()
+    def _send(self, *entries: Entry) -> None:
+        """Append commits; first those before them that the store has lost."""
+        last = entries[-1]
+        with self._sending:
+            for _ in range(_FORGOTTEN):
+                try:
+                    for each in entries:
+                        self._append(each)
+                    return
+                except Forgotten:
+                    self._acquire(False, self._owner.epoch)
+                except Behind as behind:
+                    entries = (*self._lost(behind.seq, last.seq - 1), last)
+            raise self._forgotten()
 
     def _append(self, entry: Entry) -> None:
         first = self._attempt % _ATTEMPTS * _PARTS
@@ -155,19 +155,26 @@ class RedisLease:
             f"model {self._keys.name!r}: the store keeps forgetting commits: is it restarting over and over?"
         )
 
-    def _lost(self, head: int, seq: int) -> StoreMismatch:
-        return StoreMismatch(
-            f"model {self._keys.name!r}: the store is at commit {head}, expected {seq - 1}: it lost data; "
-            "start the learner again, it goes on from there"
-        )
+    def _lost(self, after: int, upto: int) -> list[Entry]:
+        """Commits that the store had and has not any more."""
+        entries = self._backlog.between(after, upto)
+        if entries is None:
+            raise StoreMismatch(
+                f"model {self._keys.name!r}: the store is at commit {after}, expected {upto}: it lost data; "
+                "start the learner again, it goes on from there"
+            )
+        return entries
 
     def _flush_once(self) -> bool:
         with self._flushing:
+            upto = self._seq
             for _ in range(_FORGOTTEN):
                 try:
-                    return self._flusher.round(self._backlog, self._seq)
+                    return self._flusher.round(self._backlog, upto)
                 except Forgotten:
                     self._acquire(False, self._owner.epoch)
+                except Behind as behind:
+                    self._send(*self._lost(behind.seq, upto))
         raise self._forgotten()
 
     def _start(self) -> None:

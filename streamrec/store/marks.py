@@ -18,7 +18,7 @@ A node loses the end of what it was told, never something in the middle. Hence
   done again;
 - a group whose `high` is above the head's commit is ahead of a head that lost commits;
 - a group in other buckets than the head says has lost (or the head has) a move to more buckets: its rows are
-  moved again from where they are.
+  moved again from where they are, and nobody deletes those buckets before.
 
 A reader looks at all marks before and after. If every `low` is at least where it starts in the log, every
 `high` at most its head and no `mend` has changed, then what it read is one generation as `flush.py` proves.
@@ -32,9 +32,10 @@ from typing import NamedTuple
 from streamrec.errors import StoreUnavailable
 from streamrec.store.keys import GROUPS, Keys, Space
 from streamrec.store.log import Forgotten, Owner
+from streamrec.store.rows import MIN_BITS
 from streamrec.store.wire import Script, Wire
 
-__all__ = ["Mark", "Round", "read_marks"]
+__all__ = ["Mark", "Round", "read_marks", "remove_buckets"]
 
 #: KEYS fence mark; ARGV fence birth target round mend. 0: not the owner.
 _BEGIN = Script("""
@@ -61,6 +62,22 @@ return 1
 """)
 
 
+#: KEYS mark bucket…; ARGV birth token: deletes the buckets. 0: the group's rows are still there.
+_REMOVE = Script("""
+local mark = redis.call('HGETALL', KEYS[1])
+local birth, used
+for i = 1, #mark, 2 do
+  if mark[i] == 'birth' then birth = mark[i + 1]
+  elseif string.sub(mark[i], 1, 1) == '@' and string.match(mark[i + 1], '%d+') == ARGV[2] then used = true end
+end
+if used and birth == ARGV[1] then return 0 end
+redis.call('UNLINK', unpack(KEYS, 2))
+return 1
+""")
+#: Buckets that one script deletes.
+_REMOVE_COUNT = 1024
+
+
 class Mark(NamedTuple):
     """One group's mark."""
 
@@ -78,6 +95,20 @@ def read_marks(wire: Wire, keys: Keys, birth: int) -> list[Mark]:
     """The mark of each group."""
     answers = wire.calls([("HGETALL", keys.mark(group)) for group in range(GROUPS)])
     return [_mark(dict(zip(pairs[::2], pairs[1::2], strict=True)), birth) for pairs in answers]
+
+
+def remove_buckets(wire: Wire, keys: Keys, birth: int, token: int, bits: int) -> bool:
+    """Delete the buckets of a token; whether no group still has its rows in them."""
+    removed = True
+    each = 1 << (bits - MIN_BITS)
+    for start in range(0, each, _REMOVE_COUNT):
+        calls = []
+        for group in range(GROUPS):
+            numbers = range(group * each + start, group * each + min(each, start + _REMOVE_COUNT))
+            buckets = [keys.bucket(token, bits, number) for number in numbers]
+            calls.append(((keys.mark(group), *buckets), (birth, token)))
+        removed = 0 not in wire.runs(_REMOVE, calls) and removed
+    return removed
 
 
 def _mark(fields: dict[bytes, bytes], birth: int) -> Mark:

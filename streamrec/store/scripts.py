@@ -105,8 +105,9 @@ return {'OK'}
 """
 )
 
-#: KEYS head pins; ARGV epoch owner upto force → {flushed, target, pinned, birth}: rows may now be written for
-#: commits up to target, which is lower than asked for where a reader has pinned an older generation.
+#: KEYS head pins; ARGV epoch owner upto force → {flushed, target, pinned, birth, seq}: rows may now be
+#: written for commits up to target, which is lower than asked for where a reader has pinned an older
+#: generation.
 BEGIN_FLUSH = Script(
     _OWNED
     + _READERS
@@ -114,7 +115,7 @@ BEGIN_FLUSH = Script(
 local upto, pinned = math.min(tonumber(ARGV[3]), seq), 0
 if ARGV[4] ~= '1' and least < upto then upto = least; pinned = 1 end
 if upto > target then redis.call('HSET', KEYS[1], 'target', string.format('%.0f', upto)) end
-return {'OK', flushed, upto, pinned, tonumber(redis.call('HGET', KEYS[1], 'birth') or 0)}
+return {'OK', flushed, upto, pinned, tonumber(redis.call('HGET', KEYS[1], 'birth') or 0), seq}
 """
 )
 
@@ -122,6 +123,7 @@ return {'OK', flushed, upto, pinned, tonumber(redis.call('HGET', KEYS[1], 'birth
 FINISH_FLUSH = Script(
     _OWNED
     + """
+if seq < tonumber(ARGV[3]) then return {'BEHIND', seq} end
 local first_blob = 6 + 2 * tonumber(ARGV[5])
 for i = first_blob, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 for i = 6, first_blob - 1, 2 do redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end

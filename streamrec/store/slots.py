@@ -135,10 +135,13 @@ class SlotMap:
             raise UsageError(f"{self.url}: {address} is a single server: expected redis://{address}/0")
         if isinstance(answer, Exception):
             raise wire.refused(answer)
+        return self._owners_in(answer, address)
+
+    def _owners_in(self, answer: list[Any], asked: Address) -> list[Address | None]:
         owners: list[Address | None] = [None] * _SLOTS
         for first, last, *nodes in answer:
             # a node that does not know its own name yet leaves it empty
-            found = [Address(host.decode() if host else address.host, port) for host, port, *_ in nodes]
+            found = [Address(host.decode() if host else asked.host, port) for host, port, *_ in nodes]
             self._known.update(found)
             owners[first : last + 1] = found[:1] * (last + 1 - first)
         return owners

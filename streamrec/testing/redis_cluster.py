@@ -6,6 +6,7 @@ file, so a node that is started again has what it had on disk.
 
 import atexit
 import random
+import signal
 import socket
 import subprocess
 from contextlib import closing
@@ -19,7 +20,10 @@ from streamrec.errors import ServiceError
 from streamrec.store.embedded import server_binary
 from streamrec.testing.redis_server import wait_until
 
-__all__ = ["ClusterNode", "RedisCluster"]
+__all__ = ["SLOTS", "ClusterNode", "RedisCluster", "Saved"]
+
+#: What a node has: key → its value as DUMP gives it.
+Saved = dict[bytes, bytes]
 
 SLOTS = 16384
 #: A node keeps its bus at its port plus this.
@@ -72,6 +76,35 @@ class ClusterNode:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def saved(self) -> Saved:
+        """All that it has now."""
+        with closing(self.client()) as client:
+            keys = list(client.scan_iter(count=10_000))
+            with client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.dump(key)
+                return dict(zip(keys, pipe.execute(), strict=True))
+
+    def forget_since(self, saved: Saved) -> None:
+        """Be as it was then, with new connections: like a replica that takes over without the last writes."""
+        with closing(self.client()) as client:
+            with client.pipeline(transaction=False) as pipe:
+                pipe.flushall()
+                for key, value in saved.items():
+                    pipe.restore(key, 0, value)
+                pipe.execute()
+            client.client_kill_filter(_type="normal")
+
+    def pause(self) -> None:
+        """Let it hang: it takes connections and answers nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End the pause."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     @property
     def running(self) -> bool:
@@ -139,6 +172,15 @@ class RedisCluster:
                         return next(each for each in self.nodes if each.port == master)
         raise ServiceError(f"no node knows who has slot {slot}")
 
+    def masters(self) -> list[ClusterNode]:
+        """The nodes that have slots now."""
+        return [node for node in self.nodes if node.running and node.call("ROLE")[0] == b"master"]
+
+    def replicas(self, node: ClusterNode) -> list[ClusterNode]:
+        """The replicas that are connected to this master."""
+        ports = {int(port) for _, port, _ in node.call("ROLE")[2]}
+        return [each for each in self.nodes if each.port in ports]
+
     def wait_ok(self, *, replicas: bool = True) -> None:
         """Return once every running node sees a working cluster and, if wanted, every replica is in step."""
         if not wait_until(lambda: self._ok(replicas), _START_S):
@@ -149,9 +191,13 @@ class RedisCluster:
         """Kill the master of this key; returns it once its replica has taken over."""
         victim = self.owner(key)
         victim.kill()
-        if not wait_until(lambda: self._replaced(key, victim), _START_S):
-            raise ServiceError("no replica took over")
+        self.wait_replaced(key, victim)
         return victim
+
+    def wait_replaced(self, key: str, old: ClusterNode | None = None) -> None:
+        """Return once a running node other than `old` has this key."""
+        if not wait_until(lambda: self._replaced(key, old), _START_S):
+            raise ServiceError("no replica took over")
 
     def heal(self) -> None:
         """Start whatever is down and wait until all is well."""
@@ -204,11 +250,12 @@ class RedisCluster:
             [entry[:3] for entry in each] == [entry[:3] for entry in maps[0]] for each in maps
         )
 
-    def _replaced(self, key: str, victim: ClusterNode) -> bool:
+    def _replaced(self, key: str, old: ClusterNode | None) -> bool:
         try:
-            return self.owner(key) is not victim
-        except (ServiceError, StopIteration):
+            owner = self.owner(key)
+        except ServiceError:
             return False
+        return owner is not old and owner.running
 
 
 def _fine(node: ClusterNode) -> bool:
