@@ -33,7 +33,7 @@ from streamrec.store import log, scripts
 from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit, Rows
 from streamrec.store.codec import unpack
-from streamrec.store.keys import Keys, Space
+from streamrec.store.keys import GROUPS, Keys, Space
 from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner, checked
 from streamrec.store.marks import Mark, Round, read_marks, remove_buckets
 from streamrec.store.merge import newest, tables_of
@@ -346,13 +346,12 @@ class Flusher:
 
 def _groups(rows: Rows) -> Iterator[Rows]:
     """Sorted rows, those of each group by themselves."""
-    shift = np.uint64(64 - MIN_BITS)
-    for group in np.unique(np.concatenate([rows.ids, rows.deleted]) >> shift):
-        here, gone = (
-            slice(*np.searchsorted(ids >> shift, [group, group + np.uint64(1)]))
-            for ids in (rows.ids, rows.deleted)
-        )
-        yield Rows(rows.ids[here], rows.rows[here], rows.shadow[here], rows.deleted[gone])
+    firsts = np.arange(GROUPS, dtype=np.uint64) << np.uint64(64 - MIN_BITS)
+    bounds = [[*np.searchsorted(ids, firsts).tolist(), len(ids)] for ids in (rows.ids, rows.deleted)]
+    for group in range(GROUPS):
+        here, gone = (slice(each[group], each[group + 1]) for each in bounds)
+        if here.start < here.stop or gone.start < gone.stop:
+            yield Rows(rows.ids[here], rows.rows[here], rows.shadow[here], rows.deleted[gone])
 
 
 def _cut(rows: Rows, size: int) -> Iterator[Rows]:

@@ -123,7 +123,6 @@ return {'OK', flushed, upto, pinned, tonumber(redis.call('HGET', KEYS[1], 'birth
 FINISH_FLUSH = Script(
     _OWNED
     + """
-if seq < tonumber(ARGV[3]) then return {'BEHIND', seq} end
 local first_blob = 6 + 2 * tonumber(ARGV[5])
 for i = first_blob, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 for i = 6, first_blob - 1, 2 do redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end

@@ -86,15 +86,16 @@ class ClusterNode:
                     pipe.dump(key)
                 return dict(zip(keys, pipe.execute(), strict=True))
 
-    def forget_since(self, saved: Saved) -> None:
-        """Be as it was then, with new connections: like a replica that takes over without the last writes."""
+    def forget_since(self, saved: Saved, *, disconnect: bool = True) -> None:
+        """Be as it was then: like a replica that takes over without the last writes, with new connections."""
         with closing(self.client()) as client:
             with client.pipeline(transaction=False) as pipe:
                 pipe.flushall()
                 for key, value in saved.items():
                     pipe.restore(key, 0, value)
                 pipe.execute()
-            client.client_kill_filter(_type="normal")
+            if disconnect:
+                client.client_kill_filter(_type="normal")
 
     def pause(self) -> None:
         """Let it hang: it takes connections and answers nothing."""
