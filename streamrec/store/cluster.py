@@ -5,8 +5,21 @@ A node that answers MOVED or ASK is believed; one that does not answer makes the
 `StoreUnavailable` is raised as long as nobody else has the slot: trying again helps once its replica has
 taken over.
 
-What a master had acknowledged may be lost with it, because Redis tells replicas afterwards. `settle` waits
-for one of them, as far as the master has any.
+What a master has acknowledged may be lost with it, because Redis tells replicas afterwards. `settle` waits
+until one of them has it, and `marks.py` notices rows that were lost all the same. What this promises:
+
+- A commit is acknowledged once a replica has it. A master without a replica (it has none, or its only one
+  has just become the master) gives what a single server gives: what is in its file when it starts again.
+- A learner that lives sends lost commits again and writes lost rows again. The next learner writes lost rows
+  again, too: the log still has the commits of the last flush. If a node lost more than that (it comes back
+  empty, a replica far behind is made master by force), the model is refused: restore a backup or use --fresh.
+- If the head lost commits whose rows other nodes have, and the learner died with it, the model is refused,
+  too.
+- Nobody is ever given rows of one generation with a head of another.
+
+And its price: a replica that hangs holds commits back until Redis drops it (`repl-timeout`, 60 s). While the
+head's slot moves to another node commits are refused, while a group's moves flushes are; both are tried
+again. Buckets that a node was told to delete, and forgot, stay as garbage.
 """
 
 from collections.abc import Sequence

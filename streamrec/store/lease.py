@@ -124,20 +124,30 @@ class RedisLease:
             wire.settle()  # a replica that did not know the fences would let an older learner write
         return seq
 
-    def _send(self, *entries: Entry) -> None:
+    def _send(self, entry: Entry) -> None:
+        with self._sending:
+            self._append_all(entry)
+
+    def _send_again(self, upto: int) -> None:
+        """Append what the store has lost, unless a commit has just done so."""
+        with self._sending:
+            seq = int(self._wire.call("HGET", self._keys.head, "seq") or 0)
+            if seq < upto:
+                self._append_all(*self._lost(seq, upto))
+
+    def _append_all(self, *entries: Entry) -> None:
         """Append commits; first those before them that the store has lost."""
         last = entries[-1]
-        with self._sending:
-            for _ in range(_FORGOTTEN):
-                try:
-                    for each in entries:
-                        self._append(each)
-                    return
-                except Forgotten:
-                    self._acquire(False, self._owner.epoch)
-                except Behind as behind:
-                    entries = (*self._lost(behind.seq, last.seq - 1), last)
-            raise self._forgotten()
+        for _ in range(_FORGOTTEN):
+            try:
+                for each in entries:
+                    self._append(each)
+                return
+            except Forgotten:
+                self._acquire(False, self._owner.epoch)
+            except Behind as behind:
+                entries = (*self._lost(behind.seq, last.seq - 1), last)
+        raise self._forgotten()
 
     def _append(self, entry: Entry) -> None:
         first = self._attempt % _ATTEMPTS * _PARTS
@@ -173,8 +183,8 @@ class RedisLease:
                     return self._flusher.round(self._backlog, upto)
                 except Forgotten:
                     self._acquire(False, self._owner.epoch)
-                except Behind as behind:
-                    self._send(*self._lost(behind.seq, upto))
+                except Behind:
+                    self._send_again(upto)
         raise self._forgotten()
 
     def _start(self) -> None:

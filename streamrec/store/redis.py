@@ -1,4 +1,7 @@
-"""Models in Redis (6.2 or newer) or Valkey: a log of commits, keyed rows behind it; layout in `keys.py`."""
+"""Models in Redis (6.2 or newer) or Valkey: a log of commits, keyed rows behind it; layout in `keys.py`.
+
+On one server or on a cluster: the wires know the way (`wire.py`, `cluster.py`).
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple

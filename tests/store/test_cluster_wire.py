@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import redis
 from cluster_stores import slot_of
 
 from streamrec.errors import StoreError, StoreUnavailable, UsageError
@@ -174,6 +175,7 @@ def test_a_node_that_does_not_know_its_own_name(host: str | None) -> None:
     slots = SlotMap("redis+cluster://me:secret@here:7,there:8")
     assert slots.url == "redis+cluster://me:***@here:7,there:8"
     assert slots._settings["password"] == "secret"
+    assert SlotMap("rediss+cluster://here:7")._class is redis.SSLConnection
     name = None if host is None else host.encode()
     found = slots._owners_in([[0, SLOTS - 1, [name, 7, b"id"], [b"there", 8, b"id"]]], Address("here", 7))
     assert found == [Address("here", 7)] * SLOTS
