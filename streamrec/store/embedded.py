@@ -28,7 +28,7 @@ from streamrec.errors import ServiceError, StoreUnavailable
 from streamrec.store.flush import Limits, no_fault
 from streamrec.store.log import Fault
 from streamrec.store.redis import RedisStore
-from streamrec.store.wire import connection_settings
+from streamrec.store.wire import ServerWire, Wires, connection_settings
 
 __all__ = ["DATA_SETTINGS", "EmbeddedServer", "EmbeddedStore", "server_binary"]
 
@@ -253,7 +253,8 @@ class EmbeddedStore(RedisStore):
         url = f"embedded:{directory}" if directory else "embedded"
         try:
             self.server.ensure()
-            super().__init__(url, connect=self._connection, limits=limits, clock=clock, fault=fault)
+            wires = Wires(lambda: ServerWire(self._connection(), url), url)
+            super().__init__(url, wires=wires, limits=limits, clock=clock, fault=fault)
             if self.version < (7, 0) and (self.server.directory / "appendonlydir").exists():
                 raise ServiceError(
                     f"{self.server.directory} was written by Redis 7 or newer, but this server is "

@@ -16,25 +16,34 @@ Why a reader gets one generation: it reads `flushed` = F and the head H, then ro
 H. A row that it read is as of some s with F ≤ s ≤ H (no target passes H while its pin holds). If that differs
 from the row at H, then a commit in (s, H] changed, moved or deleted it, and that commit is in the log that it
 applies afterwards.
+
+On a cluster a transaction is of one group, nodes work at the same time, every group gets a mark (`marks.py`),
+and a replica confirms each step before the next relies on it. Step 2 begins at the lowest mark, so that rows
+that a node lost are written again, and the log keeps the commits of one flush more.
 """
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from streamrec.errors import StoreMismatch
+from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.store import log, scripts
 from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit, Rows
 from streamrec.store.codec import unpack
-from streamrec.store.keys import Keys, Space
-from streamrec.store.log import Entry, Fault, Forgotten, Owner, checked
+from streamrec.store.keys import GROUPS, Keys, Space
+from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner, checked
+from streamrec.store.marks import Mark, Round, read_marks, remove_buckets
 from streamrec.store.merge import newest, tables_of
-from streamrec.store.rows import RUNG, Batch, batch_commands, read_space, set_commands, space_bits
-from streamrec.store.wire import Script, Wires, store_error
+from streamrec.store.rows import MIN_BITS, RUNG, Batch, batch_commands, read_space, set_commands, space_bits
+from streamrec.store.wire import Script, ServerWire, Wires
 
 __all__ = ["Flusher", "Limits", "no_fault"]
+
+#: Of a bucket's token where it is drawn at random: never twice, and a number that Lua writes in full.
+_TOKEN_BITS = 40
 
 
 def no_fault(step: str) -> None:
@@ -73,31 +82,48 @@ class Flusher:
         self._limits = limits
         self._fault = fault
         self._spaces: dict[str, Space] = {}
+        self._marks: Round | None = None
+        self._birth = 0
 
     def round(self, backlog: Backlog, upto: int) -> bool:
-        """One round of the seven steps; returns whether a reader keeps it from going further."""
+        """One round of the seven steps; returns whether a reader keeps it from going further.
+
+        Raises:
+            Forgotten, Behind: the store lost what it knew of this learner, or commits up to `upto`.
+
+        """
         force = int(backlog.waiting_bytes > self._limits.log_bytes)
-        flushed, target, pinned = self._script(
+        flushed, target, pinned, birth, seq = self._script(
             scripts.BEGIN_FLUSH, (self._keys.head, self._keys.pins), upto, force
         )  # 1
+        if seq < upto:
+            raise Behind(seq)
+        self._birth = birth
+        target = max(target, flushed)  # a reader may have been overtaken
+        self._spaces = self._read_spaces()
+        since, marks = self._mark(birth, flushed, target)
         self._fault("flush 1 begin")
-        if target <= flushed:
+        if target <= since and all(self._is_placed(mark) for mark in marks):
             self._sweep()
             return bool(pinned)
-        entries = self._collect(backlog, flushed, target)  # 2
+        entries = self._collect(backlog, since, target)  # 2
         self._fault("flush 2 collect")
         commits = [
             unpack(entry.data, f"model {self._keys.name!r}, log entry {entry.seq}") for entry in entries
         ]
         changes = {name: newest(parts) for name, parts in tables_of(commits).items()}  # 3
         self._fault("flush 3 merge")
-        self._spaces = self._read_spaces()
+        self._replace(marks)
         for name, rows in changes.items():
             self._room(name, rows)  # 4
             self._fault("flush 4 room")
             self._write(self._batches(name, rows))  # 5
+        if self._marks is not None:
+            self._marks.done(target)
         self._fault("flush 5 write")
-        self._finish(commits, backlog)  # 6
+        self._finish(commits, (since, target), backlog)  # 6
+        if target > flushed:
+            backlog.flushed(target)
         self._fault("flush 6 finish")
         for space in list(self._spaces.values()):
             if space.rows > self._limits.mean_rows << space.bits:
@@ -106,12 +132,22 @@ class Flusher:
         self._fault("flush 7 sweep")
         return bool(pinned)
 
+    def is_whole(self) -> bool:
+        """Whether no node has lost rows that the head says are written."""
+        if not self._wires.spread:
+            return True
+        flushed, birth = self._wire.call("HMGET", self._keys.head, "flushed", "birth")
+        self._spaces = self._read_spaces()
+        marks = read_marks(self._wire, self._keys, int(birth))
+        return all(mark.low >= int(flushed) and self._is_placed(mark) for mark in marks)
+
     def close(self) -> None:
         """Drop the connection."""
         self._wires.leave(self._wire)
 
     def _script(self, script: Script, keys: tuple[str, ...], *arguments: str | int | bytes) -> list[int]:
         answer = self._wire.run(script, keys, *self._owner, *arguments)
+        self._wire.settle(self._keys.head)
         return checked(answer, self._keys.name, self._owner)  # type: ignore[return-value]
 
     def _collect(self, backlog: Backlog, flushed: int, target: int) -> list[Entry]:
@@ -128,6 +164,44 @@ class Flusher:
         pairs = self._wire.call("HGETALL", self._keys.spaces)
         spaces = [Space.parse(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
         return {space.field: space for space in spaces}
+
+    def _mark(self, birth: int, flushed: int, target: int) -> tuple[int, list[Mark]]:
+        """The commit up to which all rows are written, and the groups' marks: none on a single server."""
+        self._marks = None
+        if not self._wires.spread:
+            return flushed, []
+        marks = read_marks(self._wire, self._keys, birth)
+        lost = self._lost(marks, flushed, target)
+        if target > flushed or lost:
+            self._marks = Round(self._wire, self._keys, self._owner)
+            self._marks.begin(birth, target, lost)
+            # from here on, whatever a node loses is missing in its `round` or `n`
+            marks = read_marks(self._wire, self._keys, birth)
+            if self._lost(marks, flushed, target) - lost:
+                raise StoreUnavailable(f"model {self._keys.name!r}: a node was replaced just now: try again")
+        return min(flushed, *(mark.low for mark in marks)), marks
+
+    def _lost(self, marks: list[Mark], flushed: int, target: int) -> set[int]:
+        """Groups that are not as the head says."""
+        return {
+            group
+            for group, mark in enumerate(marks)
+            if not flushed <= mark.low <= target or not self._is_placed(mark)
+        }
+
+    def _is_placed(self, mark: Mark) -> bool:
+        return all(mark.holds(space) for space in self._spaces.values())
+
+    def _replace(self, marks: list[Mark]) -> None:
+        """Move rows again that are not in the buckets that the head says: their node, or its, lost that."""
+        for space in list(self._spaces.values()):
+            groups = [group for group, mark in enumerate(marks) if not mark.holds(space)]
+            for group in groups:
+                if space.field in marks[group].placed:
+                    token, bits = marks[group].placed[space.field]
+                    self._copy(space._replace(token=token, bits=bits), space, group)
+            if groups and self._marks is not None:
+                self._marks.place(space)
 
     def _room(self, table: str, rows: Rows) -> None:
         width, mean = rows.rows.shape[1], self._limits.mean_rows
@@ -149,11 +223,15 @@ class Flusher:
                 self._widen(space, space_bits(space.rows + incoming, mean))
 
     def _new(self, wanted: Space) -> Space:
-        (token,) = self._script(scripts.NEW_SPACE, (self._keys.head, self._keys.trash), wanted.bits)
+        # a node that loses its last writes would give a number twice
+        own = secrets.randbits(_TOKEN_BITS) if self._wires.spread else 0
+        (token,) = self._script(scripts.NEW_SPACE, (self._keys.head, self._keys.trash), wanted.bits, own)
         return wanted._replace(token=token, rows=0)
 
     def _publish(self, space: Space, old: Space | None) -> None:
         keys = (self._keys.head, self._keys.spaces, self._keys.trash)
+        if self._marks is not None:
+            self._marks.place(space)
         past: tuple[str | int, str | int] = (old.token, old.bits) if old else ("", "")
         self._script(scripts.PUBLISH, keys, space.field, space.value, space.token, *past)
         self._spaces[space.field] = space
@@ -164,78 +242,116 @@ class Flusher:
         new = self._new(old._replace(bits=bits))
         self._fault("widen 1 new")
         self._spaces[new.field] = new
-        with self._wires.lent() as wire:
-            for piece in read_space(wire, self._keys, old):
-                self._write(self._copies(new, newest([piece])))
-                self._fault("widen 2 copy")
+        self._copy(old, new)
         self._publish(self._spaces[new.field], old)
         self._fault("widen 3 publish")
 
+    def _copy(self, old: Space, new: Space, group: int | None = None) -> None:
+        with self._wires.lent() as wire:
+            for piece in read_space(wire, self._keys, old, group):
+                self._write(self._copies(new, newest([piece])))
+                self._fault("widen 2 copy")
+
     def _copies(self, space: Space, rows: Rows) -> Iterator[Batch]:
-        for part in _cut(rows, self._limits.batch_rows):
+        for part in self._parts(rows):
             commands = set_commands(self._keys, space, part.ids, part.rows)
             groups = np.unique(part.ids >> np.uint64(56)).tolist()
             yield Batch(b"".join(commands), groups, [(space.field, 1, len(commands))])
 
     def _batches(self, table: str, rows: Rows) -> Iterator[Batch]:
         served, shadow = self._spaces.get(f"r{table}"), self._spaces.get(f"s{table}")
-        for part in _cut(rows, self._limits.batch_rows):
+        for part in self._parts(rows):
             yield batch_commands(self._keys, served, shadow, part)
 
-    def _write(self, batches: Iterator[Batch]) -> None:
-        batch = next(batches, None)
-        while batch is not None:
-            self._send(batch)
-            following = next(batches, None)  # encoded while Redis works
-            for (field, sign, _), total in zip(batch.effects, self._totals(batch), strict=True):
+    def _parts(self, rows: Rows) -> Iterator[Rows]:
+        """What goes into one transaction each."""
+        for group in _groups(rows) if self._wires.spread else [rows]:
+            yield from _cut(group, self._limits.batch_rows)
+
+    def _write(self, batches: Iterable[Batch]) -> None:
+        """Send batches, one at a time to each server; the next is encoded while Redis works."""
+        flying: dict[ServerWire, Batch] = {}
+        try:
+            for batch in batches:
+                node = self._wire.at(self._keys.fence(batch.groups[0]))
+                if node in flying:
+                    self._land(node, flying.pop(node))
+                flying[node] = self._send(node, batch)
+            for node in list(flying):
+                self._land(node, flying.pop(node))
+        except BaseException:
+            self._wire.close()  # answers that nobody will take may be on their way
+            raise
+
+    def _land(self, node: ServerWire, batch: Batch) -> None:
+        for (field, sign, _), total in zip(batch.effects, self._totals(node, batch), strict=True):
+            if field:
                 space = self._spaces[field]
                 self._spaces[field] = space._replace(rows=max(0, space.rows + sign * total))
-            self._fault("flush batch")
-            batch = following
+        self._fault("flush batch")
 
-    def _send(self, batch: Batch) -> None:
-        """Run the commands as one transaction, if the fences are this learner's."""
+    def _send(self, node: ServerWire, batch: Batch) -> Batch:
+        """Run the commands as one transaction, if the fences are this learner's; returns what was sent."""
         fences = [self._keys.fence(group) for group in batch.groups]
         # WATCH lets the transaction fail if a fence moves between this look at it and EXEC
-        _, set_to = self._wire.calls([("WATCH", *fences), ("MGET", *fences)])
+        _, set_to = node.calls([("WATCH", *fences), ("MGET", *fences)])
         if any(fence != self._owner.fence.encode() for fence in set_to):
-            self._wire.close()
             raise Forgotten  # or fenced: the lease finds out by asking for its epoch
-        self._wire.send(b"*1\r\n$5\r\nMULTI\r\n" + batch.data + b"*1\r\n$4\r\nEXEC\r\n")
+        if self._marks is not None:
+            (group,) = batch.groups
+            batch = Batch(self._marks.count(group) + batch.data, [group], [("", 0, 1), *batch.effects])
+        node.send(b"*1\r\n$5\r\nMULTI\r\n" + batch.data + b"*1\r\n$4\r\nEXEC\r\n")
+        return batch
 
-    def _totals(self, batch: Batch) -> list[int]:
+    def _totals(self, node: ServerWire, batch: Batch) -> list[int]:
         """The sum of the answers to the commands of each effect."""
         counts = [commands for _, _, commands in batch.effects]
         total = sum(counts)
-        lines = self._wire.lines(total + 2)  # OK, QUEUED …, and what EXEC says
+        lines = node.lines(total + 2)  # OK, QUEUED …, and what EXEC says
         refused = next((line for line in lines if line.startswith(b"-")), None)
         if refused is not None:
-            self._wire.close()
-            raise store_error(Exception(refused[1:].decode(errors="replace")), self._wires.url)
+            raise node.refused(Exception(refused[1:].decode(errors="replace")))
         if lines[-1] == b"*-1":
             raise Forgotten
-        answers = np.array([int(line[1:]) for line in self._wire.lines(total)], np.int64)
+        answers = np.array([int(line[1:]) for line in node.lines(total)], np.int64)
         return [int(part.sum()) for part in np.split(answers, np.cumsum(counts)[:-1])]
 
-    def _finish(self, commits: list[Commit], backlog: Backlog) -> None:
+    def _finish(self, commits: list[Commit], span: tuple[int, int], backlog: Backlog) -> None:
+        since, target = span
         blobs: dict[str, bytes] = {}
         for commit in commits:
             blobs |= commit.blobs
-        target = commits[-1].seq
         keep = backlog.tail(target, self._limits.tail_bytes, self._limits.tail_commits)
+        if self._wires.spread:
+            keep = min(keep, since + 1)  # a node may lose what this flush wrote
         spaces = [text for space in self._spaces.values() for text in (space.field, space.value)]
         keys = (self._keys.head, self._keys.log, self._keys.blobs, self._keys.spaces)
         tail = [argument for pair in blobs.items() for argument in pair]
         self._script(scripts.FINISH_FLUSH, keys, target, keep, len(spaces) // 2, *spaces, *tail)
-        backlog.flushed(target)
 
     def _sweep(self) -> None:
         found = self._script(scripts.SWEEP, (self._keys.head, self._keys.pins, self._keys.trash))
         for token, bits in zip(found[::2], found[1::2], strict=True):
-            for start in range(0, 1 << bits, 1024):
-                numbers = range(start, min(1 << bits, start + 1024))
-                self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
-            self._wire.call("HDEL", self._keys.trash, token)
+            if self._remove(token, bits):
+                self._wire.call("HDEL", self._keys.trash, token)
+
+    def _remove(self, token: int, bits: int) -> bool:
+        if self._wires.spread:
+            return remove_buckets(self._wire, self._keys, self._birth, token, bits)
+        for start in range(0, 1 << bits, 1024):
+            numbers = range(start, min(1 << bits, start + 1024))
+            self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
+        return True
+
+
+def _groups(rows: Rows) -> Iterator[Rows]:
+    """Sorted rows, those of each group by themselves."""
+    firsts = np.arange(GROUPS, dtype=np.uint64) << np.uint64(64 - MIN_BITS)
+    bounds = [[*np.searchsorted(ids, firsts).tolist(), len(ids)] for ids in (rows.ids, rows.deleted)]
+    for group in range(GROUPS):
+        here, gone = (slice(each[group], each[group + 1]) for each in bounds)
+        if here.start < here.stop or gone.start < gone.stop:
+            yield Rows(rows.ids[here], rows.rows[here], rows.shadow[here], rows.deleted[gone])
 
 
 def _cut(rows: Rows, size: int) -> Iterator[Rows]:

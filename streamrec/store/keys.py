@@ -13,12 +13,16 @@ them atomically, on Redis Cluster too. Keyed rows are spread over 256 groups, ea
     sr:{m}:pins               hash    reader → "seq deadline_ms": no flush beyond seq until the deadline
     sr:{m}:trash              hash    token → "bits pin": buckets to delete once readers up to pin are gone
     sr:{m.gg}:fence           string  "epoch.owner": who may write the rows of group gg
+    sr:{m.gg}:mark            hash    what the rows of group gg are as of; on a cluster only (`marks.py`)
     sr:{m.gg}:TOKEN:BUCKET    hash    7 low bytes of the id (big-endian) → row (float32, little-endian)
 
 A space is the rows of one table and one kind: `served`, which everybody reads, and `shadow`, rows without
 influence on a prediction (weight 0), which only a learner reads. Its bucket number is the top `bits` bits of
 the id, its group the top 8. A token is never used twice for one model, so what an interrupted writer leaves
 under an old token disturbs nobody.
+
+On Redis Cluster each node may lose its own last writes with its master: the head or some groups are then
+older than the rest. What is written of a group is therefore written down in the group too: its mark.
 """
 
 from typing import NamedTuple
@@ -82,6 +86,10 @@ class Keys:
     def fence(self, group: int) -> str:
         """Who may write the rows of a group."""
         return f"{PREFIX}{{{self._name}.{group:02x}}}:fence"
+
+    def mark(self, group: int) -> str:
+        """What the rows of a group are as of."""
+        return f"{PREFIX}{{{self._name}.{group:02x}}}:mark"
 
     def bucket(self, token: int, bits: int, number: int) -> str:
         """One bucket of rows."""

@@ -9,7 +9,8 @@ Steps of a commit; a crash between any two of them leaves the model at the last 
 
 The server may have been restarted without its last second (`appendfsync everysec`). Then the lease takes
 its epoch again, if nobody took a newer one, and sends again what the server lost: it keeps what was committed
-since the flush before the last.
+since the flush before the last. The same helps where a replica takes over that lacks the last writes; there a
+commit is acknowledged once a replica has it.
 """
 
 import secrets
@@ -59,10 +60,13 @@ class RedisLease:
         self._backlog = Backlog(0)
         self._flusher = Flusher(wires, self._keys, self._owner, limits, fault)
         self._flushing = Lock()
+        self._sending = Lock()
         self._wake = Condition()
         self._closed = False
         self._trouble: BaseException | None = None
         self._thread: Thread | None = None
+        if not self._flusher.is_whole():  # nobody could load it otherwise
+            self._flush_once()
 
     def commit(self, commit: Commit) -> None:
         """Store it atomically: steps 1 to 3."""
@@ -123,10 +127,23 @@ class RedisLease:
                 scripts.FENCE, [((keys.fence(group),), (self._owner.fence,)) for group in range(GROUPS)]
             )
             wire.call("SADD", MODELS, keys.name)
+            wire.settle()  # a replica that did not know the fences would let an older learner write
         return seq
 
     def _send(self, entry: Entry) -> None:
-        entries = [entry]
+        with self._sending:
+            self._append_all(entry)
+
+    def _send_again(self, upto: int) -> None:
+        """Append what the store has lost, unless a commit has just done so."""
+        with self._sending:
+            seq = int(self._wire.call("HGET", self._keys.head, "seq") or 0)
+            if seq < upto:
+                self._append_all(*self._lost(seq, upto))
+
+    def _append_all(self, *entries: Entry) -> None:
+        """Append commits; first those before them that the store has lost."""
+        last = entries[-1]
         for _ in range(_FORGOTTEN):
             try:
                 for each in entries:
@@ -135,10 +152,7 @@ class RedisLease:
             except Forgotten:
                 self._acquire(False, self._owner.epoch)
             except Behind as behind:
-                lost = self._backlog.between(behind.seq, entry.seq - 1)
-                if lost is None:
-                    raise self._lost(behind.seq, entry.seq) from None
-                entries = [*lost, entry]
+                entries = (*self._lost(behind.seq, last.seq - 1), last)
         raise self._forgotten()
 
     def _append(self, entry: Entry) -> None:
@@ -147,6 +161,7 @@ class RedisLease:
             log.append(
                 self._wire, self._keys, self._owner, entry.data, (self._limits.part_bytes, first), self._fault
             )
+            self._wire.settle(self._keys.head)
         except BaseException:
             self._attempt += 1
             raise
@@ -156,19 +171,26 @@ class RedisLease:
             f"model {self._keys.name!r}: the store keeps forgetting commits: is it restarting over and over?"
         )
 
-    def _lost(self, head: int, seq: int) -> StoreMismatch:
-        return StoreMismatch(
-            f"model {self._keys.name!r}: the store is at commit {head}, expected {seq - 1}: it lost data; "
-            "start the learner again, it goes on from there"
-        )
+    def _lost(self, after: int, upto: int) -> list[Entry]:
+        """Commits that the store had and has not any more."""
+        entries = self._backlog.between(after, upto)
+        if entries is None:
+            raise StoreMismatch(
+                f"model {self._keys.name!r}: the store is at commit {after}, expected {upto}: it lost data; "
+                "start the learner again, it goes on from there"
+            )
+        return entries
 
     def _flush_once(self) -> bool:
         with self._flushing:
+            upto = self._seq
             for _ in range(_FORGOTTEN):
                 try:
-                    return self._flusher.round(self._backlog, self._seq)
+                    return self._flusher.round(self._backlog, upto)
                 except Forgotten:
                     self._acquire(False, self._owner.epoch)
+                except Behind:
+                    self._send_again(upto)
         raise self._forgotten()
 
     def _start(self) -> None:

@@ -1,10 +1,13 @@
-"""Models in Redis (6.2 or newer) or Valkey: a log of commits, keyed rows behind it; layout in `keys.py`."""
+"""Models in Redis (6.2 or newer) or Valkey: a log of commits, keyed rows behind it; layout in `keys.py`.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+On one server or on a cluster: the wires know the way (`wire.py`, `cluster.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from streamrec.clock import Clock, SystemClock
-from streamrec.errors import StoreError, StoreUnavailable
+from streamrec.errors import StoreError, StoreUnavailable, UsageError
 from streamrec.store import log, scripts
 from streamrec.store.base import Commit, Head, Rows, Snapshot
 from streamrec.store.codec import unpack
@@ -12,9 +15,10 @@ from streamrec.store.flush import Limits, no_fault
 from streamrec.store.keys import MODELS, Keys, Space, last_id
 from streamrec.store.lease import PIN_MS, RedisLease
 from streamrec.store.log import Fault
+from streamrec.store.marks import Mark, read_marks
 from streamrec.store.merge import served
 from streamrec.store.rows import read_space
-from streamrec.store.wire import Wire, Wires, connections, hide_password
+from streamrec.store.wire import Wire, Wires, server_wires
 
 __all__ = ["RedisStore"]
 
@@ -22,6 +26,8 @@ __all__ = ["RedisStore"]
 _OLDEST = (6, 2)
 #: How often a start is tried when the log is trimmed between two commands of it.
 _TRIES = 5
+#: Between them, where rows are just being moved or written again.
+_BETWEEN_S = 0.02
 #: A pin is renewed after a fifth of its life.
 _RENEW_S = PIN_MS / 5000
 #: Commits given to a follower at once: more than it can apply in a second.
@@ -39,6 +45,7 @@ class _Start(NamedTuple):
     birth: int
     blobs: dict[str, bytes]
     spaces: list[Space]
+    marks: list[Mark]  # on a cluster
 
 
 class RedisStore:
@@ -46,7 +53,7 @@ class RedisStore:
 
     Args:
         url: redis://, rediss:// or unix://.
-        connect: opens connections in another way than by the URL.
+        wires: connect in another way than by the URL: to a server of one's own, to a cluster.
         limits: sizes to work with.
         clock: for waiting.
         fault: called at every step of a commit and a flush.
@@ -57,16 +64,16 @@ class RedisStore:
         self,
         url: str,
         *,
-        connect: Callable[[], Any] | None = None,
+        wires: Wires | None = None,
         limits: Limits = Limits(),  # noqa: B008  (immutable)
         clock: Clock | None = None,
         fault: Fault = no_fault,
     ) -> None:
-        self.url = hide_password(url)
+        self._wires = wires or server_wires(url)
+        self.url = self._wires.url
         self._limits = limits
         self._clock = clock or SystemClock()
         self._fault = fault
-        self._wires = Wires(connect or connections(url), self.url)
         #: The birth of each model as it was when this object first saw it: `--fresh` starts counting
         #: commits anew.
         self._births: dict[str, int] = {}
@@ -97,13 +104,21 @@ class RedisStore:
         """
         keys = Keys(model)
         with self._wires.lent() as wire:
-            for _ in range(_TRIES):
-                start = _start(wire.run(scripts.PIN, (keys.head, keys.pins, keys.blobs, keys.spaces), PIN_MS))
+            for left in range(_TRIES - 1, -1, -1):
+                start = self._start(wire, keys)
+                # rows that a node has lost are still in the log
+                start = start._replace(flushed=min([start.flushed, *(mark.low for mark in start.marks)]))
                 entries = log.read_all(wire, keys, start.flushed, start.head.seq)
-                if entries is not None:
+                fits = all(_fits(mark, start) for mark in start.marks)
+                if entries is not None and fits:
                     break
-            else:
+                self._unpin(keys, start.reader)
+                if start.marks and left:
+                    self._clock.sleep(_BETWEEN_S)
+            if entries is None:
                 raise log.missing(model, start.flushed, start.head.seq)
+            if not fits:
+                raise self._unfit(keys)
         self._births[model] = start.birth
         commits = [
             unpack(entry.data, f"model {model!r} at {self.url}, log entry {entry.seq}") for entry in entries
@@ -144,7 +159,16 @@ class RedisStore:
             raise StoreError(
                 f"{self.url} is Redis {info.get('redis_version')}, expected 6.2 or newer: upgrade it"
             )
+        if info.get("redis_mode") == "cluster" and not self._wires.spread:
+            raise UsageError(f"{self.url} is a node of a Redis Cluster: use redis+cluster://HOST:PORT")
         return version
+
+    def _start(self, wire: Wire, keys: Keys) -> _Start:
+        start = _start(wire.run(scripts.PIN, (keys.head, keys.pins, keys.blobs, keys.spaces), PIN_MS))
+        wire.settle(keys.head)  # a pin that a replica does not know would hold nobody back
+        if self._wires.spread and start.head.seq:
+            start = start._replace(marks=read_marks(wire, keys, start.birth))
+        return start
 
     def _pieces(
         self, keys: Keys, start: _Start, commits: list[Commit], shadow: bool
@@ -160,6 +184,7 @@ class RedisStore:
                         if self._clock.monotonic_s() - renewed > _RENEW_S:
                             self._check(keys, start)
                             renewed = self._clock.monotonic_s()
+                self._check_marks(keys, start)
                 self._check(keys, start)
             finally:
                 self._unpin(keys, start.reader)
@@ -177,9 +202,28 @@ class RedisStore:
         now = {space.field: space.token for space in _spaces(pairs)}
         moved = any(now.get(space.field) != space.token for space in start.spaces)
         if int(target) > start.head.seq or int(birth) != start.birth or (moved and not pinned):
-            raise StoreUnavailable(
-                f"model {keys.name!r} at {self.url} was rewritten while it was read: load it again"
-            )
+            raise self._rewritten(keys)
+
+    def _check_marks(self, keys: Keys, start: _Start) -> None:
+        """See that no rows were lost, or written again, while they were read."""
+        if not start.marks:
+            return
+        with self._wires.lent() as wire:
+            marks = read_marks(wire, keys, start.birth)
+        for then, now in zip(start.marks, marks, strict=True):
+            if now.low < start.flushed or now.high > start.head.seq or now.mend != then.mend:
+                raise self._rewritten(keys)
+
+    def _rewritten(self, keys: Keys) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"model {keys.name!r} at {self.url} was rewritten while it was read: load it again"
+        )
+
+    def _unfit(self, keys: Keys) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"model {keys.name!r} at {self.url}: a node was lost and its rows do not fit the others' yet: "
+            "load it again; start a learner if none runs; if that is no help, restore a backup or use --fresh"
+        )
 
     def _unpin(self, keys: Keys, reader: int) -> None:
         if reader:
@@ -212,4 +256,8 @@ def _start(answer: list[Any]) -> _Start:
     reader, seq, epoch, time_ms, flushed, birth, blobs, spaces = answer
     head = Head(int(seq), int(epoch), int(time_ms))
     named = {name.decode(): blob for name, blob in zip(blobs[::2], blobs[1::2], strict=True)}
-    return _Start(reader, head, int(flushed), int(birth), named, list(_spaces(spaces)))
+    return _Start(reader, head, int(flushed), int(birth), named, list(_spaces(spaces)), [])
+
+
+def _fits(mark: Mark, start: _Start) -> bool:
+    return mark.high <= start.head.seq and all(mark.holds(space) for space in start.spaces)

@@ -9,7 +9,10 @@ from streamrec.store.memory import MemoryStore
 
 __all__ = ["SCHEMES", "open_store"]
 
-_FORMS = "memory, embedded, embedded:DIR, redis://HOST:PORT/DB, rediss://… or unix:///PATH"
+_FORMS = (
+    "memory, embedded, embedded:DIR, redis://HOST:PORT/DB, rediss://…, unix:///PATH, "
+    "redis+cluster://HOST:PORT[,HOST:PORT…] or rediss+cluster://…"
+)
 
 
 def _memory(url: str) -> Store:
@@ -28,12 +31,21 @@ def _redis(url: str) -> Store:
     return RedisStore(url)
 
 
+def _cluster(url: str) -> Store:
+    from streamrec.store.cluster import cluster_wires
+    from streamrec.store.redis import RedisStore
+
+    return RedisStore(url, wires=cluster_wires(url))
+
+
 #: What opens the URLs of a scheme. The client library is imported when it is needed: it takes 0.2 s.
 SCHEMES: dict[str, Callable[[str], Store]] = {
     "embedded": _embedded,
     "memory": _memory,
     "redis": _redis,
+    "redis+cluster": _cluster,
     "rediss": _redis,
+    "rediss+cluster": _cluster,
     "unix": _redis,
 }
 
@@ -49,8 +61,6 @@ def open_store(url: str) -> Store:
     scheme = url.partition(":")[0]
     if scheme in SCHEMES:
         return SCHEMES[scheme](url)
-    if scheme == "redis+cluster":
-        raise UsageError(f"store {url!r}: Redis Cluster is not supported yet: expected {_FORMS}")
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UsageError(f"store {url!r}: expected {_FORMS}, got {scheme!r}{hint}")

@@ -9,16 +9,18 @@ so numpy writes and reads them as the rows of a byte matrix.
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from streamrec.errors import StoreMismatch
+from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.store.base import Rows
 from streamrec.store.keys import Keys, Space
-from streamrec.store.wire import Wire
+from streamrec.store.wire import ServerWire, Wire
 
 __all__ = [
+    "MIN_BITS",
     "RUNG",
     "Batch",
     "batch_commands",
@@ -133,8 +135,8 @@ def batch_commands(keys: Keys, served: Space | None, shadow: Space | None, rows:
     return Batch(b"".join(commands), np.unique(touched).tolist(), effects)
 
 
-def read_space(wire: Wire, keys: Keys, space: Space) -> Iterator[Rows]:
-    """All rows of a space in pieces, ordered by bucket.
+def read_space(wire: Wire, keys: Keys, space: Space, group: int | None = None) -> Iterator[Rows]:
+    """All rows of a space, or of one group of it, in pieces, ordered by bucket.
 
     Raises:
         StoreMismatch: a bucket does not hold rows of this width.
@@ -142,19 +144,25 @@ def read_space(wire: Wire, keys: Keys, space: Space) -> Iterator[Rows]:
     """
     # opens a connection again that died while it was idle: raw answers cannot be asked for twice
     wire.call("PING")
-    count = 1 << space.bits
+    first, count = 0, 1 << space.bits
     step = max(1, min(count, PIECE_ROWS * count // max(space.rows, 1)))
-    reader = _Answers(wire)
-    asked = taken = 0
+    if group is not None:
+        first, count = (each << (space.bits - MIN_BITS) for each in (group, group + 1))
+    reader = _Reader(wire, keys, space)
+    asked = taken = first
     try:
         while taken < count:
             # the server prepares the next piece while this one is decoded
             while asked < min(count, taken + 2 * step):
                 end = min(count, asked + step)
-                wire.send(b"".join(_get_all(keys, space, number) for number in range(asked, end)))
+                reader.ask(range(asked, end))
                 asked = end
             end = min(count, taken + step)
-            piece = reader.rows(keys, space, range(taken, end))
+            try:
+                piece = reader.rows(range(taken, end))
+            except _Moved:
+                piece = reader.follow(range(taken, end))
+                asked = end
             taken = end
             if len(piece.ids):
                 yield piece
@@ -163,45 +171,109 @@ def read_space(wire: Wire, keys: Keys, space: Space) -> Iterator[Rows]:
             wire.close()  # answers that nobody will take are still in it
 
 
-def _get_all(keys: Keys, space: Space, number: int) -> bytes:
-    key = keys.bucket(space.token, space.bits, number).encode()
-    return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n" % (len(key), key)
+class _Moved(Exception):
+    """Another node has this bucket now."""
+
+
+class _Reader:
+    """Rows of one space, asked for from all the servers that they are on and put in order of bucket again."""
+
+    def __init__(self, wire: Wire, keys: Keys, space: Space) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._space = space
+        self._record = _record(4 * space.width)
+        self._answers: dict[ServerWire, _Answers] = {}
+        #: Where each bucket was asked for that is not taken yet.
+        self._asked: dict[int, _Answers] = {}
+
+    def ask(self, numbers: range) -> None:
+        """Send for the buckets with these numbers."""
+        shares: dict[ServerWire, list[bytes]] = {}
+        for _, group in groupby(numbers, lambda number: number >> (self._space.bits - MIN_BITS)):
+            same = list(group)
+            node = self._wire.at(self._key(same[0]))
+            if node not in self._answers:
+                self._answers[node] = _Answers(node)
+            self._asked.update(dict.fromkeys(same, self._answers[node]))
+            shares.setdefault(node, []).extend(_get_all(self._key(number)) for number in same)
+        for node, commands in shares.items():
+            node.send(b"".join(commands))
+
+    def rows(self, numbers: range) -> Rows:
+        """The rows of these buckets, which were asked for.
+
+        Raises:
+            _Moved: one of them is on another node.
+
+        """
+        chunks, counts = [], []
+        for number in numbers:
+            answers = self._asked.pop(number)
+            with answers.wire.answering():
+                count, chunk = answers.bucket(len(self._record))
+                if not answers.plausible(chunk, len(self._record)):
+                    raise _not_rows(self._space, self._key(number))
+            chunks.append(chunk)
+            counts.append(count)
+        return _decode(b"".join(chunks), self._space, np.repeat(np.asarray(numbers), counts))
+
+    def follow(self, numbers: range) -> Rows:
+        """The same by single commands, which go where the buckets are now; drops what else was asked for."""
+        self._wire.close()
+        self._answers.clear()
+        self._asked.clear()
+        answers = self._wire.calls([("HGETALL", self._key(number)) for number in numbers])
+        row_bytes = 4 * self._space.width
+        chunks = [
+            b"$7\r\n%s\r\n$%d\r\n%s\r\n" % (field, row_bytes, row)
+            for pairs in answers
+            for field, row in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+        data, counts = b"".join(chunks), [len(pairs) // 2 for pairs in answers]
+        if len(data) != len(self._record) * sum(counts):
+            raise _not_rows(self._space, self._key(numbers[0]))
+        return _decode(data, self._space, np.repeat(np.asarray(numbers), counts))
+
+    def _key(self, number: int) -> str:
+        return self._keys.bucket(self._space.token, self._space.bits, number)
+
+
+def _get_all(key: str) -> bytes:
+    name = key.encode()
+    return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n" % (len(name), name)
+
+
+def _not_rows(space: Space, key: str) -> StoreMismatch:
+    return StoreMismatch(
+        f"{key}: expected rows of {space.width} slots, got something else: start over with --fresh"
+    )
 
 
 class _Answers:
     """Answers to HGETALLs, read from the socket into one buffer."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, wire: ServerWire) -> None:
+        self.wire = wire
         self._buffer = bytearray(1 << 20)
         self._start = self._end = 0
 
-    def rows(self, keys: Keys, space: Space, numbers: range) -> Rows:
-        """The rows of the buckets with these numbers."""
-        record = _record(4 * space.width)
-        chunks, counts = [], []
-        for number in numbers:
-            with self._wire.answering():
-                count, chunk = self._bucket(len(record))
-                if not self._plausible(chunk, len(record)):
-                    name = keys.bucket(space.token, space.bits, number)
-                    raise StoreMismatch(
-                        f"{name}: expected rows of {space.width} slots, got something else: "
-                        "start over with --fresh"
-                    )
-            chunks.append(chunk)
-            counts.append(count)
-        return _decode(b"".join(chunks), space, np.repeat(np.asarray(numbers), counts))
-
-    def _bucket(self, size: int) -> tuple[int, bytes]:
+    def bucket(self, size: int) -> tuple[int, bytes]:
+        """Number and records, of this size, of the rows in the next bucket."""
         line = self._line()
         if line[:1] != b"*":
-            return 1, line  # an error in place of the rows: told by `_plausible`
+            if line.startswith((b"-MOVED", b"-ASK")):
+                raise _Moved
+            trouble = self.wire.refused(Exception(line[1:].decode(errors="replace")))
+            if isinstance(trouble, StoreUnavailable):
+                raise trouble
+            return 1, line  # an error in place of the rows: told by `plausible`
         count = int(line[1:]) // 2
         return count, self._take(count * size)
 
     @staticmethod
-    def _plausible(chunk: bytes, size: int) -> bool:
+    def plausible(chunk: bytes, size: int) -> bool:
+        """Whether these may be records of this size."""
         return len(chunk) % size == 0 and (not chunk or (chunk[:4] == b"$7\r\n" and chunk[-2:] == b"\r\n"))
 
     def _line(self) -> bytes:
@@ -226,7 +298,7 @@ class _Answers:
         if self._end == len(self._buffer):
             self._buffer.extend(bytes(len(self._buffer)))
         with memoryview(self._buffer) as view:
-            self._end += self._wire.receive(view[self._end :])
+            self._end += self.wire.receive(view[self._end :])
 
 
 def _decode(data: bytes, space: Space, numbers: np.ndarray) -> Rows:

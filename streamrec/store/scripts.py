@@ -105,8 +105,9 @@ return {'OK'}
 """
 )
 
-#: KEYS head pins; ARGV epoch owner upto force → {flushed, target, pinned}: rows may now be written for
-#: commits up to target, which is lower than asked for where a reader has pinned an older generation.
+#: KEYS head pins; ARGV epoch owner upto force → {flushed, target, pinned, birth, seq}: rows may now be
+#: written for commits up to target, which is lower than asked for where a reader has pinned an older
+#: generation.
 BEGIN_FLUSH = Script(
     _OWNED
     + _READERS
@@ -114,7 +115,7 @@ BEGIN_FLUSH = Script(
 local upto, pinned = math.min(tonumber(ARGV[3]), seq), 0
 if ARGV[4] ~= '1' and least < upto then upto = least; pinned = 1 end
 if upto > target then redis.call('HSET', KEYS[1], 'target', string.format('%.0f', upto)) end
-return {'OK', flushed, upto, pinned}
+return {'OK', flushed, upto, pinned, tonumber(redis.call('HGET', KEYS[1], 'birth') or 0), seq}
 """
 )
 
@@ -131,13 +132,15 @@ return {'OK'}
 """
 )
 
-#: KEYS head trash; ARGV epoch owner bits → {token}. It is trash until it is published.
+#: KEYS head trash; ARGV epoch owner bits token → {token}, the next one where it is 0. It is trash until it is
+#: published.
 NEW_SPACE = Script(
     _OWNED
     + """
-local token = redis.call('HINCRBY', KEYS[1], 'tokens', 1)
+local token = ARGV[4]
+if token == '0' then token = redis.call('HINCRBY', KEYS[1], 'tokens', 1) end
 redis.call('HSET', KEYS[2], token, ARGV[3] .. ' 0')
-return {'OK', token}
+return {'OK', tonumber(token)}
 """
 )
 

@@ -7,6 +7,7 @@ bytes out.
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -22,11 +23,13 @@ from streamrec.errors import StoreError, StoreFull, StoreUnavailable, UsageError
 __all__ = [
     "Argument",
     "Script",
+    "ServerWire",
     "Wire",
     "Wires",
+    "connection_pool",
     "connection_settings",
-    "connections",
     "hide_password",
+    "server_wires",
     "store_error",
 ]
 
@@ -38,8 +41,17 @@ ANSWER_S = 30.0
 CONNECT_S = 5.0
 _BETWEEN_S = 0.05
 #: Replies that a retry mends, without and with waiting for somebody.
-_AWAY = re.compile(r"\b(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY)\b")
+_AWAY = re.compile(
+    r"\b(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|UNBLOCKED|MISCONF|NOREPLICAS|BUSY)\b"
+)
 _LOST = (redis.ConnectionError, redis.TimeoutError, OSError)
+#: The same where redis-py has taken the code out of the text.
+_ELSEWHERE = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.AskError,  # and MOVED
+)
 
 
 def hide_password(url: str) -> str:
@@ -57,7 +69,7 @@ def store_error(error: Exception, url: str) -> StoreError:
         )
     if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError) or "NOAUTH" in text:
         return StoreError(f"{url} refused the login: {text}: check user and password in the URL")
-    if isinstance(error, _LOST) or _AWAY.search(text):
+    if isinstance(error, _LOST + _ELSEWHERE) or _AWAY.search(text):
         return StoreUnavailable(
             f"{url} does not answer: {text}: is the server running and reachable? trying again helps"
         )
@@ -72,44 +84,38 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-class Wire:
-    """One connection; reconnects twice by itself: all that is sent through `call` must be safe to repeat."""
+class Wire(ABC):
+    """Where commands go: a connection to one server, or those to the nodes of a cluster (`cluster.py`).
 
-    def __init__(self, connection: Any, url: str) -> None:
-        self._connection = connection
-        self._url = url
-        self._rest = b""
-        self._over = False
+    All that is sent through `call` must be safe to repeat.
+    """
+
+    @abstractmethod
+    def calls(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        """The answers to commands sent together; the first error is raised."""
+
+    @abstractmethod
+    def at(self, key: str) -> "ServerWire":
+        """The connection to the server that has this key."""
+
+    @abstractmethod
+    def settle(self, key: str | None = None) -> None:
+        """Return once a replica has what was written: where this key is, or everywhere.
+
+        Nothing to wait for on a single server, nor for a master without replicas.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop every connection; the next use opens it again."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Close for good: what still uses it must not open a store again that its owner closed."""
 
     def call(self, *command: Argument) -> Any:
         """The answer to one command."""
         return self.calls([command])[0]
-
-    def calls(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        """The answers to commands sent together; the first error is raised."""
-        if self._over:
-            raise StoreError(f"{self._url} was closed by this process: open it again")
-        packed = self._connection.pack_commands(commands)
-        for left in (2, 1, 0):
-            try:
-                self._connection.send_packed_command(packed, check_health=False)
-                answers = [self._answer() for _ in commands]
-                break
-            except _LOST as error:
-                self.close()
-                # An idle connection may be gone since its last use; a server that is just ending or starting
-                # may take the next one and drop it.
-                if not left or isinstance(error, redis.TimeoutError):
-                    raise store_error(error, self._url) from error
-                if left == 1:
-                    sleep(_BETWEEN_S)
-            except redis.RedisError as error:
-                self.close()
-                raise store_error(error, self._url) from error
-        for answer in answers:
-            if isinstance(answer, redis.ResponseError):
-                raise store_error(answer, self._url) from answer
-        return answers
 
     def run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
         """The answer of a script."""
@@ -126,6 +132,68 @@ class Wire:
                 raise
         self.call("SCRIPT", "LOAD", script.text)
         return self.calls([("EVALSHA", script.sha, *tail) for tail in tails])
+
+
+class ServerWire(Wire):
+    """One connection; reconnects twice by itself.
+
+    Args:
+        connection: of redis-py.
+        url: the server's name in errors.
+        doubt: called when the server does not answer as it should.
+
+    """
+
+    def __init__(self, connection: Any, url: str, doubt: Callable[[], None] = lambda: None) -> None:
+        self._connection = connection
+        self._url = url
+        self._doubt = doubt
+        self._rest = b""
+        self._over = False
+
+    def calls(self, commands: Sequence[tuple[Argument, ...]], *, again: int = 2) -> list[Any]:
+        """The answers to commands sent together; the first error is raised; `again` as for `exchange`."""
+        answers = self.exchange(commands, again=again)
+        for answer in answers:
+            if isinstance(answer, redis.ResponseError):
+                raise self.refused(answer) from answer
+        return answers
+
+    def exchange(self, commands: Sequence[tuple[Argument, ...]], *, again: int = 2) -> list[Any]:
+        """The answers to commands sent together, errors among them; `again`: how often to reconnect."""
+        if self._over:
+            raise StoreError(f"{self._url} was closed by this process: open it again")
+        packed = self._connection.pack_commands(commands)
+        for left in range(again, -1, -1):
+            try:
+                self._connection.send_packed_command(packed, check_health=False)
+                return [self._answer() for _ in commands]
+            except _LOST as error:
+                self.close()
+                # An idle connection may be gone since its last use; a server that is just ending or starting
+                # may take the next one and drop it.
+                if not left or isinstance(error, redis.TimeoutError):
+                    raise self.refused(error) from error
+                if left == 1:
+                    sleep(_BETWEEN_S)
+            except redis.RedisError as error:
+                self.close()
+                raise self.refused(error) from error
+        raise AssertionError("not reached")
+
+    def at(self, key: str) -> "ServerWire":  # noqa: ARG002  (one server has every key)
+        """Itself."""
+        return self
+
+    def settle(self, key: str | None = None) -> None:
+        """Nothing: a single server's answer is its word."""
+
+    def refused(self, error: Exception) -> StoreError:
+        """This trouble as an error that names the server."""
+        known = store_error(error, self._url)
+        if isinstance(known, StoreUnavailable):
+            self._doubt()
+        return known
 
     def send(self, data: bytes) -> None:
         """Send commands that are already encoded; `receive` must take every answer."""
@@ -160,7 +228,7 @@ class Wire:
             yield
         except (redis.RedisError, OSError) as error:
             self.close()
-            raise store_error(error, self._url) from error
+            raise self.refused(error) from error
         except BaseException:
             self.close()
             raise
@@ -182,20 +250,17 @@ class Wire:
             return error
 
 
-def connections(url: str) -> Callable[[], Any]:
-    """What opens connections to this URL.
+def connection_pool(url: str, forms: str = "redis://HOST:PORT/DB or unix:///PATH") -> Any:
+    """What opens connections to this URL: redis-py's pool, of which only its settings are used.
 
     Raises:
-        UsageError: not a Redis URL.
+        UsageError: not a Redis URL; `forms` says what one looks like.
 
     """
     try:
-        pool = redis.ConnectionPool.from_url(url, **connection_settings())
+        return redis.ConnectionPool.from_url(url, **connection_settings())
     except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"store {hide_password(url)!r}: {error}: expected redis://HOST:PORT/DB or unix:///PATH"
-        ) from error
-    return pool.make_connection
+        raise UsageError(f"store {hide_password(url)!r}: {error}: expected {forms}") from error
 
 
 def connection_settings() -> dict[str, Any]:
@@ -210,11 +275,20 @@ def connection_settings() -> dict[str, Any]:
 
 
 class Wires:
-    """Connections to one server, lent one thread at a time and kept for the next."""
+    """Wires to one store, lent one thread at a time and kept for the next.
 
-    def __init__(self, connect: Callable[[], Any], url: str) -> None:
+    Args:
+        make: makes one; it connects when it is used.
+        url: the store's name in errors.
+        spread: whether rows lie on other servers than the model's head, so that each may lose its own
+            last writes.
+
+    """
+
+    def __init__(self, make: Callable[[], Wire], url: str, *, spread: bool = False) -> None:
         self.url = url
-        self._connect = connect
+        self.spread = spread
+        self._make = make
         self._idle: list[Wire] = []
         self._lock = Lock()
         self.closed = False
@@ -222,7 +296,7 @@ class Wires:
 
     def take(self) -> Wire:
         """A connection of one's own; `leave` it when done."""
-        wire = Wire(self._connect(), self.url)
+        wire = self._make()
         if self.closed:
             wire.end()
         self._taken.add(wire)
@@ -256,3 +330,9 @@ class Wires:
             for wire in self._taken:
                 wire.end()
             self._idle.clear()
+
+
+def server_wires(url: str) -> Wires:
+    """Wires to the server at this URL."""
+    shown, pool = hide_password(url), connection_pool(url)
+    return Wires(lambda: ServerWire(pool.make_connection(), shown), shown)

@@ -15,6 +15,7 @@ import time
 import pytest
 from replay_streams import mixed_lines, write_stream
 
+from streamrec.store.keys import Keys
 from streamrec.testing.redis_server import wait_until
 
 N = 60_000
@@ -124,6 +125,31 @@ def test_redis_killed_and_started_again_in_the_middle(place, undisturbed, redis_
     time.sleep(0.5)
     redis_server.start()
     out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    result = json.loads(out)
+    result.pop("examples_per_s")
+    assert result == undisturbed
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_masters_of_a_cluster_are_killed_and_replaced_in_the_middle(place, undisturbed, redis_cluster):
+    """That of the model's head, then another; neither the learner nor anybody else is told."""
+    name = f"killed {time.monotonic_ns()}"
+    options = ["--store", redis_cluster.url, "--name", name, "--config", place / "quick.toml"]
+    process = subprocess.Popen(
+        command(place / "events.jsonl", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    keys = Keys(name)
+    seen = lambda: int(redis_cluster.owner(keys.head).call("HGET", keys.head, "seq") or 0)  # noqa: E731
+    head = redis_cluster.owner(keys.head)
+    other = next(g for g in range(256) if redis_cluster.owner(keys.fence(g)) is not head)
+    for key in (keys.head, keys.fence(other)):
+        before = seen()
+        assert wait_until(lambda before=before: seen() > before or process.poll() is not None, 60)
+        redis_cluster.fail_over(key)
+        redis_cluster.heal()
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     result = json.loads(out)
     result.pop("examples_per_s")

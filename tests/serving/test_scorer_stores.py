@@ -3,15 +3,19 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 from serving_fakes import FakeMirror, commit
 
 from streamrec.clock import SystemClock
 from streamrec.serving.scorer import Scorer
+from streamrec.store import open_store
 from streamrec.store.base import Store
+from streamrec.store.keys import Keys
 from streamrec.store.memory import MemoryStore
 from streamrec.store.redis import RedisStore
+from streamrec.testing.redis_cluster import RedisCluster
 from streamrec.testing.redis_server import RedisServer
 
 LINE = b'{"type":"example","features":{}}\n'
@@ -35,12 +39,17 @@ def state(scorer: Scorer) -> tuple[int, float]:
     return version.seq, float(c[0])
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])
+SERVED = [pytest.param(kind, marks=pytest.mark.integration) for kind in ("redis", "cluster")]
+
+
+@pytest.fixture(params=["memory", *SERVED])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "memory":
         store: Store = MemoryStore(f"serving-{time.monotonic_ns()}")
-    else:
+    elif request.param == "redis":
         store = RedisStore(request.getfixturevalue("redis_url"))
+    else:
+        store = open_store(request.getfixturevalue("redis_cluster").url)
     yield store
     store.close()
 
@@ -97,7 +106,9 @@ def test_trimmed_away_means_load_again(store: Store, name: str, scorer: Scorer) 
     for seq in range(2, 10):
         lease.commit(commit(seq))
     lease.flush()
-    until(lambda: scorer.step() is None and state(scorer) == (9, 9.0))
+    lease.commit(commit(10))
+    lease.flush()  # a cluster keeps commits for one flush more
+    until(lambda: scorer.step() is None and state(scorer) == (10, 10.0))
     lease.close()
 
 
@@ -146,6 +157,36 @@ def test_redis_stops_and_comes_back(redis_server: RedisServer) -> None:
     until(lambda: scorer.status().ready)
     lease.commit(commit(2))
     until(lambda: state(scorer) == (2, 2.0))
+    scorer.stop()
+    lease.close()
+    store.close()
+
+
+@pytest.mark.integration
+def test_a_scorer_mirrors_through_a_failover(redis_cluster: RedisCluster) -> None:
+    """It answers all the time; a learner and a new scorer go on with the replica."""
+    name = f"scorer {time.monotonic_ns()}"
+    store = open_store(redis_cluster.url)
+    lease = store.acquire(name)
+    lease.commit(commit(1))
+    lease.flush()
+    scorer = Scorer(store, name, SystemClock(), build=lambda _: FakeMirror())
+    scorer.start()
+    until(lambda: state(scorer) == (1, 1.0))
+    for seq, key in enumerate([Keys(name).head, Keys(name).fence(0)], 2):
+        victim = redis_cluster.owner(key)
+        victim.kill()
+        assert state(scorer) == (seq - 1, seq - 1.0)
+        redis_cluster.wait_replaced(key)
+        redis_cluster.wait_ok(replicas=False)
+        until(lambda: scorer.status().ready)
+        lease.commit(commit(seq))
+        until(lambda seq=seq: state(scorer) == (seq, float(seq)))
+        redis_cluster.heal()
+    with closing(open_store(redis_cluster.url)) as other:
+        new = Scorer(other, name, SystemClock(), build=lambda _: FakeMirror())
+        assert new.load()
+        assert state(new) == (3, 3.0)
     scorer.stop()
     lease.close()
     store.close()

@@ -11,6 +11,7 @@ import redis
 from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.errors import Fenced, StoreFull, StoreMismatch, StoreUnavailable
+from streamrec.store.cluster import cluster_wires
 from streamrec.store.flush import Limits
 from streamrec.store.keys import Keys
 from streamrec.store.redis import RedisStore
@@ -49,12 +50,20 @@ def open_redis() -> Iterator[Opener]:
     opened: list[RedisStore] = []
 
     def make(url: str, **settings: Any) -> RedisStore:
-        opened.append(RedisStore(url, **settings))
+        wires = cluster_wires(url) if "cluster" in url else None
+        opened.append(RedisStore(url, wires=wires, **settings))
         return opened[-1]
 
     yield make
     for store in opened:
         store.close()
+
+
+@pytest.fixture(params=["redis_url", "redis_cluster"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """Of one server and of a cluster."""
+    found = request.getfixturevalue(request.param)
+    return str(getattr(found, "url", found))
 
 
 def _until_crash(action: Callable[[], None]) -> bool:
@@ -67,10 +76,10 @@ def _until_crash(action: Callable[[], None]) -> bool:
 
 @pytest.mark.parametrize("time", [1, 2])
 @pytest.mark.parametrize("step", COMMIT_STEPS)
-def test_crash_in_a_commit(open_redis: Opener, redis_url: str, model: str, step: str, time: int) -> None:
+def test_crash_in_a_commit(open_redis: Opener, any_url: str, model: str, step: str, time: int) -> None:
     rng = np.random.default_rng(time)
     faults, oracle = Faults(), Oracle()
-    lease = open_redis(redis_url, limits=SMALL, fault=faults).acquire(model)
+    lease = open_redis(any_url, limits=SMALL, fault=faults).acquire(model)
     for seq in range(1, 4):
         lease.commit(oracle.apply(random_commit(seq, rng)))
     third = random_commit(4, rng, n=150)
@@ -78,7 +87,7 @@ def test_crash_in_a_commit(open_redis: Opener, redis_url: str, model: str, step:
     assert _until_crash(lambda: lease.commit(third))
     if step in ("commit 2 send", "commit 3 keep"):
         oracle.apply(third)
-    successor = open_redis(redis_url, limits=SMALL)
+    successor = open_redis(any_url, limits=SMALL)
     oracle.check(successor, model)
     lease = successor.acquire(model)
     oracle.check(successor, model)
@@ -91,10 +100,10 @@ def test_crash_in_a_commit(open_redis: Opener, redis_url: str, model: str, step:
 
 @pytest.mark.parametrize("time", [1, 3])
 @pytest.mark.parametrize("step", FLUSH_STEPS)
-def test_crash_in_a_flush(open_redis: Opener, redis_url: str, model: str, step: str, time: int) -> None:
+def test_crash_in_a_flush(open_redis: Opener, any_url: str, model: str, step: str, time: int) -> None:
     rng = np.random.default_rng(time)
     faults, oracle = Faults(), Oracle()
-    lease = open_redis(redis_url, limits=SMALL, fault=faults).acquire(model)
+    lease = open_redis(any_url, limits=SMALL, fault=faults).acquire(model)
     crashed = False
     faults.at(step, faults.crash, time=time)
     while not crashed:
@@ -103,7 +112,7 @@ def test_crash_in_a_flush(open_redis: Opener, redis_url: str, model: str, step: 
             lease.commit(oracle.apply(random_commit(oracle.seq + 1, rng, space=100 + 300 * oracle.seq)))
         crashed = _until_crash(lease.flush)
     for again in range(3):
-        successor = open_redis(redis_url, limits=SMALL)
+        successor = open_redis(any_url, limits=SMALL)
         oracle.check(successor, model)
         lease = successor.acquire(model)
         oracle.check(successor, model)
@@ -111,19 +120,18 @@ def test_crash_in_a_flush(open_redis: Opener, redis_url: str, model: str, step: 
             lease.commit(oracle.apply(random_commit(oracle.seq + 1, rng)))
         lease.flush()
         oracle.check(successor, model)
-    with redis.Redis.from_url(redis_url, protocol=2) as client:
-        assert not client.hgetall(Keys(model).trash)
+    assert not lease._wire.call("HGETALL", Keys(model).trash)
 
 
 @pytest.mark.parametrize("step", [*COMMIT_STEPS[:2], *FLUSH_STEPS])
 def test_a_learner_that_was_asleep_at_any_step_changes_nothing(
-    open_redis: Opener, redis_url: str, model: str, step: str
+    open_redis: Opener, any_url: str, model: str, step: str
 ) -> None:
     """The zombie: it sleeps, a successor takes over, commits and flushes; then it wakes up and goes on."""
     rng = np.random.default_rng(3)
     faults, oracle = Faults(), Oracle()
-    old = open_redis(redis_url, limits=SMALL, fault=faults).acquire(model)
-    successor = open_redis(redis_url, limits=SMALL)
+    old = open_redis(any_url, limits=SMALL, fault=faults).acquire(model)
+    successor = open_redis(any_url, limits=SMALL)
 
     def take_over(_: str) -> None:
         lease = successor.acquire(model)

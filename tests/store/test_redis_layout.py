@@ -3,7 +3,7 @@ import pytest
 from redis.crc import key_slot
 from store_oracle import rows
 
-from streamrec.store.flush import _cut
+from streamrec.store.flush import _cut, _groups
 from streamrec.store.keys import Keys, Space, entry_id, entry_seq, last_id
 from streamrec.store.rows import batch_commands, buckets_of, set_commands, space_bits
 
@@ -91,3 +91,17 @@ def test_cut_keeps_every_id_once_and_in_order(n: int, k: int, size: int) -> None
 
 def test_buckets_are_the_top_bits() -> None:
     assert buckets_of(np.array([2**64 - 1, 2**63, 1], np.uint64), 10).tolist() == [1023, 512, 0]
+
+
+def test_groups_keep_every_id_once_and_in_its_group() -> None:
+    rng = np.random.default_rng(3)
+    ids = np.sort(rng.integers(1, 2**64, 500, dtype=np.uint64))
+    whole = rows(ids[::2], 1.0, deleted=[0, *ids[1::2].tolist(), 2**64 - 1])
+    parts = list(_groups(whole))
+    for kind in ("ids", "rows", "deleted"):
+        np.testing.assert_array_equal(
+            np.concatenate([getattr(part, kind) for part in parts]), getattr(whole, kind)
+        )
+    for part in parts:
+        assert len(set((np.concatenate([part.ids, part.deleted]) >> np.uint64(56)).tolist())) == 1
+    assert list(_groups(rows([]))) == []

@@ -20,17 +20,25 @@ SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf")
 Opener = Callable[[], Store]
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])
+SERVED = [pytest.param(kind, marks=pytest.mark.integration) for kind in ("redis", "cluster")]
+
+
+@pytest.fixture(params=["memory", *SERVED])
 def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
     opened: list[Store] = []
     if request.param == "memory":
         name = uuid.uuid4().hex
         make: Opener = lambda: MemoryStore(name)  # noqa: E731
     else:
+        from streamrec.store.cluster import cluster_wires
         from streamrec.store.redis import RedisStore
+        from streamrec.store.wire import server_wires
 
-        url = request.getfixturevalue("redis_url")
-        make = lambda: RedisStore(url, limits=SMALL)  # noqa: E731
+        if request.param == "redis":
+            url, wires = request.getfixturevalue("redis_url"), server_wires
+        else:
+            url, wires = request.getfixturevalue("redis_cluster").url, cluster_wires
+        make = lambda: RedisStore(url, wires=wires(url), limits=SMALL)  # noqa: E731
 
     def open_one() -> Store:
         opened.append(make())
@@ -52,7 +60,10 @@ def model() -> str:
 
 
 def test_every_scheme_is_one_of_the_tested_stores() -> None:
-    assert set(SCHEMES) == {"memory", "embedded", "redis", "rediss", "unix"}  # the last four are one class
+    clusters = {"redis+cluster", "rediss+cluster"}
+    assert (
+        set(SCHEMES) == {"memory", "embedded", "redis", "rediss", "unix"} | clusters
+    )  # all but memory are one class
 
 
 class TestStore:
@@ -246,10 +257,12 @@ class TestFollow:
         for seq in range(1, 600):
             lease.commit(oracle.apply(commit(seq, wide=rows([seq], seq))))
         lease.flush()
+        lease.commit(oracle.apply(commit(600, wide=rows([600]))))
+        lease.flush()  # a cluster keeps commits for one flush more
         assert store.follow(model, 1, timeout_s=0) is None
-        close = store.follow(model, 598, timeout_s=0)
+        close = store.follow(model, 599, timeout_s=0)
         assert close is not None
-        assert [each.seq for each in close] == [599]
+        assert [each.seq for each in close] == [600]
         oracle.check(store, model)
 
     def test_a_model_begun_anew_is_noticed(self, store: Store, model: str) -> None:

@@ -17,7 +17,9 @@ def test_memory_stores_are_found_again_by_name() -> None:
     [
         ("reids://localhost", "did you mean 'redis'"),
         ("embeded", "did you mean 'embedded'"),
-        ("redis+cluster://a:1", "not supported yet"),
+        ("redis+cluster://", "expected redis.cluster://"),
+        ("redis+cluster://a:1/3", "expected redis.cluster://"),
+        ("rediss+cluster://a:1,b:x", "expected redis.cluster://"),
         ("", "expected memory"),
         ("kafka://a/b", "expected memory"),
         ("redis://localhost:port/x", "expected redis://"),

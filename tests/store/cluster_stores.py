@@ -1,0 +1,63 @@
+"""What the tests of a cluster have in common."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from redis.crc import key_slot
+
+from streamrec.errors import StoreUnavailable
+from streamrec.store.cluster import cluster_wires
+from streamrec.store.flush import Limits
+from streamrec.store.keys import GROUPS, Keys
+from streamrec.store.redis import RedisStore
+from streamrec.testing.redis_cluster import RedisCluster
+
+SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
+Opener = Callable[..., RedisStore]
+T = TypeVar("T")
+
+
+@contextmanager
+def opening(cluster: RedisCluster) -> Iterator[Opener]:
+    opened: list[RedisStore] = []
+
+    def make(**settings: Any) -> RedisStore:
+        wires = cluster_wires(cluster.url)
+        opened.append(RedisStore(cluster.url, wires=wires, **{"limits": SMALL, **settings}))
+        return opened[-1]
+
+    yield make
+    for store in opened:
+        store.close()
+
+
+def patiently(action: Callable[[], T], timeout_s: float = 30.0) -> T:
+    """As the learner's committer does: again while the store says that it helps."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return action()
+        except StoreUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def model_on(cluster: RedisCluster, node: Any) -> str:
+    """A new model whose head is on this node."""
+    while True:
+        name = f"test {uuid.uuid4().hex}"
+        if cluster.owner(Keys(name).head) is node:
+            return name
+
+
+def groups_on(cluster: RedisCluster, model: str, node: Any) -> list[int]:
+    """Groups whose rows are on this node."""
+    return [group for group in range(GROUPS) if cluster.owner(Keys(model).fence(group)) is node]
+
+
+def slot_of(key: str) -> int:
+    return key_slot(key.encode())
