@@ -68,7 +68,7 @@ def _learn(stream: Path, store: Store) -> None:
         with ExitStack() as stack:
             source = open_source(str(stream))
             stack.callback(source.close)
-            started = start(Plan(rejects=stream.with_name("rejects")), source, store, SystemClock())
+            started = start(Plan(rejects=str(stream.with_name("rejects"))), source, store, SystemClock())
             stack.callback(started.parts.close)
             started.result(started.learner.run(limit=limit))
 
