@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from deploy_files import DEPLOY, PINNED, ROOT, pods
 
+#: For one process, on a machine that has other things to do.
+_COMPILE_S = 300
 TEXT = (DEPLOY / "Dockerfile").read_text("utf-8")
 
 
@@ -107,7 +109,7 @@ def learned(stream: Path, variables: dict[str, str]) -> str:
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=_COMPILE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -118,6 +120,7 @@ def learned(stream: Path, variables: dict[str, str]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3 * _COMPILE_S)  # compiles everything: 40 s of one core
 @pytest.mark.integration
 def test_warm_kernels_are_all_that_a_replay_needs_and_compute_the_same(tmp_path: Path) -> None:
     """As the image is built, and then used: nothing is compiled again; the same bits as this machine's own."""
@@ -125,7 +128,7 @@ def test_warm_kernels_are_all_that_a_replay_needs_and_compute_the_same(tmp_path:
     assert re.search(rf"^ARG NUMBA_CPU_NAME={portable['NUMBA_CPU_NAME']}$", TEXT, re.MULTILINE)
     kernels = {**portable, "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
     subprocess.run(
-        [sys.executable, str(DEPLOY / "warm.py")], env={**os.environ, **kernels}, check=True, timeout=280
+        [sys.executable, str(DEPLOY / "warm.py")], env={**os.environ, **kernels}, check=True, timeout=_COMPILE_S
     )
     stream = tmp_path / "stream.jsonl"
     line = '{"type":"example","id":"e%d","time":%d,"label":%d,"user":"u%d","item":"i","features":{"x":%s,"g":["a","b"]}}\n'
