@@ -35,7 +35,7 @@ def queries() -> Iterator[tuple[str, str]]:
 
 def nodes(expr: str) -> list[Any]:
     found: list[Any] = []
-    promql_parser.walk(promql_parser.parse(expr), lambda node: found.append(node))
+    promql_parser.walk(promql_parser.parse(expr), found.append)
     return found
 
 
@@ -58,7 +58,7 @@ def faults(expr: str) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize(("where", "expr"), queries(), ids=[where for where, _ in queries()])
+@pytest.mark.parametrize(("where", "expr"), list(queries()), ids=[where for where, _ in queries()])
 def test_it_asks_for_what_is_exported(where: str, expr: str) -> None:
     assert faults(expr) == []
 
