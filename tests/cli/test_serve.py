@@ -68,10 +68,10 @@ def test_the_worker_takes_its_settings_from_the_environment(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "Error: environment variable STREAMREC_STORE is not set; this worker needs it\n"),
+        ({}, "UsageError: environment variable STREAMREC_STORE is not set; this worker needs it\n"),
         (
             {"STREAMREC_STORE": "memory", "STREAMREC_PORT": "x"},
-            "Error: environment variable STREAMREC_PORT: expected a whole number, got 'x'\n",
+            "UsageError: environment variable STREAMREC_PORT: expected a whole number, got 'x'\n",
         ),
     ],
 )

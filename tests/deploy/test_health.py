@@ -60,5 +60,5 @@ def test_a_bad_answer_is_1_and_one_line(status: int) -> None:
 def test_no_answer_is_1_and_one_line(url: str) -> None:
     done = health(url)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"Error: {url}: expected an answer, got: ")
+    assert done.stderr.startswith(f"ServiceError: {url}: expected an answer, got: ")
     assert done.stderr.count("\n") == 1

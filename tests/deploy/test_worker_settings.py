@@ -93,7 +93,7 @@ def test_a_missing_variable_is_one_line(module: str) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: environment variable STREAMREC_")
+    assert done.stderr.startswith("UsageError: environment variable STREAMREC_")
     assert done.stderr.count("\n") == 1
 
 
