@@ -32,7 +32,8 @@ def blocks() -> list[str]:
 def code() -> list[str]:
     """Everything that stands as code: lines of blocks, and spans."""
     prose = re.sub(r"```sh\n.*?```", "", TEXT, flags=re.DOTALL)
-    return [line for block in blocks() for line in block.splitlines()] + re.findall(r"`([^`]+)`", prose)
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+    return [line for block in blocks() for line in block.splitlines()] + spans
 
 
 def calls() -> list[list[str]]:
