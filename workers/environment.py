@@ -46,11 +46,14 @@ def path(name: str) -> Path | None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a worker and leave the process: 0 on success, else one line on stderr and the error's exit code."""
+    """Run a worker and leave the process: 0 on success, else one line on stderr and the error's exit code.
+
+    The line begins with the error's name: `deploy/runbook.md` has a section for each.
+    """
     try:
         main()
     except StreamrecError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

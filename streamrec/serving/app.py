@@ -1,4 +1,4 @@
-"""The HTTP service over one scorer: rank, events, state, health, and documentation that needs no network."""
+"""The HTTP service over one scorer: rank, events, state, metrics, and documentation that needs no network."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +17,7 @@ from streamrec.serving.api import MAX_BODY_BYTES, Health, ModelState, Problem, R
 from streamrec.serving.body import limited_body
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.events import add_events, event_schemas, warm_up
+from streamrec.serving.metrics import add_metrics
 from streamrec.serving.page import docs_page, index_page
 from streamrec.serving.problem import add_problems
 from streamrec.serving.rank import rank
@@ -65,6 +66,7 @@ def create_app(scorer: Scorer, clock: Clock | None = None, delivery: Delivery | 
     add_events(app, delivery)
     _add_state(app, scorer)
     _add_pages(app, scorer)
+    add_metrics(app, scorer, clock)
     _document_bodies(app)
     return app
 

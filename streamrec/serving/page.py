@@ -23,6 +23,7 @@ def index_page(scorer: Scorer) -> str:
         ("/docs", "documentation"),
         ("/v1/model", "model"),
         ("/readyz", "readiness"),
+        ("/metrics", "metrics"),
         ("/openapi.json", "OpenAPI"),
     ]
     items = "".join(

@@ -52,12 +52,17 @@ class Scorer:
         clock: for the age of an answer.
         build: makes the empty mirror from the "model" blob of a commit.
 
+    Attributes:
+        model: name of the model.
+        n_loads: generations built so far: 1 after a start, one more whenever following was not enough.
+
     """
 
     def __init__(
         self, store: Store, model: str, clock: Clock, *, build: Callable[[bytes], Mirror] = _pipeline
     ) -> None:
         self.model = model
+        self.n_loads = 0
         self._store = store
         self._clock = clock
         self._build = build
@@ -121,6 +126,7 @@ class Scorer:
         if self._generation is None:
             self._trouble = ""  # the log's next line says it
         self._generation, self._current = generation, True
+        self.n_loads += 1
         self._note("")
         version = generation.version
         log.info("model %r: mirrored at commit %d of epoch %d", self.model, version.seq, version.epoch)

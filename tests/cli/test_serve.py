@@ -104,10 +104,10 @@ def test_a_wrong_place_for_events_is_told_at_once(events: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "Error: environment variable STREAMREC_STORE is not set; this worker needs it\n"),
+        ({}, "UsageError: environment variable STREAMREC_STORE is not set; this worker needs it\n"),
         (
             {"STREAMREC_STORE": "memory", "STREAMREC_PORT": "x"},
-            "Error: environment variable STREAMREC_PORT: expected a whole number, got 'x'\n",
+            "UsageError: environment variable STREAMREC_PORT: expected a whole number, got 'x'\n",
         ),
     ],
 )
