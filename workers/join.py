@@ -8,9 +8,7 @@ STREAMREC_METRICS_HOST (default 127.0.0.1). SIGTERM commits and ends; the next s
 import logging
 import sys
 
-from streamrec.clock import SystemClock
-from streamrec.join.worker.process import ended_by_signals, meters_on
-from streamrec.join.worker.worker import JoinWorker
+from streamrec.join.worker.process import run_join
 from streamrec.learner.configuration import join_plan_from_options
 from workers.environment import integer, path, run, text
 
@@ -22,7 +20,6 @@ def main() -> None:
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr
     )
-    logging.getLogger("streamrec").setLevel(logging.INFO)
     options = {
         "source": text("SOURCE"),
         "target": text("TARGET"),
@@ -31,11 +28,8 @@ def main() -> None:
         "group": text("GROUP", "") or None,
         "rejects": text("REJECTS", "") or None,
     }
-    clock = SystemClock()
-    port, host = integer("METRICS_PORT", 0) or None, text("METRICS_HOST", "127.0.0.1")
-    worker = JoinWorker(join_plan_from_options(options), clock, meters_on(port, clock, host))
-    with ended_by_signals(worker.stop):
-        worker.run()
+    port, host = integer("METRICS_PORT", 0), text("METRICS_HOST", "127.0.0.1")
+    run_join(join_plan_from_options(options), (host, port) if port else None)
 
 
 if __name__ == "__main__":

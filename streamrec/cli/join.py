@@ -29,18 +29,11 @@ def command(as_json: bool, metrics_port: int | None, **options: Any) -> None:
     must be keyed by the impression's id. Several workers of one group share the partitions; start as many as
     you like.
     """
-    import logging
-
-    from streamrec.clock import SystemClock
-    from streamrec.join.worker.process import ended_by_signals, meters_on
-    from streamrec.join.worker.worker import JoinWorker
+    from streamrec.join.worker.process import run_join
     from streamrec.learner.configuration import join_plan_from_options
 
-    logging.getLogger("streamrec").setLevel(logging.INFO)
-    clock = SystemClock()
-    worker = JoinWorker(join_plan_from_options(options), clock, meters_on(metrics_port, clock))
-    with ended_by_signals(worker.stop):
-        joined = worker.run()
+    metrics = None if metrics_port is None else ("127.0.0.1", metrics_port)
+    joined = run_join(join_plan_from_options(options), metrics)
     print_result(
         {
             "events": joined.events,

@@ -108,10 +108,10 @@ def _type_of(data: np.ndarray, start: int, stop: int) -> tuple[int, int]:
                     return nothing
             at = after
             continue
-        if byte == _OPEN or byte == _OPEN_LIST:
+        if byte in (_OPEN, _OPEN_LIST):
             depth += 1
             is_key = depth == 1
-        elif byte == _CLOSE or byte == _CLOSE_LIST:
+        elif byte in (_CLOSE, _CLOSE_LIST):
             depth -= 1
         elif byte == _COMMA:
             is_key = depth == 1

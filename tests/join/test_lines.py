@@ -16,7 +16,7 @@ from streamrec.join.lines import carrying_lines, example_line, example_lines, li
 from streamrec.join.select import selected
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "events"))
-from event_lines import lines as any_lines  # noqa: E402
+from event_lines import lines as any_lines
 
 
 def carried(data):

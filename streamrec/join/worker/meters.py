@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Counting
-from prometheus_client import Gauge, Histogram
 
 from streamrec.clock import Clock
 from streamrec.join.worker.counts import FATES
@@ -20,13 +19,11 @@ _BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30)
 class Meters:
     """Metrics `streamrec_join_…`; figures are as of the last `show`.
 
-    Args:
-        registry: where they are found.
-        clock: for how far event time is behind.
-
+    clock: for how far event time is behind.
     """
 
-    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.registry = registry = CollectorRegistry()
         self._clock = clock
         self._before = Counter[tuple[str, str]]()
         self._partitions: set[str] = set()
@@ -51,7 +48,9 @@ class Meters:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self._coverage = gauge("click_coverage", "Share of the last minute's clicks that found an impression.")
+        self._coverage = gauge(
+            "click_coverage", "Share of the last minute's clicks that found an impression."
+        )
         self._behind = gauge("watermark_lag_seconds", "Event time behind the clock.", "partition")
         self._lag = gauge("lag_records", "Records that were not joined yet.", "partition")
         self._waiting = gauge("waiting", "Impressions and clicks that wait for their other half.")

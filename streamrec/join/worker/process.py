@@ -1,4 +1,4 @@
-"""Running a worker as a process: signals end it, in time."""
+"""Running a join worker as a process: signals end it, in time; metrics are on a port."""
 
 import logging
 import os
@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Timer
 
-__all__ = ["ended_by_signals"]
+from streamrec.clock import Clock, SystemClock
+from streamrec.join.worker.meters import Meters
+from streamrec.join.worker.progress import Joined
+from streamrec.join.worker.worker import JoinPlan, JoinWorker
+from streamrec.metrics import exported
+
+__all__ = ["run_join"]
 
 _log = logging.getLogger("streamrec")
 
@@ -17,8 +23,30 @@ _log = logging.getLogger("streamrec")
 _LIMIT_S = 4.8
 
 
+def run_join(plan: JoinPlan, metrics: tuple[str, int] | None = None, clock: Clock | None = None) -> Joined:
+    """Join until SIGTERM or SIGINT, or to the end.
+
+    Args:
+        plan: see there.
+        metrics: host and port to serve Prometheus metrics on; None: nowhere.
+        clock: for waiting; None: the machine's.
+
+    Raises: as `JoinWorker`.
+    """
+    _log.setLevel(logging.INFO)
+    clock = clock or SystemClock()
+    with ExitStack() as stack:
+        meters = None
+        if metrics is not None:
+            meters = Meters(clock)
+            stack.enter_context(exported(meters.registry, *metrics))
+        worker = JoinWorker(plan, clock, meters)
+        stack.enter_context(_ended_by_signals(worker.stop))
+        return worker.run()
+
+
 @contextmanager
-def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """SIGTERM and SIGINT call `stop`; the process ends within five seconds after the first of them."""
 
     timer = Timer(_LIMIT_S, _leave)

@@ -84,7 +84,7 @@ class Units:
             mine = [partition for partition in partitions if partition.number == number]
             unit = self._active_again(number) or self._open_patiently(number, mine, consumer)
             if unit is None:  # told to stop
-                return {partition: 0 for partition in partitions} | positions
+                return dict.fromkeys(partitions, 0) | positions
             self.active[number] = unit
             positions |= unit.feed.next
         for unit in self._parked.values():
@@ -203,8 +203,8 @@ def _start(begins: Mapping[Partition, int], state: JoinState | None) -> dict[Par
     for partition, begin in begins.items():
         if known.get(str(partition), begin) < begin:
             raise SourceError(
-                f"{partition}: to go on, records from offset {known[str(partition)]} on are needed, but there "
-                f"are none before {begin}: retention deleted them. Keep records for at least twice "
+                f"{partition}: to go on, records from offset {known[str(partition)]} on are needed, but those "
+                f"before {begin} are gone: retention deleted them. Keep records for at least twice "
                 "[join] memory_events; or join into a new target topic, with another --group"
             )
     return {partition: known.get(str(partition), begin) for partition, begin in begins.items()}

@@ -37,7 +37,7 @@ _REMIND_S = 10.0
 _PATIENCE_S = 300.0
 #: Ending takes so long at most, of the five seconds that a worker has after SIGTERM: to end transactions, and
 #: to leave the group and free the producers.
-_END_S, _CLOSE_S = 2.5, 1.5
+_END_S, _DROP_S, _CLOSE_S = 2.5, 0.5, 1.5
 
 
 class JoinPlan(NamedTuple):
@@ -142,7 +142,7 @@ class JoinWorker:
             runs = self._consumer.poll(_POLL_S, _MOST_RECORDS)
         except SourceError as error:
             raise SourceError(
-                f"{error}; the join cannot go on as it was: join into a new target topic, with another --group"
+                f"{error}; the join cannot go on as it was: join into a new target, with another --group"
             ) from None
         for run in runs:
             if run.partition.number in units.active:
@@ -153,7 +153,9 @@ class JoinWorker:
                 unit.feed.see(partition, self._consumer.position(partition), self._consumer.end(partition))
         self._balance()
         with suppress(Rebalanced):
-            self._token = self._consumer.group  # units commit in their own threads; the consumer is not theirs
+            self._token = (
+                self._consumer.group
+            )  # units commit in their own threads; the consumer is not theirs
         units.start()  # those that came with this poll, now that the place in the group is known
         units.mend(self._consumer)
         self._tell()
@@ -179,7 +181,9 @@ class JoinWorker:
             so_far = joined(counts, self._units.active)
             self._reporter.report(so_far, counts)
             if self._meters is not None:
-                self._meters.show(so_far, counts, self._counts.take_transactions(), self._reporter.click_coverage)
+                self._meters.show(
+                    so_far, counts, self._counts.take_transactions(), self._reporter.click_coverage
+                )
 
     def _watch(self) -> None:
         """Tell of brokers that are away, and lose patience where there is an end to get to."""
@@ -199,14 +203,16 @@ class JoinWorker:
         for unit in self._units.active.values():
             error = unit.error
             if isinstance(error, BrokerUnavailable):
-                _log.warning("partition %d: %s; the next start goes on from its last transaction", unit.number, error)
+                _log.warning(
+                    "partition %d: %s; the next start goes on from its last transaction", unit.number, error
+                )
             elif error is not None and not isinstance(error, Rebalanced | Superseded):
                 raise error
 
     def _close(self) -> None:
-        """Leave the group and free the producers, all at the same time: with brokers away each may take long."""
+        """Leave the group and free the producers, all at the same time: each may wait for a broker."""
         units = self._units.all()
-        leave_all(units, 0.0, drop=True)
+        leave_all(units, _DROP_S, drop=True)
         self._units.active.clear()
         closing = [Thread(target=unit.close, daemon=True) for unit in units]
         closing.append(Thread(target=self._leave_group, daemon=True))
