@@ -203,7 +203,7 @@ def _start(begins: Mapping[Partition, int], state: JoinState | None) -> dict[Par
     for partition, begin in begins.items():
         if known.get(str(partition), begin) < begin:
             raise SourceError(
-                f"{partition}: to go on, records from offset {known[str(partition)]} on are needed, but those "
+                f"{partition}: to go on, records from {known[str(partition)]} on are needed, but those "
                 f"before {begin} are gone: retention deleted them. Keep records for at least twice "
                 "[join] memory_events; or join into a new target topic, with another --group"
             )
