@@ -233,7 +233,7 @@ class Joiner:
             return self._given(block, data, places, first, out)
         if n_clicks + n_impressions:
             n_entries = int(block.entry_offsets[end] - block.entry_offsets[begin]) if n_impressions else 0
-            n_raw = int(block.end[end - 1] - block.start[begin]) if n_clicks else 0
+            n_raw = _n_bytes(block, span, types == CLICK) if n_clicks else 0
             n_slots = n_clicks + n_impressions + 1  # one to write the last event to
             self._waiting = waits.roomier(self._waiting, self._tally, n_slots, n_entries, n_raw)
         raw = np.frombuffer(data, np.uint8)
@@ -292,6 +292,12 @@ class Joiner:
             matching.LONE_CLICK: f"click without its impression: none came within {window_s:g} s of it",
             matching.BAD_LABEL: "label outside 0 to 1: other numbers need the rating task",
         }[reason]
+
+
+def _n_bytes(block: EventBlock, span: tuple[int, int], chosen: np.ndarray) -> int:
+    """Bytes of the chosen events' lines, which need not lie in the events' order (merged partitions)."""
+    begin, end = span
+    return int((block.end[begin:end] - block.start[begin:end])[chosen].sum())
 
 
 def _no_events() -> EventBlock:

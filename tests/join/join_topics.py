@@ -40,19 +40,21 @@ def _json(event):
 def events(n, seed=0):
     """(key, line): impressions, clicks (some late, lone, twice or early), ratings, items, lines that are none."""
     rng, now = random.Random(seed), 1_700_000_000_000
-    waiting = []  # (due, key, line) of clicks
+    waiting = []  # (when it arrives, key, line) of clicks
     for i in range(n):
         now += rng.randint(0, 20)
+        for due in sorted(each for each in waiting if each[0] <= now):
+            waiting.remove(due)
+            yield due[1:]
         features = {"g": [f"g{i % 3}", f"g{i % 5}"], "x": i % 7}
         event = {"id": f"i{i}", "time": now - rng.randint(0, 50), "user": f"u{i % 17}", "item": f"m{i % 29}"}
         impression = f"i{i}", _json({"type": "impression", **event, "features": features})
         kind = rng.random()
         if kind < 0.3:
-            delay = rng.choice([3, 40, 400, 1500, 1999, 2600])
-            click = {"type": "click", "id": f"c{i}", "time": event["time"] + delay, "impression": f"i{i}"}
-            waiting.append((i + rng.randint(1, 60), f"i{i}", _json(click)))
-            if kind < 0.01:
-                waiting.append((i + rng.randint(1, 60), f"i{i}", _json(click)))
+            at = event["time"] + rng.choice([3, 40, 400, 1500, 1999, 2600])
+            click = _json({"type": "click", "id": f"c{i}", "time": at, "impression": f"i{i}"})
+            late = [rng.choice([-100, 0, 50, 900]) for _ in range(2 if kind < 0.01 else 1)]
+            waiting += [(at + each, f"i{i}", click) for each in late]
         elif kind < 0.31:
             click = {"type": "click", "id": f"n{i}", "time": event["time"], "impression": f"nothing{i}"}
             yield f"nothing{i}", _json(click)
@@ -65,9 +67,6 @@ def events(n, seed=0):
         elif kind < 0.36:
             yield impression
         yield impression
-        for due in [each for each in waiting if each[0] <= i]:
-            waiting.remove(due)
-            yield due[1:]
     yield from (each[1:] for each in waiting)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from join_oracle import Event, Oracle, block_of, rows_of, stream
 
 from streamrec.errors import SourceError, StoreMismatch
-from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING
+from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING, EventBlock
 from streamrec.join import Joiner, JoinSettings
 
 CHOICES = st.builds(
@@ -275,3 +275,21 @@ def test_a_stream_that_ends_before_the_checkpoint_is_reported():
     joined(joiner, [[imp(1, 0)]], finish=False)
     with pytest.raises(SourceError, match="ends after 0 events, before the 1"):
         Joiner(checkpoint=joiner.checkpoint()).finish()
+
+
+def test_lines_need_not_lie_in_the_order_of_their_events():
+    """Merged partitions: a block's lines come from several stretches of bytes."""
+    for seed in range(5):
+        block, data, places = block_of(stream(seed, 300))
+        expected = Output()
+        expected.add(Joiner(JoinSettings(window_ms=500)).push(block, data, places))
+        backwards = block._asdict()
+        backwards["end"] = len(data) - block.start
+        backwards["start"] = len(data) - block.end
+        lines = [data[start:end] for start, end in zip(block.start, block.end, strict=True)]
+        mirrored = bytearray(len(data))
+        for line, start in zip(lines, backwards["start"], strict=True):
+            mirrored[start : start + len(line)] = line
+        again = Output()
+        again.add(Joiner(JoinSettings(window_ms=500)).push(EventBlock(**backwards), bytes(mirrored), places))
+        assert again == expected

@@ -12,6 +12,7 @@ from contextlib import suppress
 from streamrec.errors import BrokerUnavailable, Rebalanced, SourceError, StoreMismatch, Superseded, UsageError
 from streamrec.join.worker.feed import Feed
 from streamrec.join.worker.state import JoinState, read_state
+from streamrec.join.worker.turns import turns_of
 from streamrec.join.worker.unit import Unit, Work
 from streamrec.transport.kafka.client import Consumer, Partition
 from streamrec.transport.kafka.open import open_producer
@@ -185,10 +186,11 @@ class Units:
                 f"join setting {name}: {place} was joined with {stored.get(name)}, got {now.get(name)}: use "
                 "the stored value, or join into a new target topic"
             )
-        if gone := sorted(set(state.position) - set(map(str, partitions))):
+        before = {turn.partition for turn in turns_of(state.pages)}
+        if gone := sorted(before - set(map(str, partitions))):
             raise StoreMismatch(
-                f"{place} was joined from {', '.join(sorted(state.position))}, but {', '.join(gone)} is not "
-                "among the topics now: name all of them, or join into a new target topic"
+                f"{place} was joined from {', '.join(sorted(before))}, but {', '.join(gone)} is not among "
+                "the topics now: name all of them, or join into a new target topic"
             )
 
 
