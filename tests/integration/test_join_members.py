@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "join"))
 from join_topics import SESSION_S, Topics, Worker, events, expected
 
+from streamrec.join.worker.state import state_topic
 from streamrec.testing.redis_server import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -27,13 +28,11 @@ def workers(tmp_path):
 
     yield start
     for worker in started:
-        if worker.process.poll() is None:
-            worker.process.kill()
-        worker.process.communicate()
+        worker.close()
 
 
 class Growth:
-    """Waits until more is written than when it was looked at last."""
+    """Waits until more transactions are done than when it was looked at last."""
 
     def __init__(self, topics):
         self.topics, self.size = topics, 0
@@ -42,7 +41,7 @@ class Growth:
         assert wait_until(self._has_grown, WAIT_S), "\n".join(worker.log() for worker in alive)
 
     def _has_grown(self):
-        before, self.size = self.size, max(self.size, self.topics.size(self.topics.target()))
+        before, self.size = self.size, max(self.size, self.topics.size(state_topic(self.topics.target())))
         return self.size > before
 
 
@@ -87,10 +86,10 @@ def test_workers_join_and_leave(kafka, workers, monkeypatch, client):
 
     go_on(first)
     second = workers(topics, report_s=0.2)
-    assert wait_until(lambda: any(f"partitions {n};" in second.log() for n in "012"), WAIT_S), second.log()
+    assert wait_until(second.has_partitions, WAIT_S), second.log()
     go_on(first, second)
     third = workers(topics, report_s=0.2)
-    assert wait_until(lambda: any(f"partitions {n};" in third.log() for n in "012"), WAIT_S), third.log()
+    assert wait_until(third.has_partitions, WAIT_S), third.log()
     go_on(first, second, third)
     assert second.stop() < 5
     go_on(first, third)

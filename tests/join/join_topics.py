@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -227,6 +228,16 @@ class Worker:
         out, _ = self.process.communicate(timeout=limit_s)
         assert self.process.returncode == 0, self.log()
         return json.loads(out or b"{}")
+
+    def close(self):
+        """Leave nothing of it."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def has_partitions(self):
+        """Whether it said so last."""
+        return bool(re.search(r"partitions \d[^\n]*$", self.log().rstrip()))
 
     def log(self):
         return self.log_file.read_text()[-4000:]

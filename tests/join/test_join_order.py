@@ -77,6 +77,19 @@ def test_two_topics_are_joined_as_one_stream(kafka):
     assert labels.count(1) > 400
 
 
+def stop_when_idle(worker):
+    """Run until nothing has come for longer than a topic is waited for."""
+    n_idle = 0
+
+    def watch(now):
+        nonlocal n_idle
+        n_idle += bool(now.partitions) and len(now.lag) == 2 and not sum(now.lag.values())
+        if n_idle == 5:
+            worker.stop()
+
+    worker.run(watch)
+
+
 @pytest.mark.integration
 def test_turns_fill_pages_and_stopped_workers_go_on(kafka, monkeypatch):
     """Topics take turns in being silent; every stop rebuilds from another place."""
@@ -84,18 +97,11 @@ def test_turns_fill_pages_and_stopped_workers_go_on(kafka, monkeypatch):
     topics, pairs = Topics(kafka, 1, names=["impressions", "clicks"]), list(events(2000))
     settings = JoinSettings(window_ms=WINDOW_MS, memory_events=200)
     plan = topics.plan(until_end=False, join=settings, partition_wait_s=0.01)
-    for begin in range(0, len(pairs), 200):
-        part = pairs[begin : begin + 200]
-        for topic in (begin // 200 % 2, 1 - begin // 200 % 2):
+    for begin in range(0, len(pairs), 400):
+        part = pairs[begin : begin + 400]
+        for topic in (begin // 400 % 2, 1 - begin // 400 % 2):
             topics.send((p for p in part if (b'"type":"click"' in p[1]) == topic), topic)
-            worker = JoinWorker(plan, SystemClock())
-
-            def watch(now, worker=worker, idle=[0]):
-                idle[0] += bool(now.partitions) and len(now.lag) == 2 and not sum(now.lag.values())
-                if idle[0] == 10:  # looks, longer than it waits for a topic
-                    worker.stop()
-
-            worker.run(watch)
+            stop_when_idle(JoinWorker(plan, SystemClock()))
     topics.join(join=settings)
     turns, _ = recorded_turns(topics, 0)
     assert len(turns) > 12

@@ -20,7 +20,7 @@ _log = logging.getLogger("streamrec")
 
 #: Where a call into a library does not come back (brokers away), the process ends without it; whatever is not
 #: committed is joined again. Orchestrators kill later than this.
-_LIMIT_S = 4.8
+_LIMIT_S = 4.5
 
 
 def run_join(plan: JoinPlan, metrics: tuple[str, int] | None = None, clock: Clock | None = None) -> Joined:

@@ -37,7 +37,7 @@ _REMIND_S = 10.0
 _PATIENCE_S = 300.0
 #: Ending takes so long at most, of the five seconds that a worker has after SIGTERM: to end transactions, and
 #: to leave the group and free the producers.
-_END_S, _DROP_S, _CLOSE_S = 2.5, 0.5, 1.5
+_END_S, _DROP_S, _CLOSE_S = 2.0, 0.3, 1.2
 
 
 class JoinPlan(NamedTuple):
