@@ -1,21 +1,25 @@
 """The join worker, configured by its environment: `python -m workers.join`.
 
 STREAMREC_SOURCE and STREAMREC_TARGET (needed), STREAMREC_WINDOW, STREAMREC_CONFIG, STREAMREC_GROUP,
-STREAMREC_REJECTS: as the options of `streamrec join`. SIGTERM commits and ends; the next start goes on.
+STREAMREC_REJECTS: as the options of `streamrec join`. STREAMREC_METRICS_PORT: Prometheus metrics, on
+STREAMREC_METRICS_HOST (default 127.0.0.1). SIGTERM commits and ends; the next start goes on.
 """
 
-import signal
+import logging
+import sys
 
-from streamrec.clock import SystemClock
-from streamrec.join.worker.worker import JoinWorker
+from streamrec.join.worker.process import run_join
 from streamrec.learner.configuration import join_plan_from_options
-from workers.environment import path, run, text
+from workers.environment import integer, path, run, text
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Join until SIGTERM."""
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr
+    )
     options = {
         "source": text("SOURCE"),
         "target": text("TARGET"),
@@ -24,9 +28,8 @@ def main() -> None:
         "group": text("GROUP", "") or None,
         "rejects": text("REJECTS", "") or None,
     }
-    worker = JoinWorker(join_plan_from_options(options), SystemClock())
-    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    worker.run()
+    port, host = integer("METRICS_PORT", 0), text("METRICS_HOST", "127.0.0.1")
+    run_join(join_plan_from_options(options), (host, port) if port else None)
 
 
 if __name__ == "__main__":

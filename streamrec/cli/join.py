@@ -1,7 +1,5 @@
 """`streamrec join`: raw events → labelled examples, exactly once."""
 
-import signal
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +20,27 @@ __all__ = ["command"]
 @click.option("--group", help="Consumer group that shares the partitions; default: join-TARGET.")
 @click.option("--rejects", metavar="TOPIC", help="Topic of the dead letters; default: SOURCE.rejects.")
 @click.option("--until-end", is_flag=True, help="Stop at the ends found at the start; what waits is closed.")
+@click.option("--metrics-port", type=int, help="Serve Prometheus metrics on this port of 127.0.0.1.")
 @json_option
-def command(as_json: bool, **options: Any) -> None:
+def command(as_json: bool, metrics_port: int | None, **options: Any) -> None:
     """Join the impressions and clicks of SOURCE into labelled examples in TARGET, exactly once.
 
     SOURCE is kafka://host:port/topic[,topic…], TARGET a topic of the same cluster. Impressions and clicks
     must be keyed by the impression's id. Several workers of one group share the partitions; start as many as
     you like.
     """
-    from streamrec.clock import SystemClock
-    from streamrec.join.worker.worker import JoinWorker
+    from streamrec.join.worker.process import run_join
     from streamrec.learner.configuration import join_plan_from_options
 
-    worker = JoinWorker(join_plan_from_options(options), SystemClock())
-    with ExitStack() as stack:
-        for name in (signal.SIGTERM, signal.SIGINT):
-            stack.callback(signal.signal, name, signal.signal(name, lambda *_: worker.stop()))
-        joined = worker.run()
+    metrics = None if metrics_port is None else ("127.0.0.1", metrics_port)
+    joined = run_join(join_plan_from_options(options), metrics)
     print_result(
-        {"examples": joined.examples, "rejected": joined.rejected, "waiting": joined.waiting}, as_json
+        {
+            "events": joined.events,
+            "examples": joined.examples,
+            "rejected": joined.rejected,
+            "waiting": joined.waiting,
+            "transactions": joined.transactions,
+        },
+        as_json,
     )

@@ -13,15 +13,15 @@ from numba import njit
 from pydantic_core import from_json
 
 from streamrec.events.block import CLICK, ITEM, EventBlock, Examples
+from streamrec.join.relabel import relabelled
 from streamrec.memory import JIT
 
-__all__ = ["carrying_lines", "example_line", "lines_of"]
+__all__ = ["carrying_lines", "example_line", "example_lines", "lines_of"]
 
 _WORD = 8
-_IMPRESSION = b'{"type":"impression",'
-_EXAMPLE = b'{"type":"example",'
+_BOM = b"\xef\xbb\xbf"
 #: Fields that an impression ignores and an example does not.
-_OURS = (b'"label"', b'"weight"')
+_OURS = ("type", "label", "weight", "feedback", "impression")
 
 
 def carrying_lines(block: EventBlock, data: bytes) -> EventBlock:
@@ -56,18 +56,45 @@ def lines_of(examples: Examples) -> list[bytes]:
     return [data[start:end].rstrip(b"\0") for start, end in pairwise(ends)]
 
 
+def example_lines(examples: Examples) -> list[bytes]:
+    """`example_line` of every line that these examples carry, with its label and weight.
+
+    Compiled code takes what can be decided by its bytes: lines without escapes in which the impression names
+    none of an example's fields; some 2 µs a line less than one by one.
+    """
+    outcomes, which = _outcomes(examples)
+    endings = [_outcome(label, weight) for label, weight in outcomes]
+    spans = examples.entry_offsets * _WORD
+    out, ends = relabelled(examples.entry_value.view(np.uint8), spans, endings, which)
+    data, lines = out.tobytes(), []
+    for i, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
+        lines.append(data[start:end])
+        if start == end:
+            line = examples.entry_value[examples.entry_offsets[i] : examples.entry_offsets[i + 1]].tobytes()
+            lines[-1] = example_line(line.rstrip(b"\0"), *outcomes[which[i]])
+    return lines
+
+
+def _outcomes(examples: Examples) -> tuple[list[tuple[float, float]], np.ndarray]:
+    """Every (label, weight) that there is, and the number of each example's."""
+    pairs = np.empty((len(examples), 2), np.float32)
+    pairs[:, 0], pairs[:, 1] = examples.labels, examples.weights
+    distinct, which = np.unique(pairs.view(np.uint64), return_inverse=True)
+    found = distinct.view(np.float32).reshape(-1, 2).tolist()
+    return [(label, weight) for label, weight in found], which.reshape(-1)
+
+
 def example_line(line: bytes, label: float, weight: float = 1.0) -> bytes:
     """A line as the example that it became, no newline: an impression's gets a label, others stay.
 
     >>> example_line(b'{"type":"impression","id":"i","time":1,"user":"u","item":"m","features":{}}', 1.0)
     b'{"type":"example","id":"i","time":1,"user":"u","item":"m","features":{},"label":1}'
     """
-    if line.startswith(_IMPRESSION) and not any(name in line for name in _OURS):
-        return _EXAMPLE + line[len(_IMPRESSION) :].rstrip()[:-1] + _outcome(label, weight)
-    record = from_json(line.removeprefix(b"\xef\xbb\xbf"))
+    line = line.removeprefix(_BOM)
+    record = from_json(line)
     if record["type"] != "impression":
         return line
-    kept = {name: value for name, value in record.items() if name not in ("type", "label", "weight")}
+    kept = {name: value for name, value in record.items() if name not in _OURS}
     text = json.dumps({"type": "example", **kept}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "surrogatepass")[:-1] + _outcome(label, weight)
 

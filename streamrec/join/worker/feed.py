@@ -1,8 +1,10 @@
 """What the worker reads for one unit of joining: the partitions of one number, one of each topic."""
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from threading import Condition
+
+import numpy as np
 
 from streamrec.transport.base import Chunk, Position
 from streamrec.transport.kafka.chunk import first_chunk
@@ -13,8 +15,12 @@ __all__ = ["Feed"]
 
 #: How long the joining thread waits for records before it looks at its clock.
 _WAIT_S = 0.02
-#: Records of one partition that may wait here; then the worker stops fetching it.
+#: What may wait here of one partition, records and bytes; then the worker stops fetching it.
 _MOST_WAITING = 20_000
+_MOST_BYTES = 32 << 20
+#: What waits is handed out together up to so much: some milliseconds of decoding.
+_CHUNK_RECORDS = 8192
+_CHUNK_BYTES = 4 << 20
 
 
 class Feed:
@@ -22,7 +28,7 @@ class Feed:
 
     Args:
         partitions: of one number, sorted by topic.
-        position: where reading begins; partitions not named begin at their beginning.
+        position: where reading begins, for each of them.
         ends: where reading ends; None: never.
 
     """
@@ -41,27 +47,37 @@ class Feed:
         self._limits = Limits()
         self._changed = Condition()
         self._runs: dict[str, deque[Run]] = {name: deque() for name in self._named}
+        self._n_waiting = dict.fromkeys(self._named, 0)
+        self._n_bytes = dict.fromkeys(self._named, 0)
         self._held: frozenset[str] = frozenset()
         self._seen: dict[str, tuple[int, int | None]] = {}
 
     def put(self, run: Run) -> None:
-        """Records of one of the partitions, in order."""
+        """Records of one of the partitions, in order; those that were here already are left out."""
+        name = str(run.partition)
         with self._changed:
-            self._runs[str(run.partition)].append(run)
-            self.next[run.partition] = run.next_offset
+            fresh = _from(run, self.next[run.partition])
+            if fresh is None:
+                return
+            self._runs[name].append(fresh)
+            self._count(name, len(fresh.offsets), len(fresh.data))
+            self.next[run.partition] = fresh.next_offset
             self._changed.notify()
 
     def see(self, partition: Partition, position: int, end: int | None) -> None:
         """Where the worker's consumer is, and what it knows of the end."""
+        seen = (position, end)
         with self._changed:
-            self._seen[str(partition)] = (position, end)
-            self._changed.notify()
+            if self._seen.get(str(partition)) != seen:
+                self._seen[str(partition)] = seen
+                self._changed.notify()
 
     def is_full(self, partition: Partition) -> bool:
         """Whether no more should be fetched of it for now."""
         name = str(partition)
-        waiting = sum(len(run.offsets) for run in self._runs[name])
-        return waiting > _MOST_WAITING or (name in self._held and waiting > 0)
+        with self._changed:
+            n_waiting, n_bytes = self._n_waiting[name], self._n_bytes[name]
+        return n_waiting > _MOST_WAITING or n_bytes > _MOST_BYTES or (name in self._held and n_waiting > 0)
 
     def seek(self, position: Position) -> None:
         """Not here: where reading begins is the worker's consumer's affair."""
@@ -75,14 +91,29 @@ class Feed:
                     return None
                 self._changed.wait(_WAIT_S)
             for name in self._ready():
-                runs = self._runs[name]
-                run = runs.popleft()
-                end = None if self._ends is None else self._ends[run.partition]
-                chunk, rest = first_chunk(run, self._limits.max_line_bytes, end)
-                if rest is not None:
-                    runs.appendleft(rest)
-                return chunk
+                return self._chunk(name)
         return Chunk("", 0, b"")
+
+    def _chunk(self, name: str) -> Chunk:
+        runs = self._runs[name]
+        taken = [runs.popleft()]
+        n_records, n_bytes = len(taken[0].offsets), len(taken[0].data)
+        while runs and n_records + len(runs[0].offsets) <= _CHUNK_RECORDS:
+            if n_bytes + len(runs[0].data) > _CHUNK_BYTES:
+                break
+            taken.append(runs.popleft())
+            n_records, n_bytes = n_records + len(taken[-1].offsets), n_bytes + len(taken[-1].data)
+        end = None if self._ends is None else self._ends[self._named[name]]
+        chunk, rest = first_chunk(_together(taken), self._limits.max_line_bytes, end)
+        if rest is not None:
+            runs.appendleft(rest)
+            n_records, n_bytes = n_records - len(rest.offsets), n_bytes - len(rest.data)
+        self._count(name, -n_records, -n_bytes)
+        return chunk
+
+    def _count(self, name: str, n_records: int, n_bytes: int) -> None:
+        self._n_waiting[name] += n_records
+        self._n_bytes[name] += n_bytes
 
     def _ready(self) -> list[str]:
         return [name for name, runs in self._runs.items() if runs and name not in self._held]
@@ -93,19 +124,27 @@ class Feed:
 
     def ended(self, partition: str) -> bool:
         """Whether it is at its end, and nothing waits."""
-        if self._ends is None or self._runs[partition] or partition not in self._seen:
+        if self._ends is None:
             return False
-        return self._seen[partition][0] >= self._ends[self._named[partition]]
+        with self._changed:
+            if self._runs[partition] or partition not in self._seen:
+                return False
+            return self._seen[partition][0] >= self._ends[self._named[partition]]
 
     def lags(self, partition: str) -> bool:
         """Whether there is more of it."""
-        position, end = self._seen.get(partition, (0, None))
-        return bool(self._runs[partition]) or end is None or position < end
+        with self._changed:
+            position, end = self._seen.get(partition, (0, None))
+            return bool(self._runs[partition]) or end is None or position < end
 
     def lag(self) -> Mapping[str, int]:
-        """By partition, records that were not fetched yet."""
-        seen = self._seen.items()
-        return {name: max(0, end - position) for name, (position, end) in seen if end is not None}
+        """By partition, records that were not read from here yet, as far as is known."""
+        with self._changed:
+            return {
+                name: max(0, end - position) + self._n_waiting[name]
+                for name, (position, end) in self._seen.items()
+                if end is not None
+            }
 
     def acknowledge(self, position: Position) -> None:
         """Not needed: positions are part of the transactions."""
@@ -116,3 +155,21 @@ class Feed:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _from(run: Run, offset: int) -> Run | None:
+    """What a run has from this offset on, None if nothing."""
+    if run.offsets[0] >= offset:
+        return run
+    n = int(np.searchsorted(run.offsets, offset))
+    if n == len(run.offsets):
+        return None
+    return run._replace(offsets=run.offsets[n:], data=run.data.split(b"\n", n)[n])
+
+
+def _together(runs: Sequence[Run]) -> Run:
+    """Consecutive runs as one."""
+    if len(runs) == 1:
+        return runs[0]
+    offsets = np.concatenate([run.offsets for run in runs])
+    return Run(runs[0].partition, offsets, b"".join([run.data for run in runs]), runs[-1].next_offset)

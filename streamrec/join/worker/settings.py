@@ -14,6 +14,9 @@ class JoinWorkerSettings(BaseModel):
         partition_wait_s: how long a topic is waited for that has nothing new while the others of the
             partition have; the order that is then taken is stored.
         retry_s: pause before a partition is begun anew from its last transaction, after a broker failed.
+        session_s: how long a worker may be silent (dead, or asleep) before others take its partitions over;
+            brokers accept 6 and more unless told otherwise.
+        report_s: seconds between two lines of log.
 
     """
 
@@ -22,3 +25,5 @@ class JoinWorkerSettings(BaseModel):
     commit_interval_s: float = Field(0.1, gt=0, allow_inf_nan=False)
     partition_wait_s: float = Field(0.5, ge=0, allow_inf_nan=False)
     retry_s: float = Field(1.0, gt=0, allow_inf_nan=False)
+    session_s: float = Field(10.0, ge=0.5, allow_inf_nan=False)
+    report_s: float = Field(5.0, gt=0, allow_inf_nan=False)

@@ -1,34 +1,38 @@
 """What each transaction of the worker says of itself: records of a topic of its own, partition by partition.
 
-A record holds the position after the transaction, the joiner's checkpoint (from which its pending state is
-rebuilt by reading the input again), and the turns taken since the record before. It is written in the same
-transaction as the examples, so the newest one that can be read tells how far they go.
+The record `state` holds the position after the transaction and the joiner's checkpoint, from which its
+pending state is rebuilt by reading the input again. It is written in the same transaction as the examples, so
+the newest one that can be read tells how far they go. Records `turns.N` hold turns that it has no room for
+(`turns`). The topic is compacted: of each of these, the newest is kept for ever.
 """
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from streamrec.errors import StoreMismatch
-from streamrec.join.decode import Turn
-from streamrec.transport.kafka.client import Consumer, Partition
+from streamrec.errors import BrokerUnavailable, StoreMismatch
+from streamrec.join.worker.turns import Page, Pages, page_from_json
+from streamrec.transport.kafka.client import Consumer, Partition, Record
 from streamrec.transport.kafka.open import open_consumer
 from streamrec.transport.kafka.url import KafkaUrl
 
-__all__ = ["CONFIG", "JoinState", "TurnsSince", "read_state", "state_record", "state_topic"]
+__all__ = ["CONFIG", "JoinState", "page_key", "page_record", "read_state", "state_record", "state_topic"]
 
-#: Never forgotten by age; by size, long after a checkpoint needs it.
+#: A transaction a tenth of a second writes some 20 MB an hour, so segments are cleaned a few times an hour.
 CONFIG = {
-    "cleanup.policy": "delete",
-    "retention.ms": "-1",
-    "retention.bytes": str(64 << 20),
+    "cleanup.policy": "compact",
     "segment.bytes": str(8 << 20),
+    "min.cleanable.dirty.ratio": "0.3",
 }
-_FORMAT = 1
-#: Records looked at first: with one input topic the last is enough.
+_FORMAT = 2
+_KEY = b"state"
+#: Records looked at first: the last ones, of which the state is one.
 _FEW = 64
-_POLL_S = 0.2
+_POLL_S = 0.1
 _MOST = 5000
+#: Without anything new for so long, the broker is away.
+_PATIENCE_S = 15.0
 
 
 class JoinState(NamedTuple):
@@ -36,8 +40,8 @@ class JoinState(NamedTuple):
 
     position: Mapping[str, int]
     checkpoint: Mapping[str, Any]
-    turns: list[Turn]  # since the checkpoint began, and who was waited for then
     writer: str  # whose transaction it was
+    pages: Sequence[Page]  # turns since the checkpoint began
 
 
 def state_topic(target: str) -> str:
@@ -49,88 +53,99 @@ def state_topic(target: str) -> str:
     return f"{target}.joins"
 
 
-class TurnsSince(NamedTuple):
-    """The turns that one transaction adds to those before it."""
-
-    n_events: int  # joined before the transaction
-    waited_for: Mapping[str, bool]  # by partition, before the transaction
-    turns: list[Turn]
-
-    def whole(self) -> list[Turn]:
-        """Turns that say as much without those before."""
-        return [Turn(self.n_events, name, waited) for name, waited in self.waited_for.items()] + self.turns
-
-
 def state_record(
-    position: Mapping[str, int], checkpoint: Mapping[str, Any], since: TurnsSince, writer: str
-) -> bytes:
-    """A transaction's record."""
+    position: Mapping[str, int], checkpoint: Mapping[str, Any], pages: Pages, writer: str
+) -> tuple[bytes, bytes]:
+    """A transaction's key and value."""
     record = {
         "format": _FORMAT,
         "position": dict(position),
         "checkpoint": dict(checkpoint),
-        "before": {"n_events": since.n_events, "waited_for": dict(since.waited_for)},
-        "turns": [list(turn) for turn in since.turns],
+        "first_page": pages.first,
+        "page": pages.open.as_json(),
         "writer": writer,
     }
+    return _KEY, _json(record)
+
+
+def page_key(number: int) -> bytes:
+    """The key of a page of turns."""
+    return f"turns.{number}".encode()
+
+
+def page_record(page: Page) -> tuple[bytes, bytes]:
+    """A page's key and value."""
+    return page_key(page.number), _json({"format": _FORMAT, **page.as_json()})
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
 def read_state(url: KafkaUrl, partition: Partition) -> JoinState | None:
-    """The newest record's state; None where there is none.
+    """The newest transaction's state; None where there was none.
+
+    Whoever asks must have begun to own the partition's transactions, so that none is open.
 
     Raises:
         StoreMismatch: written by another version, or what it needs is gone.
+        BrokerUnavailable: the broker went away.
 
     """
     consumer = open_consumer(url)
     try:
         begin, end = consumer.begins([partition])[partition], consumer.ends([partition])[partition]
-        n = _FEW
-        while begin < end:
-            first = max(begin, end - n)
+        first, n = end, _FEW
+        record: Record | None = None
+        while record is None and first > begin:
+            first, n = max(begin, end - n), n * 16
             records = _read(consumer, partition, first, end)
-            state = _state(records) if records else None
-            if state is not None:
-                return state
-            if first == begin:
-                if not records:
-                    return None
-                raise StoreMismatch(
-                    f"{partition}: what the last join needs to go on is gone (deleted by retention): "
-                    "join into a new target topic"
-                )
-            n *= 16
-        return None
+            record = next((each for each in reversed(records) if each.key == _KEY), None)
+        if record is None:
+            return None
+        state = _parsed(record)
+        open_page = page_from_json(state["page"])
+        pages = [*_older_pages(consumer, partition, range(state["first_page"], open_page.number)), open_page]
+        return JoinState(state["position"], state["checkpoint"], state["writer"], pages)
     finally:
         consumer.close()
 
 
-def _read(consumer: Consumer, partition: Partition, first: int, end: int) -> list[dict[str, Any]]:
+def _older_pages(consumer: Consumer, partition: Partition, numbers: range) -> list[Page]:
+    if not numbers:
+        return []
+    begin, end = consumer.begins([partition])[partition], consumer.ends([partition])[partition]
+    records = {record.key: record for record in _read(consumer, partition, begin, end)}
+    missing = [number for number in numbers if page_key(number) not in records]
+    if missing:
+        raise StoreMismatch(
+            f"{partition}: what the last join needs to go on is gone: turns {missing[0]} to {missing[-1]}: "
+            "was the topic's cleanup.policy changed? Join into a new target topic"
+        )
+    return [page_from_json(_parsed(records[page_key(number)])) for number in numbers]
+
+
+def _read(consumer: Consumer, partition: Partition, first: int, end: int) -> list[Record]:
     consumer.assign({partition: first})
-    records: list[dict[str, Any]] = []
-    while consumer.position(partition) < end:
-        for record in consumer.records(_POLL_S, _MOST):
-            parsed = json.loads(record.value or b"{}")
-            if parsed.get("format") != _FORMAT:
-                raise StoreMismatch(
-                    f"{partition}: offset {record.offset}: expected a join worker's record of format "
-                    f"{_FORMAT}, got {parsed.get('format')}: use the version that wrote it, or a new target"
-                )
-            records.append(parsed)
+    records: list[Record] = []
+    heard_s, position = time.monotonic(), first
+    while position < end:
+        records += consumer.records(_POLL_S, _MOST)
+        if consumer.position(partition) > position:
+            heard_s, position = time.monotonic(), consumer.position(partition)
+        elif time.monotonic() - heard_s > _PATIENCE_S:
+            raise BrokerUnavailable(
+                f"{partition}: nothing at offset {position} of {end} for {_PATIENCE_S:.0f} s: "
+                f"{consumer.trouble or 'is the broker running?'}"
+            )
     return records
 
 
-def _state(records: list[dict[str, Any]]) -> JoinState | None:
-    """The last record's, with the turns of those before; None where some that it needs are not here."""
-    last = records[-1]
-    begins_at = last["checkpoint"]["scalars"]["events"]
-    turns: list[Turn] = []
-    for record in reversed(records):
-        n_events, waited_for = record["before"]["n_events"], record["before"]["waited_for"]
-        since = TurnsSince(n_events, waited_for, [Turn(*turn) for turn in record["turns"]])
-        if n_events <= begins_at:
-            turns = since.whole() + turns
-            return JoinState(last["position"], last["checkpoint"], turns, last["writer"])
-        turns = since.turns + turns
-    return None
+def _parsed(record: Record) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(record.value or b"{}")
+    if parsed.get("format") != _FORMAT:
+        raise StoreMismatch(
+            f"{record.partition}: offset {record.offset}: expected a join worker's record of format "
+            f"{_FORMAT}, got {parsed.get('format')}: use the version that wrote it, or a new target"
+        )
+    return parsed

@@ -11,10 +11,13 @@ Steps of a transaction; a crash between any two of them leaves the partition at 
 2. state   the record from which the next owner goes on
 3. offsets the input's positions
 4. commit  all of it at once
+
+What a transaction adds is counted once it is committed.
 """
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import NamedTuple
@@ -22,27 +25,30 @@ from typing import NamedTuple
 import numpy as np
 
 from streamrec.clock import Clock
+from streamrec.errors import BrokerUnavailable, StreamrecError
 from streamrec.events.block import ITEM, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.join.decode import Decoded, Turn
 from streamrec.join.joiner import Joiner, Refused
-from streamrec.join.lines import carrying_lines, example_line, lines_of
+from streamrec.join.lines import carrying_lines, example_lines
 from streamrec.join.merge import Recorded, merged
 from streamrec.join.places import Places
 from streamrec.join.select import sliced
 from streamrec.join.settings import JoinSettings
+from streamrec.join.worker.counts import Counts, kind_of, label_counts
 from streamrec.join.worker.feed import Feed
 from streamrec.join.worker.settings import JoinWorkerSettings
-from streamrec.join.worker.state import JoinState, TurnsSince, state_record
+from streamrec.join.worker.state import JoinState, page_key, page_record, state_record
+from streamrec.join.worker.turns import Pages, turns_of
 from streamrec.transport.deadletter import dead_letter
 from streamrec.transport.kafka.client import Producer
 
-__all__ = ["Topics", "Unit"]
+__all__ = ["Topics", "Unit", "Work"]
 
 _log = logging.getLogger("streamrec")
 
-#: How long a thread may take to end its transaction when its partition goes to another worker.
-_LEAVE_S = 30.0
+#: Before all events of a block.
+_BEFORE = -1
 
 
 class Topics(NamedTuple):
@@ -53,6 +59,17 @@ class Topics(NamedTuple):
     rejects: str
 
 
+class Work(NamedTuple):
+    """What the units of a worker have in common."""
+
+    topics: Topics
+    join: JoinSettings
+    settings: JoinWorkerSettings
+    clock: Clock
+    counts: Counts
+    group: Callable[[], object]  # the worker's present place in its consumer group
+
+
 class Unit:
     """Joins the partitions of one number, one of each input topic.
 
@@ -60,163 +77,211 @@ class Unit:
         number: of the partitions.
         feed: their records, from the state's checkpoint on.
         producer: whose transactional id is that of this number.
-        group: gives the worker's present place in its consumer group.
         state: what `read_state` gave; None begins at the beginning.
+        work: what it shares with other units.
 
     """
 
     def __init__(
-        self,
-        number: int,
-        feed: Feed,
-        producer: Producer,
-        group: Callable[[], object],
-        state: JoinState | None,
-        *,
-        join: JoinSettings,
-        settings: JoinWorkerSettings,
-        topics: Topics,
-        clock: Clock,
+        self, number: int, feed: Feed, producer: Producer, state: JoinState | None, work: Work
     ) -> None:
         self.number, self.feed = number, feed
         self.error: BaseException | None = None
         self.done = False
         self.writer = secrets.token_hex(8)
-        self._producer, self._group, self._topics, self._clock = producer, group, topics, clock
-        self._settings = settings
-        self.joiner = Joiner(join, state.checkpoint if state else None)
+        self._producer, self._work = producer, work
+        self.joiner = Joiner(work.join, state.checkpoint if state else None)
+        self._n_found = self._found()
         self._committed = dict(state.position) if state else {}
         self._position = dict(self._committed)
-        recorded = self._recorded(state)
-        self._waited_for = {turn.partition: turn.waited_for for turn in recorded.turns}
-        self._n_recorded = self._until = recorded.until
+        recorded = _recorded(state)
+        self._until = recorded.until
+        self._pages = Pages(state.pages if state else ())
         self._turns: list[Turn] = []
+        self._letters: list[Refused] = []  # met in a rebuild, but not written before
         self._stream: Iterator[Decoded | None] = merged(
-            feed, BlockDecoder(), clock, settings.partition_wait_s, recorded
+            feed, BlockDecoder(), work.clock, work.settings.partition_wait_s, recorded
         )
         self._began_s: float | None = None  # the open transaction; None: none is open
-        self._stopping = Event()
+        self._added: Counter[tuple[str, str]] = Counter()  # by the open transaction
+        self._leaving, self._dropping = Event(), False
         self._thread: Thread | None = None
-        self.n_examples = self.n_refused = 0
 
     def start(self) -> None:
-        """Join, in a thread of its own, until `stop`."""
-        self._stopping.clear()
-        self._thread = Thread(target=self._work, name=f"join {self.number}", daemon=True)
-        self._thread.start()
+        """Join, in a thread of its own, until `leave`; nothing happens where it does already."""
+        if self._thread is None and self.error is None:
+            self._leaving.clear()
+            self._thread = Thread(target=self._run, name=f"join {self.number}", daemon=True)
+            self._thread.start()
 
-    def stop(self) -> None:
-        """Commit what is joined and pause; `start` goes on."""
-        self._stopping.set()
+    def leave(self, *, drop: bool = False) -> None:
+        """Ask the thread to end its transaction (or to leave it open, to be dropped) and to end."""
+        self._dropping = drop
+        self._leaving.set()
+
+    def wait(self, limit_s: float) -> None:
+        """Return once the thread has ended; what did not in time is no more to be used."""
         if self._thread is not None:
-            self._thread.join(_LEAVE_S)
+            self._thread.join(limit_s)
+            if self._thread.is_alive():
+                self.error = self.error or BrokerUnavailable("its transaction could not be ended in time")
+                return
             self._thread = None
 
     def close(self) -> None:
-        """Stop for good; what is not committed is left to whoever is next."""
-        self.stop()
-        self._producer.close()
+        """Free the producer. What is not committed is for whoever is next.
 
-    @staticmethod
-    def _recorded(state: JoinState | None) -> Recorded:
-        if state is None:
-            return Recorded()
-        checkpoint = state.checkpoint
-        n_events, until = checkpoint["scalars"]["events"], checkpoint["until"]
-        return Recorded(checkpoint["position"], n_events, state.turns, until)
-
-    def _work(self) -> None:
+        A producer in the middle of a call that does not end is left alone: it ends with its thread.
+        """
+        if not self.is_idle:
+            return
         try:
-            for decoded in self._stream:
-                if decoded is not None:
-                    self._take(decoded)
-                if self._stopping.is_set():
-                    break
-                if self._is_due():
-                    self._commit()
-            else:
-                if not self.done:
-                    self._finish()
-                self.done = True
-            self._commit()
+            self._producer.close()
+        except StreamrecError as error:
+            _log.debug("partition %d: %s", self.number, error)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread of it runs."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._go_on()
         except BaseException as error:  # the worker decides what it means
             self.error = error
 
+    def _go_on(self) -> None:
+        ended = False
+        for decoded in self._stream:
+            if decoded is not None and not self._is_dropped():
+                self._take(decoded)
+            if self._leaving.is_set():
+                break
+            if self._is_due():
+                self._commit()
+        else:
+            ended = True
+            if not self.done:
+                self._finish()
+        if not self._is_dropped():
+            self._commit()
+            self.done = self.done or ended
+
+    def _is_dropped(self) -> bool:
+        return self._dropping and self._leaving.is_set()
+
     def _is_due(self) -> bool:
-        began_s = self._began_s
-        return began_s is not None and (
-            self._clock.monotonic_s() >= began_s + self._settings.commit_interval_s
-        )
+        if self._began_s is None:
+            return False
+        return self._work.clock.monotonic_s() >= self._began_s + self._work.settings.commit_interval_s
 
     def _take(self, decoded: Decoded) -> None:
         """Everything that some records cause; what a rebuild has seen again was written before."""
         self._turns += decoded.turns
         block, places, begin = carrying_lines(decoded.block, decoded.data), decoded.places, 0
-        letters = [r for r in decoded.refused if r.offset >= self._committed.get(r.partition, 0)]
+        self._letters += [r for r in decoded.refused if r.offset >= self._committed.get(r.partition, 0)]
+        n_before = self.joiner.n_events
         for item in np.flatnonzero(block.type == ITEM).tolist():
             part = sliced(block, begin, item + 1)
-            letters += self._join(part, decoded.data, places.sliced(begin, item + 1), begin)
+            self._join(part, decoded.data, places.sliced(begin, item + 1), begin)
             if self.joiner.n_events > self._until:
                 self._begin()
-                self._producer.send(self._topics.target, decoded.line(item), partition=self.number)
+                self._producer.send(self._work.topics.target, decoded.line(item), None, self.number)
             begin = item + 1
         if begin:
             block, places = sliced(block, begin, len(block)), places.sliced(begin, len(block))
-        letters += self._join(block, decoded.data, places, begin)
+        self._join(block, decoded.data, places, begin)
         if self.joiner.rebuilding:
+            self._letters = [letter._replace(decided=_BEFORE) for letter in self._letters]
             return
         self._begin()
-        for letter in sorted(letters, key=lambda letter: letter.decided):
-            self._reject(letter)
+        self._reject()
+        self._added["events", ""] += self.joiner.n_events - max(n_before, self._until)
         self._position |= decoded.places.end
 
-    def _join(self, block: EventBlock, data: bytes, places: Places, first: int) -> list[Refused]:
-        """Join some events and send the examples; what is refused, by its place in the whole block."""
+    def _join(self, block: EventBlock, data: bytes, places: Places, first: int) -> None:
+        """Join events and send the examples; `first`: place in the whole block of their first."""
         joined = self.joiner.push(block, data, places)
+        self._letters += [each._replace(decided=each.decided + first) for each in joined.refused]
         self._send(joined.examples)
-        return [each._replace(decided=each.decided + first) for each in joined.refused]
 
     def _finish(self) -> None:
         """The input is at its end: what waits is closed."""
         joined = self.joiner.finish()
         self._begin()
         self._send(joined.examples)
-        for letter in joined.refused:
-            self._reject(letter)
+        self._letters += joined.refused
+        self._reject()
 
     def _begin(self) -> None:
         if self._began_s is None:
             self._producer.begin()
-            self._began_s = self._clock.monotonic_s()
+            self._added = Counter()
+            self._began_s = self._work.clock.monotonic_s()
 
     def _send(self, examples: Examples) -> None:
+        """Step 1."""
         if not len(examples):
             return
         self._begin()
-        send, target, number = self._producer.send, self._topics.target, self.number
-        outcomes = zip(lines_of(examples), examples.labels.tolist(), examples.weights.tolist(), strict=True)
-        for line, label, weight in outcomes:
-            send(target, example_line(line, label, weight), None, number)
-        self.n_examples += len(examples)
+        send, target, number = self._producer.send, self._work.topics.target, self.number
+        for line in example_lines(examples):
+            send(target, line, None, number)
+        self._added.update(label_counts(examples.labels))
 
-    def _reject(self, letter: Refused) -> None:
-        value = dead_letter(letter.reason, letter.partition, letter.offset, letter.raw)
-        key = f"{letter.partition}:{letter.offset}".encode()
-        self._producer.send(self._topics.rejects, value.rstrip(b"\n"), key)
-        self.n_refused += 1
+    def _reject(self) -> None:
+        """Step 1, of what cannot be used, in the order in which that was decided."""
+        for letter in sorted(self._letters, key=lambda letter: letter.decided):
+            value = dead_letter(letter.reason, letter.partition, letter.offset, letter.raw)
+            key = f"{letter.partition}:{letter.offset}".encode()
+            self._producer.send(self._work.topics.rejects, value.rstrip(b"\n"), key)
+            self._added["rejected", kind_of(letter.reason)] += 1
+        self._letters = []
 
     def _commit(self) -> None:
         """Steps 2 to 4."""
         if self._began_s is None:
             return
-        since = TurnsSince(self._n_recorded, self._waited_for, self._turns)
-        record = state_record(self._position, self.joiner.checkpoint(), since, self.writer)
-        self._producer.send(self._topics.state, record, None, self.number)  # 2
+        checkpoint = self.joiner.checkpoint()
+        self._send_state(checkpoint)  # 2
         named = {str(partition): partition for partition in self.feed.next}
         offsets = {named[name]: (offset, "") for name, offset in self._position.items() if name in named}
-        self._producer.commit_positions(offsets, self._group())  # 3
+        self._producer.commit_positions(offsets, self._work.group())  # 3
         self._producer.commit()  # 4
+        self._added["clicks", "found"] = self._found() - self._n_found
+        self._work.counts.add(self._added, self._work.clock.monotonic_s() - self._began_s)
         self._began_s = None
         self._committed = dict(self._position)
-        self._waited_for = self._waited_for | {turn.partition: turn.waited_for for turn in self._turns}
-        self._n_recorded, self._turns = self.joiner.n_events, []
+        self._n_found = self._found()
+
+    def _found(self) -> int:
+        """Clicks that found their impression, over the whole stream."""
+        counts = self.joiner.counts
+        return counts["positives"] + counts.get("corrections", 0)
+
+    def _send_state(self, checkpoint: dict[str, object]) -> None:
+        topic, send = self._work.topics.state, self._producer.send
+        for page in self._pages.add(self._turns, self.joiner.n_events):
+            key, value = page_record(page)
+            send(topic, value, key, self.number)
+        self._turns = []
+        for number in self._pages.forget(_begins_at(checkpoint)):
+            send(topic, None, page_key(number), self.number)
+        key, value = state_record(self._position, checkpoint, self._pages, self.writer)
+        send(topic, value, key, self.number)
+
+
+def _recorded(state: JoinState | None) -> Recorded:
+    """The order that is to be taken again."""
+    if state is None:
+        return Recorded()
+    checkpoint = state.checkpoint
+    turns = turns_of(state.pages)
+    return Recorded(checkpoint["position"], _begins_at(checkpoint), turns, checkpoint["until"])
+
+
+def _begins_at(checkpoint: object) -> int:
+    """Events before the checkpoint's position."""
+    n_events: int = checkpoint["scalars"]["events"]  # type: ignore[index]
+    return n_events

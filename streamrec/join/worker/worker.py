@@ -1,26 +1,31 @@
 """The join worker: one member of a consumer group, with a unit for every partition number that it is given.
 
-One thread reads and feeds; each unit joins and commits in a thread of its own. Where a partition goes to
-another member and comes back unchanged, its unit goes on where it was; else it is rebuilt from the input.
+One thread reads and feeds; each unit joins and commits in a thread of its own.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import NamedTuple
 
 from streamrec.clock import Clock
-from streamrec.errors import BrokerUnavailable, Rebalanced, Superseded, UsageError
+from streamrec.errors import BrokerUnavailable, Rebalanced, SourceError, StreamrecError, Superseded
 from streamrec.join.settings import JoinSettings
-from streamrec.join.worker.feed import Feed
+from streamrec.join.worker.counts import Counts
+from streamrec.join.worker.meters import Meters
+from streamrec.join.worker.progress import Joined, Reporter, joined
 from streamrec.join.worker.settings import JoinWorkerSettings
-from streamrec.join.worker.state import CONFIG, JoinState, read_state, state_topic
-from streamrec.join.worker.unit import Topics, Unit
+from streamrec.join.worker.topics import check_clusters, equally_many, made_topics
+from streamrec.join.worker.unit import Work
+from streamrec.join.worker.units import Units, leave_all
 from streamrec.transport.kafka.client import GroupListener, Partition
-from streamrec.transport.kafka.open import open_admin, open_consumer, open_producer
+from streamrec.transport.kafka.open import open_consumer
+from streamrec.transport.kafka.settings import Reading
 from streamrec.transport.kafka.url import KafkaUrl
 
-__all__ = ["JoinPlan", "JoinWorker", "Joined"]
+__all__ = ["JoinPlan", "JoinWorker"]
 
 _log = logging.getLogger("streamrec")
 
@@ -28,6 +33,11 @@ _MOST_RECORDS = 5000
 _POLL_S = 0.02
 #: Between two lines of log about brokers that are away.
 _REMIND_S = 10.0
+#: How long brokers may be away from a worker that has an end to get to.
+_PATIENCE_S = 300.0
+#: Ending takes so long at most, of the five seconds that a worker has after SIGTERM: to end transactions, and
+#: to leave the group and free the producers.
+_END_S, _DROP_S, _CLOSE_S = 2.0, 0.3, 1.2
 
 
 class JoinPlan(NamedTuple):
@@ -53,19 +63,13 @@ class JoinPlan(NamedTuple):
     settings: JoinWorkerSettings
 
 
-class Joined(NamedTuple):
-    """How far a worker is, over its own life."""
-
-    examples: int
-    rejected: int
-    waiting: int  # impressions and clicks without their other half
-    lag: Mapping[str, int]  # by partition, records that were not read yet
-    watermark_ms: int | None  # the least of its partitions'
-    partitions: tuple[int, ...]  # numbers that it has
-
-
 class JoinWorker:
     """Joins until `stop`, or to the end.
+
+    Args:
+        plan: see there.
+        clock: for waiting.
+        meters: told how far it is every few seconds; None: nobody asks.
 
     Raises:
         SourceError: an input topic does not exist.
@@ -74,229 +78,152 @@ class JoinWorker:
 
     """
 
-    def __init__(self, plan: JoinPlan, clock: Clock) -> None:
-        self._plan, self._clock = plan, clock
-        if set(plan.source.servers) != set(plan.target.servers):
-            raise UsageError(
-                f"{plan.target.shown}: expected the cluster of {plan.source.shown}: a transaction holds the "
-                "positions of the input, so both must be in one"
-            )
-        self._consumer = open_consumer(plan.source, group=plan.group)
-        topics = plan.source.some_topics()
-        partitions = self._consumer.partitions(topics)
-        self._n_partitions = _equally_many(partitions)
-        self._topics = self._ensure_topics()
+    def __init__(self, plan: JoinPlan, clock: Clock, meters: Meters | None = None) -> None:
+        self._plan, self._clock, self._meters = plan, clock, meters
+        check_clusters(plan.source, plan.target)
+        reading = Reading(session_s=plan.settings.session_s)
+        self._consumer = open_consumer(plan.source, group=plan.group, reading=reading)
+        try:
+            self._begin()
+        except BaseException:
+            self._consumer.close()
+            raise
+
+    def _begin(self) -> None:
+        plan, names = self._plan, self._plan.source.some_topics()
+        partitions = self._consumer.partitions(names)
+        n_partitions = equally_many(partitions)
+        topics = made_topics(plan.target, plan.rejects, plan.source, n_partitions)
+        self._counts = Counts()
+        work = Work(topics, plan.join, plan.settings, self._clock, self._counts, lambda: self._token)
         self._ends = self._consumer.ends(partitions) if plan.until_end else None
-        self._units: dict[int, Unit] = {}
-        self._parked: dict[int, Unit] = {}
+        self._units = Units(plan.target, plan.group, n_partitions, self._ends, work)
+        self._units.stopping = lambda: self._stopping
+        self._reporter = Reporter(self._clock, plan.settings.report_s)
         self._paused: set[Partition] = set()
-        self._retry_at_s: dict[int, float] = {}
         self._token: object = None
         self._stopping = False
+        self._away_since_s: float | None = None
         self._reminded_s = -_REMIND_S
-        self._consumer.subscribe(topics, GroupListener(self._assigned, self._revoked, self._lost))
+        self._consumer.subscribe(names, GroupListener(self._assigned, self._units.park, self._units.drop))
 
     def run(self, watch: Callable[[Joined], None] = lambda _: None) -> Joined:
         """Join until `stop` is called, or all partitions are at their end; commits what is joined.
 
-        watch: called now and then.
+        watch: called after every look for new records.
         """
         try:
             while not (self._stopping or self._is_done()):
                 self._step()
                 watch(self.report())
-            for unit in self._units.values():
-                unit.stop()
+            leave_all(self._units.active.values(), _END_S)
             self._raise_errors()
+            self._tell(now=True)
             return self.report()
         finally:
-            for unit in [*self._units.values(), *self._parked.values()]:
-                unit.close()
-            self._consumer.close()
+            self._close()
 
     def stop(self) -> None:
         """Let `run` end after a last transaction. May be called from a signal handler."""
         self._stopping = True
 
     def report(self) -> Joined:
-        """How far it is."""
-        units = list(self._units.values())
-        marks = [unit.joiner.watermark_ms for unit in units]
-        known = [mark for mark in marks if mark is not None]
-        return Joined(
-            sum(unit.n_examples for unit in units),
-            sum(unit.n_refused for unit in units),
-            sum(unit.joiner.waiting for unit in units),
-            {name: lag for unit in units for name, lag in unit.feed.lag().items()},
-            min(known) if known else None,
-            tuple(sorted(self._units)),
-        )
+        """How far it is; for the thread that runs it."""
+        return joined(self._counts.so_far(), self._units.active)
 
     def _is_done(self) -> bool:
-        return bool(self._units) and all(unit.done for unit in self._units.values())
+        units = self._units.active.values()
+        return bool(units) and all(unit.done for unit in units)
 
     def _step(self) -> None:
         """Fetch, feed, and look after the units."""
-        for run in self._consumer.poll(_POLL_S, _MOST_RECORDS):
-            unit = self._units.get(run.partition.number)
-            if unit is not None:
-                unit.feed.put(run)
-        self._tell_trouble()
-        for unit in self._units.values():
+        units = self._units
+        try:
+            runs = self._consumer.poll(_POLL_S, _MOST_RECORDS)
+        except SourceError as error:
+            raise SourceError(
+                f"{error}; the join cannot go on as it was: join into a new target, with another --group"
+            ) from None
+        for run in runs:
+            if run.partition.number in units.active:
+                units.active[run.partition.number].feed.put(run)
+        self._watch()
+        for unit in units.active.values():
             for partition in unit.feed.next:
                 unit.feed.see(partition, self._consumer.position(partition), self._consumer.end(partition))
         self._balance()
-        self._keep_token()
-        self._mend()
-
-    def _keep_token(self) -> None:
-        """Units commit in their own threads; the consumer is not for these."""
         with suppress(Rebalanced):
-            self._token = self._consumer.group
+            self._token = (
+                self._consumer.group
+            )  # units commit in their own threads; the consumer is not theirs
+        units.start()  # those that came with this poll, now that the place in the group is known
+        units.mend(self._consumer)
+        self._tell()
+
+    def _assigned(self, partitions: list[Partition]) -> dict[Partition, int]:
+        self._paused = set()
+        return self._units.take(partitions, self._consumer)
 
     def _balance(self) -> None:
         """Fetch no more of what waits already."""
-        full = {p for unit in self._units.values() for p in unit.feed.next if unit.feed.is_full(p)}
-        mine = {p for unit in self._units.values() for p in unit.feed.next}
+        feeds = [unit.feed for unit in self._units.active.values()]
+        full = {partition for feed in feeds for partition in feed.next if feed.is_full(partition)}
+        mine = {partition for feed in feeds for partition in feed.next}
         if resumed := (self._paused - full) & mine:
             self._consumer.resume(resumed)
         if paused := full - self._paused:
             self._consumer.pause(paused)
         self._paused = full
 
-    def _mend(self) -> None:
-        """Begin units anew that a fault has ended."""
-        now_s = self._clock.monotonic_s()
-        for number, unit in list(self._units.items()):
-            if unit.error is None or now_s < self._retry_at_s.get(number, 0.0):
-                continue
-            if number not in self._retry_at_s:
-                self._note_fault(number, unit.error)
-                self._retry_at_s[number] = now_s + self._plan.settings.retry_s
-                continue
-            try:
-                unit.close()
-                again = self._open(number, list(unit.feed.next))
-            except BrokerUnavailable:
-                self._retry_at_s[number] = now_s + self._plan.settings.retry_s
-                continue
-            del self._retry_at_s[number]
-            self._units[number] = again
-            for partition, offset in again.feed.next.items():
-                self._consumer.seek(partition, offset)
-            again.start()
+    def _tell(self, now: bool = False) -> None:
+        if now or self._reporter.is_due():
+            counts = self._counts.so_far()
+            so_far = joined(counts, self._units.active)
+            self._reporter.report(so_far, counts)
+            if self._meters is not None:
+                self._meters.show(
+                    so_far, counts, self._counts.take_transactions(), self._reporter.click_coverage
+                )
 
-    def _note_fault(self, number: int, error: BaseException) -> None:
-        if not isinstance(error, BrokerUnavailable | Rebalanced | Superseded):
-            raise error
-        _log.warning("partition %d: %s; it is begun anew from its last transaction", number, error)
-
-    def _raise_errors(self) -> None:
-        for unit in self._units.values():
-            if unit.error is not None and not isinstance(unit.error, Rebalanced | Superseded):
-                raise unit.error
-
-    def _open(self, number: int, partitions: list[Partition]) -> Unit:
-        """Take a partition over: from here on, older owners are refused."""
-        plan = self._plan
-        producer = open_producer(plan.target, transactional_id=f"{plan.group}.{number}")
-        try:
-            state = read_state(plan.target, Partition(self._topics.state, number))
-            feed = Feed(partitions, self._positions(partitions, state), self._ends)
-            return Unit(
-                number,
-                feed,
-                producer,
-                lambda: self._token,
-                state,
-                join=plan.join,
-                settings=plan.settings,
-                topics=self._topics,
-                clock=self._clock,
-            )
-        except BaseException:
-            producer.close()
-            raise
-
-    def _positions(self, partitions: list[Partition], state: JoinState | None) -> dict[Partition, int]:
-        begins = self._consumer.begins(partitions)
-        known: Mapping[str, int] = state.checkpoint["position"] if state else {}
-        return {partition: known.get(str(partition), begins[partition]) for partition in partitions}
-
-    def _assigned(self, partitions: list[Partition]) -> dict[Partition, int]:
-        """Begin with these partitions, or go on with those that nobody else had in between."""
-        self._paused = set()
-        positions: dict[Partition, int] = {}
-        for number in sorted({partition.number for partition in partitions}):
-            unit = self._parked.pop(number, None)
-            if unit is not None and not self._is_unchanged(unit):
-                unit.close()
-                unit = None
-            unit = unit or self._open(number, [p for p in partitions if p.number == number])
-            self._units[number] = unit
-            positions |= unit.feed.next
-        for unit in self._parked.values():
-            unit.close()
-        self._parked = {}
-        for number in sorted(self._units):
-            self._units[number].start()
-        return positions
-
-    def _is_unchanged(self, unit: Unit) -> bool:
-        if unit.error is not None:
-            return False
-        state = read_state(self._plan.target, Partition(self._topics.state, unit.number))
-        return state is None or state.writer == unit.writer
-
-    def _revoked(self, partitions: list[Partition]) -> None:
-        """End the transactions of what may go to others, and keep the units for the case that it does not."""
-        for number in {partition.number for partition in partitions}:
-            unit = self._units.pop(number, None)
-            if unit is not None:
-                unit.stop()
-                self._parked[number] = unit
-        self._retry_at_s.clear()
-
-    def _lost(self, partitions: list[Partition]) -> None:
-        for number in {partition.number for partition in partitions}:
-            unit = self._units.pop(number, None)
-            if unit is not None:
-                unit.close()
-        self._retry_at_s.clear()
-
-    def _ensure_topics(self) -> Topics:
-        plan, n = self._plan, self._n_partitions
-        topics = Topics(plan.target.one_topic(), state_topic(plan.target.one_topic()), plan.rejects)
-        admin = open_admin(plan.target)
-        try:
-            for name, config in ((topics.target, None), (topics.state, CONFIG)):
-                found = admin.ensure_topic(name, n, config=config)
-                if found != n:
-                    raise UsageError(
-                        f"topic {name}: expected {n} partitions, as {plan.source.shown} has, got {found}: "
-                        "partition i is joined into partition i"
-                    )
-            admin.ensure_topic(topics.rejects, 1)
-        finally:
-            admin.close()
-        return topics
-
-    def _tell_trouble(self) -> None:
+    def _watch(self) -> None:
+        """Tell of brokers that are away, and lose patience where there is an end to get to."""
         trouble, now_s = self._consumer.trouble, self._clock.monotonic_s()
-        if trouble is not None and now_s - self._reminded_s >= _REMIND_S:
+        if trouble is None:
+            self._away_since_s = None
+            return
+        self._away_since_s = self._away_since_s or now_s
+        if self._ends is not None and now_s - self._away_since_s > _PATIENCE_S:
+            raise BrokerUnavailable(f"{trouble}; gave up after {_PATIENCE_S:.0f} s: run again to go on")
+        if now_s - self._reminded_s >= _REMIND_S:
             self._reminded_s = now_s
             _log.warning("%s; joining goes on by itself once brokers are back", trouble)
 
+    def _raise_errors(self) -> None:
+        """What ended a unit, unless the next start is all that it needs."""
+        for unit in self._units.active.values():
+            error = unit.error
+            if isinstance(error, BrokerUnavailable):
+                _log.warning(
+                    "partition %d: %s; the next start goes on from its last transaction", unit.number, error
+                )
+            elif error is not None and not isinstance(error, Rebalanced | Superseded):
+                raise error
 
-def _equally_many(partitions: Iterable[Partition]) -> int:
-    """How many partitions each topic has."""
-    counts: dict[str, int] = {}
-    for partition in partitions:
-        counts[partition.topic] = counts.get(partition.topic, 0) + 1
-    if len(set(counts.values())) > 1:
-        found = ", ".join(f"{topic} {n}" for topic, n in counts.items())
-        raise UsageError(
-            f"topics joined together must have equally many partitions, got {found}: "
-            "an impression and its click meet in partitions of one number"
-        )
-    return next(iter(counts.values()))
+    def _close(self) -> None:
+        """Leave the group and free the producers, all at the same time: each may wait for a broker."""
+        units = self._units.all()
+        leave_all(units, _DROP_S, drop=True)
+        self._units.active.clear()
+        closing = [Thread(target=unit.close, daemon=True) for unit in units]
+        closing.append(Thread(target=self._leave_group, daemon=True))
+        for thread in closing:
+            thread.start()
+        deadline_s = time.monotonic() + _CLOSE_S
+        for thread in closing:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _leave_group(self) -> None:
+        try:
+            self._consumer.close()
+        except StreamrecError as error:
+            _log.debug("while leaving the group: %s", error)

@@ -91,6 +91,7 @@ class PythonConsumer:
 
     def _fetch(self, timeout_s: float, max_records: int) -> dict[TopicPartition, list[ConsumerRecord]]:
         _free_parked(self._library)
+        _finish_rejoining(self._library)
         with self._faults():
             fetched = self._library.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         self._busy = set(fetched)
@@ -278,6 +279,17 @@ def _free_parked(library: Any) -> None:
     fetcher = library._fetcher
     if not getattr(fetcher, "_next_partition_records", True):
         fetcher._next_partition_records = None
+
+
+def _finish_rejoining(library: Any) -> None:
+    """Let a member that has given its partitions back always join again.
+
+    kafka-python 3.0.12 also rejoins where it believes that a topic's partitions have changed. Where it believes
+    otherwise at the next poll, it forgets that it has begun, and the member stays without partitions for ever.
+    """
+    coordinator = library._coordinator
+    if coordinator is not None and coordinator.rejoining:
+        coordinator.rejoin_needed = True
 
 
 def _record(partition: Partition, record: ConsumerRecord) -> Record:
