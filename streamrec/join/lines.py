@@ -6,22 +6,26 @@ rebuilding and every policy of the joiner hold for lines as they do for features
 """
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from pydantic_core import from_json
 
 from streamrec.events.block import CLICK, ITEM, EventBlock, Examples
+from streamrec.events.feedback import CONFIRMED, FINAL, feedback_fields
 from streamrec.memory import JIT
 
-__all__ = ["carrying_lines", "example_line", "lines_of"]
+__all__ = ["Outcome", "carrying_lines", "example_line", "lines_of", "outcomes"]
 
 _WORD = 8
-_IMPRESSION = b'{"type":"impression",'
-_EXAMPLE = b'{"type":"example",'
+_IMPRESSION = b'{"type":"impression","id":"'
+_EXAMPLE = b'{"type":"example","id":"'
 #: Fields that an impression ignores and an example does not.
-_OURS = (b'"label"', b'"weight"')
+_OURS = ("label", "weight", "feedback", "impression")
+_QUOTED = tuple(f'"{name}"'.encode() for name in _OURS)
 
 
 def carrying_lines(block: EventBlock, data: bytes) -> EventBlock:
@@ -56,27 +60,80 @@ def lines_of(examples: Examples) -> list[bytes]:
     return [data[start:end].rstrip(b"\0") for start, end in pairwise(ends)]
 
 
-def example_line(line: bytes, label: float, weight: float = 1.0) -> bytes:
+class Outcome(NamedTuple):
+    """What an example says beyond its impression."""
+
+    label: float
+    weight: float = 1.0
+    role: int = FINAL
+
+
+def outcomes(examples: Examples) -> Iterator[Outcome]:
+    """Of each example."""
+    columns = (examples.labels.tolist(), examples.weights.tolist(), examples.role.tolist())
+    return map(Outcome, *columns)
+
+
+def example_line(line: bytes, outcome: Outcome) -> bytes:
     """A line as the example that it became, no newline: an impression's gets a label, others stay.
 
-    >>> example_line(b'{"type":"impression","id":"i","time":1,"user":"u","item":"m","features":{}}', 1.0)
+    What only confirms has no features, where they are easily left out: nothing is learned from it.
+
+    >>> line = b'{"type":"impression","id":"i","time":1,"user":"u","item":"m","features":{}}'
+    >>> example_line(line, Outcome(1.0))
     b'{"type":"example","id":"i","time":1,"user":"u","item":"m","features":{},"label":1}'
+    >>> example_line(line, Outcome(0.0, role=CONFIRMED))  # doctest: +ELLIPSIS
+    b'{"type":"example","id":"i#confirmed",...,"item":"m","label":0,"feedback":"confirmed","impression":"i"}'
     """
-    if line.startswith(_IMPRESSION) and not any(name in line for name in _OURS):
-        return _EXAMPLE + line[len(_IMPRESSION) :].rstrip()[:-1] + _outcome(label, weight)
+    canonical = _canonical_line(line, outcome)
+    if canonical is not None:
+        return canonical
     record = from_json(line.removeprefix(b"\xef\xbb\xbf"))
     if record["type"] != "impression":
         return line
-    kept = {name: value for name, value in record.items() if name not in ("type", "label", "weight")}
-    text = json.dumps({"type": "example", **kept}, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogatepass")[:-1] + _outcome(label, weight)
+    kept = {name: value for name, value in record.items() if name not in _OURS}
+    kept |= {"type": "example"} | feedback_fields(record["id"], outcome.role)
+    if outcome.role == CONFIRMED:
+        del kept["features"]
+    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")[:-1] + _outcome(outcome)
 
 
-def _outcome(label: float, weight: float) -> bytes:
-    """The end of an example's line."""
-    text = f',"label":{_number(label)}'
-    if weight != 1.0:
-        text += f',"weight":{_number(weight)}'
+def _canonical_line(line: bytes, outcome: Outcome) -> bytes | None:
+    """By bytes alone: six times as fast. None where the line has not the usual shape."""
+    if not line.startswith(_IMPRESSION) or any(name in line[len(_IMPRESSION) :] for name in _QUOTED):
+        return None
+    end = line.find(b'"', len(_IMPRESSION))
+    identity, rest = line[len(_IMPRESSION) : end], line[end:].rstrip()[:-1]
+    if b"\\" in identity:
+        return None
+    fields = feedback_fields("", outcome.role)
+    if outcome.role == CONFIRMED:
+        rest = _without_features(rest)
+    feedback = f',"feedback":"{fields["feedback"]}"'.encode() if "feedback" in fields else b""
+    if "impression" in fields:
+        feedback += b',"impression":"' + identity + b'"'
+    suffix = fields["id"].encode()
+    return _EXAMPLE + identity + suffix + rest + _outcome(outcome)[:-1] + feedback + b"}"
+
+
+def _without_features(rest: bytes) -> bytes:
+    """What comes after an impression's id, its brace taken off, without features at its end.
+
+    Inside a string every quote has a backslash before it, so these bytes are where they seem to be.
+    """
+    at = rest.find(b',"features":{')
+    head = rest[:at]
+    if at < 0 or b"{" in head or b'"user":' not in head or b'"item":' not in head:
+        return rest
+    return head
+
+
+def _outcome(outcome: Outcome) -> bytes:
+    """The label and the weight at the end of an example's line."""
+    text = f',"label":{_number(outcome.label)}'
+    if outcome.weight != 1.0:
+        text += f',"weight":{_number(outcome.weight)}'
     return (text + "}").encode()
 
 

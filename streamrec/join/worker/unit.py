@@ -26,7 +26,7 @@ from streamrec.events.block import ITEM, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.join.decode import Decoded, Turn
 from streamrec.join.joiner import Joiner, Refused
-from streamrec.join.lines import carrying_lines, example_line, lines_of
+from streamrec.join.lines import carrying_lines, example_line, lines_of, outcomes
 from streamrec.join.merge import Recorded, merged
 from streamrec.join.places import Places
 from streamrec.join.select import sliced
@@ -194,9 +194,8 @@ class Unit:
             return
         self._begin()
         send, target, number = self._producer.send, self._topics.target, self.number
-        outcomes = zip(lines_of(examples), examples.labels.tolist(), examples.weights.tolist(), strict=True)
-        for line, label, weight in outcomes:
-            send(target, example_line(line, label, weight), None, number)
+        for line, outcome in zip(lines_of(examples), outcomes(examples), strict=True):
+            send(target, example_line(line, outcome), None, number)
         self.n_examples += len(examples)
 
     def _reject(self, letter: Refused) -> None:
