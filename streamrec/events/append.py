@@ -7,6 +7,7 @@ import numpy as np
 
 from streamrec.events.block import BOOLEAN, EVENT_TYPES, NUMBER, STRING, TOKEN
 from streamrec.events.columns import Columns
+from streamrec.events.feedback import CORRECTION, FEEDBACK, FINAL
 from streamrec.events.fields import FieldTable
 from streamrec.events.model import Event, Features
 from streamrec.hashing import hash_texts
@@ -48,7 +49,7 @@ def append(event: Event, place: Place, out: Columns, table: FieldTable) -> int:
     out.user[i] = 0 if user is None else ids[1]
     out.item[i] = 0 if item is None else ids[2]
     out.impression[i] = 0 if impression is None else ids[3]
-    out.value[i], out.weight[i] = _value(event), _weight(event)
+    out.value[i], out.weight[i], out.role[i] = _value(event), _weight(event), _role(event)
     out.start[i], out.end[i] = place.start, place.end
     out.entry_offsets[i + 1] = n
     if fields:
@@ -94,6 +95,8 @@ def _references(event: Event) -> tuple[str | None, str | None, str | None]:
         return None, None, event.impression
     if event.type == "item":
         return None, event.id, None
+    if event.type == "example" and _role(event) >= CORRECTION:
+        return event.user, event.item, event.impression
     return event.user, event.item, None
 
 
@@ -108,6 +111,10 @@ def _value(event: Event) -> float:
     if event.type == "impression":
         return 1.0 if event.propensity is None else event.propensity
     return 1.0 if event.deleted else 0.0
+
+
+def _role(event: Event) -> int:
+    return FEEDBACK.index(event.feedback) if event.type == "example" else FINAL
 
 
 def _weight(event: Event) -> float:

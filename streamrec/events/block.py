@@ -41,11 +41,13 @@ class EventBlock(NamedTuple):
     key: np.ndarray  # uint64 (N,): id of the event's `id`
     user: np.ndarray  # uint64 (N,)
     item: np.ndarray  # uint64 (N,); of an item event, the id of its `id`
-    impression: np.ndarray  # uint64 (N,): of a click, the key of its impression; else 0
+    # uint64 (N,): of a click, a correction, a confirmation or an arrival, the key of its impression; else 0
+    impression: np.ndarray
     # float64 (N,): label | rating | click value | propensity of an impression (1 if none) | 1 for a deleted
     # item
     value: np.ndarray
     weight: np.ndarray  # float32 (N,): example weight, 1 elsewhere
+    role: np.ndarray  # uint8 (N,): of an example, see `events.feedback`; FINAL elsewhere
     start: np.ndarray  # int64 (N,): first byte of the event's line, an offset into the decoded bytes
     end: np.ndarray  # int64 (N,): one past its last byte, the newline not counted
     entry_offsets: np.ndarray  # int64 (N + 1,)
@@ -70,15 +72,17 @@ class Rejection(NamedTuple):
 class Examples(NamedTuple):
     """B labelled examples in the order in which they are learned, E feature entries: what joining gives.
 
-    Ratings and `example` events pass through; impressions arrive here with the label that joining found.
+    Ratings and `example` events pass through; impressions arrive here with the label that joining found, or
+    with none yet: `events.feedback` has the roles.
     """
 
     time_ms: np.ndarray  # int64 (B,): of the impression, rating or example
-    key: np.ndarray  # uint64 (B,): id of its `id`
+    key: np.ndarray  # uint64 (B,): id of its `id`; whatever its role, that of its impression
     user: np.ndarray  # uint64 (B,), 0 absent
     item: np.ndarray  # uint64 (B,), 0 absent
     labels: np.ndarray  # float32 (B,)
     weights: np.ndarray  # float32 (B,)
+    role: np.ndarray  # uint8 (B,)
     entry_offsets: np.ndarray  # int64 (B + 1,), entries as in EventBlock
     entry_field: np.ndarray  # int32 (E,)
     entry_kind: np.ndarray  # uint8 (E,)

@@ -125,7 +125,7 @@ def _explain_fields(record: dict[str, Any], error: ValidationError) -> str:
 def _explain_field(record: dict[str, Any], detail: ErrorDetails, same: list[ErrorDetails]) -> str:
     where, kind, value = detail["loc"], detail["type"], detail["input"]
     field = str(where[0]) if where else ""
-    if kind == "no_features":
+    if kind in ("no_features", "no_impression"):
         return detail["msg"]
     if kind == "missing":
         return f"{field}: missing{_similar(field, record)}"
@@ -135,6 +135,8 @@ def _explain_field(record: dict[str, Any], detail: ErrorDetails, same: list[Erro
         return _explain_feature(str(where[1]), record["features"].get(where[1]), same)
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         return f"{field}: {_out_of_range(field, value)}"
+    if kind == "literal_error":
+        return f"{field}: expected {detail['ctx']['expected']}, got {_describe(value)}"
     return f"{field}: expected {_EXPECTED.get(kind, detail['msg'])}, got {_describe(value)}"
 
 

@@ -25,6 +25,7 @@ class Columns(NamedTuple):
     impression: np.ndarray
     value: np.ndarray
     weight: np.ndarray
+    role: np.ndarray
     start: np.ndarray
     end: np.ndarray
     entry_offsets: np.ndarray
@@ -37,7 +38,7 @@ def allocate(n_bytes: int) -> Columns:
     """Room for whatever n_bytes of lines hold; memory that is never written to costs nothing."""
     n_events = n_bytes // _MIN_EVENT_BYTES + 1
     n_entries = n_bytes // _MIN_ENTRY_BYTES + 1
-    per_event = ("u1", "i8", "u8", "u8", "u8", "u8", "f8", "f4", "i8", "i8")
+    per_event = ("u1", "i8", "u8", "u8", "u8", "u8", "f8", "f4", "u1", "i8", "i8")
     arrays = [np.empty(n_events, dtype) for dtype in per_event]
     offsets = np.empty(n_events + 1, np.int64)
     offsets[0] = 0
@@ -47,7 +48,8 @@ def allocate(n_bytes: int) -> Columns:
 
 def finish(columns: Columns, n_events: int, n_entries: int) -> EventBlock:
     """The first n_events events and their n_entries entries, as views."""
-    parts = dict.fromkeys(EventBlock._fields[:10], n_events)
+    at = EventBlock._fields.index("entry_offsets")
+    parts = dict.fromkeys(EventBlock._fields[:at], n_events)
     parts["entry_offsets"] = n_events + 1
     return EventBlock(
         **{name: column[: parts.get(name, n_entries)] for name, column in columns._asdict().items()}

@@ -19,7 +19,7 @@ TOP_LEVEL = (
     *("id", "user", "item", "impression", "request"),
     *("time", "position"),
     *("label", "rating", "value", "weight", "propensity"),
-    *("deleted", "type", "features"),
+    *("deleted", "type", "feedback", "features"),
 )
 _N_VALUES = 16  # words, at least one for each
 _ONE_UNLESS_GIVEN = ("value", "weight", "propensity")
@@ -49,13 +49,14 @@ class Frame(NamedTuple):
     impression: int = 18
     value: int = 19
     weight: int = 20
-    start: int = 21
-    end: int = 22
-    entry_offsets: int = 23
-    entry_field: int = 24
-    entry_kind: int = 25
-    entry_value: int = 26
-    defaults: int = 27  # from here on: the values of a line that names none of them
+    role: int = 21
+    start: int = 22
+    end: int = 23
+    entry_offsets: int = 24
+    entry_field: int = 25
+    entry_kind: int = 26
+    entry_value: int = 27
+    defaults: int = 28  # from here on: the values of a line that names none of them
 
 
 _F = Frame()

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from streamrec.events.block import EVENT_TYPES
+from streamrec.events.feedback import CORRECTION, FEEDBACK
 
 __all__ = [
     "EVENT_MODELS",
@@ -165,6 +166,13 @@ class Item(_Event):
 class Example(_Event):
     """An already labelled example."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["feedback"], "properties": {"feedback": {"enum": [*FEEDBACK[CORRECTION:]]}}},
+            "then": {"required": ["impression"], "properties": {"impression": {"type": "string"}}},
+        }
+    )
+
     type: Literal["example"] = "example"
     label: Number = Field(description="What is learned: 0 or 1 for clicks, any number for ratings.")
     weight: Annotated[float, Field(ge=0, le=MAX_MAGNITUDE)] | None = Field(
@@ -175,6 +183,24 @@ class Example(_Event):
     features: Features | None = Field(
         None, description="Name → string, number, boolean, list of strings, or null."
     )
+    feedback: Literal["early", "correction", "confirmed", "arrival"] | None = Field(
+        None,
+        description="What it is to a click that may still come: early, a negative that one may correct; "
+        "correction, the positive that does; confirmed, there was none; arrival, to be predicted only.",
+    )
+    impression: Identifier | None = Field(
+        None, description="The id of the example that this one corrects, confirms or announces."
+    )
+
+    @model_validator(mode="after")
+    def _has_impression(self) -> Self:
+        if self.impression is None and self.feedback in FEEDBACK[CORRECTION:]:
+            raise PydanticCustomError(
+                "no_impression",
+                "impression: missing; feedback {feedback} is about an example given before",
+                {"feedback": self.feedback},
+            )
+        return self
 
 
 Event = Impression | Click | Rating | Item | Example

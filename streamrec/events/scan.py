@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING
+from streamrec.events.feedback import ARRIVAL, CONFIRMED, CORRECTION, EARLY, FINAL
 from streamrec.events.frame import TOP_LEVEL, Frame
 from streamrec.events.lex import (
     CLOSE,
@@ -54,7 +55,7 @@ _AT, _STOP, _N_EVENTS, _N_ENTRIES, _SERIAL, _BASE = (
 )
 _VALUES, _DEFAULTS = _F.values, _F.defaults
 _OUT_TYPE, _OUT_TIME, _OUT_KEY, _OUT_USER, _OUT_ITEM = _F.type, _F.time_ms, _F.key, _F.user, _F.item
-_OUT_IMPRESSION, _OUT_VALUE, _OUT_WEIGHT = _F.impression, _F.value, _F.weight
+_OUT_IMPRESSION, _OUT_VALUE, _OUT_WEIGHT, _OUT_ROLE = _F.impression, _F.value, _F.weight, _F.role
 _OUT_START, _OUT_END, _OUT_OFFSETS = _F.start, _F.end, _F.entry_offsets
 
 _NEWLINE = 0x0A
@@ -63,7 +64,8 @@ _ONE = np.uint64(1)
 
 # Top-level fields: bit k of `seen`, word k of the frame's `values`.
 _ID, _USER, _ITEM, _IMPRESSION, _REQUEST, _TIME, _POSITION = range(7)
-_LABEL, _RATING, _VALUE, _WEIGHT, _PROPENSITY, _DELETED, _TYPE, _FEATURES = range(7, len(TOP_LEVEL))
+_LABEL, _RATING, _VALUE, _WEIGHT, _PROPENSITY = range(7, 12)
+_DELETED, _TYPE, _FEEDBACK, _FEATURES = range(12, len(TOP_LEVEL))
 _UNKNOWN = -2
 _LAST_STRING, _LAST_INTEGER = _REQUEST, _POSITION
 
@@ -77,8 +79,11 @@ _W_TYPE, _W_ID, _W_TIME, _W_USER, _W_ITEM = (_name(name) for name in ("type", "i
 _W_IMPRESSION, _W_REQUEST, _W_POSITION = (_name(name) for name in ("impression", "request", "position"))
 _W_LABEL, _W_RATING, _W_VALUE, _W_WEIGHT = (_name(name) for name in ("label", "rating", "value", "weight"))
 _W_PROPENSITY, _W_DELETED, _W_FEATURES = (_name(name) for name in ("propensity", "deleted", "features"))
-_W_CLICK, _W_EXAMPLE = _name("click"), _name("example")
+_W_CLICK, _W_EXAMPLE, _W_FEEDBACK = _name("click"), _name("example"), _name("feedback")
+_W_EARLY, _W_CORRECTION = _name("early"), _name("correction")
+_W_CONFIRMED, _W_ARRIVAL = _name("confirmed"), _name("arrival")
 _TAIL_ON, _TAIL_TY = _name("on"), _name("ty")  # impressi-on, propensi-ty
+_TAIL_D = _name("d")  # confirme-d
 
 _ALWAYS = (1 << _TYPE) | (1 << _ID) | (1 << _TIME)
 _USER_ITEM_FEATURES = (1 << _USER) | (1 << _ITEM) | (1 << _FEATURES)
@@ -190,6 +195,8 @@ def _key(at: int, n: int) -> int:
     if n == 8:
         if w == _W_FEATURES:
             return _FEATURES
+        if w == _W_FEEDBACK:
+            return _FEEDBACK
         return _POSITION if w == _W_POSITION else _UNKNOWN
     tail = load_u64(at + 8) & np.uint64(0xFFFF)
     if n == 10 and w == _W_IMPRESSION and tail == _TAIL_ON:
@@ -208,9 +215,11 @@ def _scalar(at: int, key: int, value: int) -> int:
             return NONE
         if key == _TYPE:
             store_i64(value, _event_type(at + 1, n))
+        elif key == _FEEDBACK:
+            store_i64(value, _role(at + 1, n))
         else:
             store_i64(value, np.int64(hash_span(np.uint64(at + 1), np.uint64(n), _NO_BIT)))
-        return end + 1 if key <= _LAST_STRING or key == _TYPE else NONE
+        return end + 1 if key <= _LAST_STRING or key == _TYPE or key == _FEEDBACK else NONE
     if key == _DELETED:
         at, flag = boolean(at)
         store_i64(value, flag)
@@ -221,7 +230,8 @@ def _scalar(at: int, key: int, value: int) -> int:
         return at if integer and key > _LAST_STRING else NONE
     known, number = to_float(digits, power)
     store_f64(value, number)
-    return at if known and key != _TYPE and -MAX_MAGNITUDE <= number <= MAX_MAGNITUDE else NONE
+    text = key == _TYPE or key == _FEEDBACK
+    return at if known and not text and -MAX_MAGNITUDE <= number <= MAX_MAGNITUDE else NONE
 
 
 @njit(**INNER)
@@ -238,6 +248,22 @@ def _event_type(at: int, n: int) -> int:
         return ITEM if w == _W_ITEM else NONE
     tail = load_u64(at + 8) & np.uint64(0xFFFF)
     return IMPRESSION if n == 10 and w == _W_IMPRESSION and tail == _TAIL_ON else NONE
+
+
+@njit(**INNER)
+def _role(at: int, n: int) -> int:
+    """The role that n bytes of `feedback` name."""
+    w = load_u64(at)
+    if n < 8:
+        w &= (_ONE << np.uint64(8 * n)) - _ONE
+        if w == _W_EARLY:
+            return EARLY
+        return ARRIVAL if w == _W_ARRIVAL else NONE
+    tail = load_u64(at + 8)
+    if n == 9 and w == _W_CONFIRMED and tail & np.uint64(0xFF) == _TAIL_D:
+        return CONFIRMED
+    is_correction = n == 10 and w == _W_CORRECTION and tail & np.uint64(0xFFFF) == _TAIL_ON
+    return CORRECTION if is_correction else NONE
 
 
 @njit(**INNER)
@@ -262,13 +288,17 @@ def _write(seen: int, f: int) -> bool:
     time_ms = load_i64(values + 8 * _TIME)
     key = load_i64(values + 8 * _ID)
     user, item, impression = load_i64(values + 8 * _USER), load_i64(values + 8 * _ITEM), 0
-    weight = 1.0
+    weight, role = 1.0, np.int64(FINAL)
     valid = MIN_TIME_MS <= time_ms <= MAX_TIME_MS
     if kind == EXAMPLE:
         needed = _ALWAYS | (1 << _LABEL)
         value = load_f64(values + 8 * _LABEL)
         weight = load_f64(values + 8 * _WEIGHT)
-        valid = valid and weight >= 0.0
+        role = load_i64(values + 8 * _FEEDBACK)
+        if role >= CORRECTION:
+            needed |= 1 << _IMPRESSION
+            impression = load_i64(values + 8 * _IMPRESSION)
+        valid = valid and weight >= 0.0 and role >= FINAL
     elif kind == RATING:
         needed = _ALWAYS | _USER_ITEM_FEATURES | (1 << _RATING)
         value = load_f64(values + 8 * _RATING)
@@ -298,4 +328,5 @@ def _write(seen: int, f: int) -> bool:
     store_i64(load_i64(f + _OUT_IMPRESSION) + 8 * i, impression)
     store_f64(load_i64(f + _OUT_VALUE) + 8 * i, value)
     store_f32(load_i64(f + _OUT_WEIGHT) + 4 * i, np.float32(weight))
+    store_u8(load_i64(f + _OUT_ROLE) + i, np.uint8(role))
     return True

@@ -22,6 +22,7 @@ class Batch(NamedTuple):
     labels: np.ndarray  # float32 (B,)
     weights: np.ndarray  # float32 (B,)
     time_ms: np.ndarray  # int64 (B,)
+    role: np.ndarray  # uint8 (B,), see `events.feedback`
 
     def __len__(self) -> int:  # of the batch, not of the tuple: `_replace` cannot be used
         return len(self.labels)
@@ -43,6 +44,7 @@ class Batch(NamedTuple):
             self.labels[start:end],
             self.weights[start:end],
             self.time_ms[start:end],
+            self.role[start:end],
         )
 
     def filtered(self, keep: np.ndarray) -> "Batch":
@@ -58,4 +60,5 @@ class Batch(NamedTuple):
             self.labels,
             self.weights,
             self.time_ms,
+            self.role,
         )

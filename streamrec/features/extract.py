@@ -139,10 +139,11 @@ class Extractor:
         bags = (offsets, ids, values)
         fill_ids(examples, self._plan, self._wiring, bags, numbers, raw, scratch)
         if self._n_numbers:
-            normalise(self._plan.fields, self._moments, learn, raw, dense, bags)
+            normalise(self._plan.fields, self._moments, learn, examples.role, raw, dense, bags)
         if self.spec.crosses:
             fill_crosses(self._plan, n, *bags)
-        batch = Batch(ids, values, offsets, dense, examples.labels, examples.weights, examples.time_ms)
+        given = (examples.labels, examples.weights, examples.time_ms, examples.role)
+        batch = Batch(ids, values, offsets, dense, *given)
         if self.tables:
             self._count(batch, learn=learn)
         return batch
@@ -151,7 +152,7 @@ class Extractor:
         table = self.tables[_TABLE]
         full = np.zeros(1, np.uint64)
         columns = np.zeros((len(batch), COLUMNS * len(self._plan.counted)), np.float32)
-        examples = (batch.time_ms, batch.labels, batch.weights)
+        examples = (batch.time_ms, batch.labels, batch.weights, batch.role)
         bags = (batch.offsets, batch.ids, batch.values, columns)
         done = 0
         while True:
@@ -193,6 +194,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     "item": np.uint64,
     "labels": np.float32,
     "weights": np.float32,
+    "role": np.uint8,
     "entry_offsets": np.int64,
     "entry_field": np.int32,
     "entry_kind": np.uint8,

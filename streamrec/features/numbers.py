@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
+from streamrec.events.feedback import CORRECTION
 from streamrec.features.plan import COLUMN, SLOPE
 from streamrec.memory import JIT
 
@@ -19,6 +20,7 @@ def normalise(
     fields: np.ndarray,
     moments: np.ndarray,
     learn: bool,
+    roles: np.ndarray,
     raw: np.ndarray,
     dense: np.ndarray,
     bags: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -32,6 +34,7 @@ def normalise(
         fields: `Plan.fields`.
         moments: float64 (D, 3): count, mean, sum of squared deviations.
         learn: whether moments advance.
+        roles: uint8 (B,); the numbers of a CORRECTION were counted before.
         raw: float64 (B, D), NaN where absent.
         dense: float32 (B, D or more), filled.
         bags: offsets, ids, values.
@@ -52,7 +55,7 @@ def normalise(
             for i in range(offsets[b * width + f], offsets[b * width + f + 1]):
                 if ids[i] == np.uint64(fields[f, SLOPE]):
                     values[i] = z
-            if learn:
+            if learn and roles[b] != CORRECTION:
                 moments[d, 0] += 1.0
                 moments[d, 1] += delta / moments[d, 0]
                 moments[d, 2] += delta * (x - moments[d, 1])

@@ -12,6 +12,11 @@ and begins a new epoch too). Live sums would be a leak: where a click is learned
 clicked at the window's close, an impression that is learned late finds the other labels of its own list in
 the sums, and learns from them which one it is (log loss .05 instead of .15 on MIND).
 
+Of an impression that is learned before its label is known, EARLY adds to n and its CORRECTION to s only: each
+outcome counts once, and negatives do not come later than clicks. (Where negatives are a sample, s may be more
+than n; a rate stops at 1.) A CORRECTION sees what its EARLY saw as long
+as the click comes within `lag_ms`.
+
 A table row is 13 float32: the epoch `last`, n and s, each as a sum of two; e; before n, s, e; older n, s, e.
 A pair carries 48 bits, so counts neither stop at 2²⁴ nor lose small weights.
 """
@@ -21,6 +26,7 @@ import math
 import numpy as np
 from numba import njit
 
+from streamrec.events.feedback import CORRECTION
 from streamrec.features.ids import n_values
 from streamrec.features.plan import Plan, StatisticsPlan
 from streamrec.memory import INNER, JIT, load_f32, store_f32
@@ -133,13 +139,16 @@ def _begin_epoch(row: np.uint64, epoch: int, kept: float) -> None:
 
 
 @njit(**INNER)
-def _advance(row: np.uint64, label: float, weight: float, base: float) -> None:
-    """Count one label in the live sums."""
-    _store_pair(row + _N, _load_pair(row + _N) + weight)
-    _store_pair(row + _S, _load_pair(row + _S) + weight * label)
-    e = np.float64(load_f32(row + _E))
+def _advance(row: np.uint64, label: float, weight: float, base: float, corrects: bool) -> None:
+    """Count one label in the live sums; or, where it corrects one that was counted as 0, the difference."""
     share = _RECENT if weight == 1.0 else 1.0 - (1.0 - _RECENT) ** weight
-    store_f32(row + _E, _single(e + share * (label - base - e)))
+    e = np.float64(load_f32(row + _E))
+    _store_pair(row + _S, _load_pair(row + _S) + weight * label)
+    if corrects:
+        store_f32(row + _E, _single(e + share * label))
+    else:
+        _store_pair(row + _N, _load_pair(row + _N) + weight)
+        store_f32(row + _E, _single(e + share * (label - base - e)))
 
 
 @njit(**INNER)
@@ -164,7 +173,7 @@ def count_labels(
     totals: np.ndarray,
     learn: bool,
     start: int,
-    examples: tuple[np.ndarray, np.ndarray, np.ndarray],
+    examples: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     batch: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> int:
     """Fill the statistics' bags and dense columns, example by example, then count its label when `learn`.
@@ -176,7 +185,7 @@ def count_labels(
         totals: `new_totals` and what became of it.
         learn: whether labels are counted and the clock goes on; else each example is as if it were next.
         start: example to begin with.
-        examples: time_ms, labels, weights (B,).
+        examples: time_ms, labels, weights, roles (B,); those to learn are FINAL, EARLY or CORRECTION.
         batch: offsets, ids, values, and the dense columns of the statistics float32 (B, 3S).
 
     Returns:
@@ -184,7 +193,7 @@ def count_labels(
 
     """
     directory, stride, blank, full = table
-    times, labels, weights = examples
+    times, labels, weights, roles = examples
     offsets, ids, values, dense = batch
     part, fields = plan.counted, plan.fields
     coordinates, settings, lag_ms = statistics.ids, statistics.settings, statistics.lag_ms
@@ -195,15 +204,20 @@ def count_labels(
     for b in range(start, labels.size):
         row = b * width
         time_ms = min(max(times[b], -_FAR_MS), _FAR_MS)
-        now = _tick(totals[_NOW], totals[_NEWEST], float(time_ms), reach_ms)
+        corrects = roles[b] == CORRECTION
+        now, newest = totals[_NOW], totals[_NEWEST]
+        if not corrects or time_ms > now:  # late clicks in a row must not turn the clock back
+            now, newest = _tick(now, newest, float(time_ms), reach_ms), float(time_ms)
         epoch = time_ms // lag_ms
         clock = max(np.int64(now) // lag_ms, epoch)
-        base = (totals[_SUM] + 0.5) / (totals[_WEIGHT] + 1.0)
-        spread = 1.0 / math.sqrt(max(base * (1.0 - base), _TINY))
+        mean = (totals[_SUM] + 0.5) / (totals[_WEIGHT] + 1.0)
+        share = min(mean, (totals[_WEIGHT] + 0.5) / (totals[_WEIGHT] + 1.0))
+        spread = 1.0 / math.sqrt(max(share * (1.0 - share), _TINY))
         # 1. features, from what was counted before
         for s in range(n_statistics):
             prior, half_life_ms = settings[s, _PRIOR], settings[s, _HALF_LIFE]
             is_logit = settings[s, _IS_LOGIT]
+            base = mean if is_logit == 0.0 else share
             first = offsets[row + part[s]]
             n = n_values(fields, part[s], offsets[row + part[s] + 1] - first)
             rate, recent, count = 0.0, 0.0, 0.0
@@ -216,6 +230,8 @@ def count_labels(
                 if at != _0:
                     kept = _kept(epoch - _load_pair(at + _LAST), lag_ms, half_life_ms)
                     _look_up(at, epoch, kept, seen)
+                if is_logit != 0.0:
+                    seen[1] = min(seen[1], seen[0])
                 if seen[0] > 0.0:  # else exactly as if there were no row
                     rate += _link((seen[1] + prior * base) / (seen[0] + prior), is_logit) - _link(
                         base, is_logit
@@ -232,6 +248,7 @@ def count_labels(
         if learn:
             label, weight = np.float64(labels[b]), np.float64(weights[b])
             for s in range(n_statistics):
+                base = mean if settings[s, _IS_LOGIT] == 0.0 else share
                 first = offsets[row + part[s]]
                 n = n_values(fields, part[s], offsets[row + part[s] + 1] - first)
                 for i in range(first, first + n):
@@ -239,8 +256,8 @@ def count_labels(
                     last = _load_pair(at + _LAST)
                     if clock > last or (last - clock) * lag_ms > reach_ms or _load_pair(at + _N) == 0.0:
                         _begin_epoch(at, clock, _kept(clock - last, lag_ms, settings[s, _HALF_LIFE]))
-                    _advance(at, label, weight, base)
-            totals[_NOW], totals[_NEWEST] = now, float(time_ms)
+                    _advance(at, label, weight, base, corrects)
+            totals[_NOW], totals[_NEWEST] = now, newest
             totals[_SUM] += weight * label
-            totals[_WEIGHT] += weight
+            totals[_WEIGHT] += 0.0 if corrects else weight
     return labels.size

@@ -10,7 +10,7 @@ from streamrec.events.block import CLICK, IMPRESSION, EventBlock, Examples
 from streamrec.join import match as matching
 from streamrec.join import seen as ids
 from streamrec.join import waiting as waits
-from streamrec.join.gather import concatenated, gathered, none, unchanged
+from streamrec.join.gather import Given, concatenated, gathered, none, unchanged
 from streamrec.join.places import Places
 from streamrec.join.settings import JoinSettings
 from streamrec.join.tally import COUNTS, NO_TIME, REFUSALS, SCALARS, started
@@ -49,7 +49,9 @@ class Joiner:
 
     An impression waits until its click comes (a positive, given at once) or until event time, the latest time
     seen so far, is more than `window_ms` past its own (a negative; several by time, then arrival). A click
-    that comes before its impression waits likewise. Refused, with the reason: an id that came before, a
+    that comes before its impression waits likewise. With `feedback` early an impression is given as a negative
+    when it arrives, and so it is at the window's end where late clicks count: as EARLY, which the click
+    corrects (CORRECTION), or CONFIRMED once none counts any more. Refused, with the reason: an id that came before, a
     second click for one impression, a click after the window, a click whose impression never came, a label
     that the task cannot use. Items are passed over.
 
@@ -215,7 +217,7 @@ class Joiner:
         """Index of the generation from which a rebuild must start."""
         latest = [generation.latest_ms for generation in self._generations]
         latest[-1] = int(self._tally["latest_ms"][0])
-        horizon = max(int(self._tally["watermark_ms"][0]) - 2 * self.settings.window_ms, NO_TIME + 1)
+        horizon = max(int(self._tally["watermark_ms"][0]) - 2 * self.settings.reach_ms, NO_TIME + 1)
         last = len(latest) - 1
         candidates = [at for at in range(max(0, last - 2), last) if latest[at] >= horizon]
         return max(0, min([last, *candidates]) - 1)
@@ -227,7 +229,7 @@ class Joiner:
         n_clicks = int(np.count_nonzero(types == CLICK))
         n_impressions = int(np.count_nonzero(types == IMPRESSION))
         self._seen = ids.grown(self._seen, int(self._tally["n_seen"][0]) + end - begin + n_clicks)
-        out = self._decisions(end - begin)
+        out = self._decisions(end - begin + 2 * n_impressions)
         if n_clicks + n_impressions + self.waiting == 0:
             matching.pass_on(block, span, self._seen, out, self._tally)
             return self._given(block, data, places, first, out)
@@ -247,9 +249,10 @@ class Joiner:
         matching.close_all(self._waiting, out, self._tally)
         return self._given(_NOTHING, b"", _NOWHERE, self.n_events, out)
 
-    def _decisions(self, n_events: int) -> np.ndarray:
+    def _decisions(self, n: int) -> np.ndarray:
+        """Room for what events decide about themselves, and for two turns of everything that waits."""
         self._tally["n_decisions"] = 0
-        return np.empty(n_events + self.waiting, matching.DECISION)
+        return np.empty(n + 2 * self.waiting, matching.DECISION)
 
     def _given(
         self, block: EventBlock, data: bytes, places: Places, first: int, decisions: np.ndarray
@@ -263,12 +266,20 @@ class Joiner:
             for name, n in zip(REFUSALS, np.bincount(bad["reason"], minlength=6)[1:], strict=True):
                 self._tally[name] += n
             refused = [self._refusal(block, data, places, first, d) for d in bad]
-        source, labels = np.ascontiguousarray(decisions["source"]), np.ascontiguousarray(decisions["label"])
-        if len(source) == 0:
+        given = self._given_by(decisions)
+        n = len(given.source)
+        if n == 0:
             return Joined(none(), refused)
-        if len(source) == len(block) and source.max() < 0:  # each from its own event, so all in their order
-            return Joined(unchanged(block, labels), refused)
-        return Joined(gathered(block, self._waiting, source, labels), refused)
+        if n == len(block) and np.array_equal(given.source, np.arange(-1, -1 - n, -1)):
+            return Joined(unchanged(block, given), refused)
+        return Joined(gathered(block, self._waiting, given), refused)
+
+    def _given_by(self, decisions: np.ndarray) -> Given:
+        source, labels, role = (np.ascontiguousarray(decisions[name]) for name in ("source", "label", "role"))
+        scale = None
+        if decisions["sampled"].any():
+            scale = np.where(decisions["sampled"], 1.0 / self.settings.negative_rate, 1.0)
+        return Given(source, labels, role, scale)
 
     def _refusal(
         self, block: EventBlock, data: bytes, places: Places, first: int, decision: np.void
@@ -285,11 +296,12 @@ class Joiner:
         return Refused(text, partition, int(slot["offset"]), raw.tobytes(), decided)
 
     def _reason(self, reason: int) -> str:
-        window_s, n = self.settings.window_ms / 1000, self.settings.memory_events
+        window_s, last_s = self.settings.window_ms / 1000, self.settings.reach_ms / 1000
+        n = self.settings.memory_events
         return {
             matching.DUPLICATE: f"duplicate id: the same type and id came within the last {2 * n} events",
             matching.SECOND_CLICK: "second click for the same impression: the first one counts",
-            matching.LATE_CLICK: f"click after the window: more than {window_s:g} s after its impression",
+            matching.LATE_CLICK: f"click after the window: more than {last_s:g} s after its impression",
             matching.LONE_CLICK: f"click without its impression: none came within {window_s:g} s of it",
             matching.BAD_LABEL: "label outside 0 to 1: other numbers need the rating task",
         }[reason]
@@ -299,7 +311,9 @@ def _no_events() -> EventBlock:
     i64, u64 = np.zeros(0, np.int64), np.zeros(0, np.uint64)
     u8, i32 = np.zeros(0, np.uint8), np.zeros(0, np.int32)
     f32, f64 = np.zeros(0, np.float32), np.zeros(0, np.float64)
-    return EventBlock(u8, i64, u64, u64, u64, u64, f64, f32, i64, i64, np.zeros(1, np.int64), i32, u8, u64)
+    return EventBlock(
+        u8, i64, u64, u64, u64, u64, f64, f32, u8, i64, i64, np.zeros(1, np.int64), i32, u8, u64
+    )
 
 
 _NOTHING = _no_events()

@@ -4,9 +4,11 @@ import numpy as np
 from numba import njit
 
 from streamrec.events.block import CLICK, IMPRESSION, ITEM, RATING, EventBlock
+from streamrec.events.feedback import ARRIVAL, CONFIRMED, CORRECTION, EARLY, FINAL
+from streamrec.hashing import mix
 from streamrec.join.seen import CLICKED, TAGS, Seen, is_known, remember
 from streamrec.join.tally import Tally
-from streamrec.join.waiting import Entries, Slot, Waiting, copy_run, enter, find, leave
+from streamrec.join.waiting import Entries, Slot, Waiting, copy_run, enter, find, leave, postpone
 from streamrec.memory import JIT, address, prefetch
 
 __all__ = [
@@ -31,11 +33,15 @@ DECISION = np.dtype(
         ("source", np.int64),  # a slot of `Waiting`, or -1 - i for event i of the block
         ("label", np.float32),
         ("reason", np.uint8),
+        ("role", np.uint8),  # of an example: `events.feedback`
+        ("sampled", np.bool_),  # it stands for negatives that were left out
         ("event", np.int64),  # number in the stream of the event at which it was decided
     ],
     align=True,
 )
 
+#: Random bits: which negatives are kept has nothing to do with where their ids are stored.
+_SAMPLE = np.uint64(0x5E2D93C7A1F0486B)
 #: So many events more beyond `max_jump_ms` than within it are believed: one broken clock moves nothing.
 _CONFIRMED = 16
 #: Events between asking for memory and using it: 16 × 20 ns is about three times what memory takes.
@@ -63,7 +69,7 @@ def pass_on(
             _advance(tally, times[i])
             again, new = remember(young, old, keys[i] ^ TAGS[types[i]])
             tally.n_seen += new
-            _pass(out, tally, i, types[i], values[i], again)
+            _pass(out, tally, i, types[i], values[i], block.role[i], again)
         tally.events += 1
 
 
@@ -119,13 +125,13 @@ def match(
                 tally.n_raw = at + size
                 enter(slots, heap, table, tally, slot)
         else:
-            _pass(out, tally, i, kind, block.value[i], again)
+            _pass(out, tally, i, kind, block.value[i], block.role[i], again)
         tally.events += 1
 
 
 @njit(**JIT)
 def close_all(waiting: Waiting, out: np.ndarray, tallies: np.ndarray) -> None:
-    """The stream is at its end: whatever waits is closed, by (time, arrival)."""
+    """The stream is at its end: whatever waits is closed, by (due, arrival)."""
     tally = tallies[0]
     while tally.n_live > 0:
         _close(waiting.slots, waiting.heap, waiting.table, out, tally, waiting.heap[0])
@@ -152,10 +158,15 @@ def _advance(tally: Tally, time_ms: int) -> None:
 
 @njit(**JIT)
 def _close_due(slots: np.ndarray, heap: np.ndarray, table: np.ndarray, out: np.ndarray, tally: Tally) -> None:
-    """Close what waits no longer: by event time, in order of (time, arrival), then by number of events."""
-    horizon = tally.watermark_ms - tally.window_ms
-    while tally.n_live > 0 and slots[heap[0]].time_ms < horizon:
-        _close(slots, heap, table, out, tally, heap[0])
+    """Close what waits no longer: by event time, in order of (due, arrival), then by number of events."""
+    while tally.n_live > 0 and slots[heap[0]].due_ms < tally.watermark_ms:
+        slot = heap[0]
+        if slots[slot].is_click or slots[slot].given or tally.late_ms == 0:
+            _close(slots, heap, table, out, tally, slot)
+        else:  # the window is over, a late click may still come
+            slots[slot].given = True
+            _negative(out, tally, slot, slots[slot].impression, EARLY)
+            postpone(slots, heap, tally, slot, slots[slot].due_ms + tally.late_ms)
     last = tally.events - tally.memory_events
     while tally.oldest < tally.n_slots:
         slot = tally.oldest
@@ -172,8 +183,12 @@ def _close(
     slots: np.ndarray, heap: np.ndarray, table: np.ndarray, out: np.ndarray, tally: Tally, slot: int
 ) -> None:
     leave(slots, heap, table, tally, slot)
-    _decide(out, tally, slot, 0.0, LONE_CLICK if slots[slot].is_click else GIVEN)
-    tally.negatives += not slots[slot].is_click
+    if slots[slot].is_click:
+        _refuse(out, tally, slot, LONE_CLICK)
+    elif slots[slot].given:
+        _confirm(out, tally, slot, slots[slot].impression)
+    else:
+        _negative(out, tally, slot, slots[slot].impression, FINAL)
 
 
 @njit(**JIT)
@@ -186,6 +201,8 @@ def _write(
     slot.impression = block.impression[i] if is_click else block.key[i]
     slot.time_ms = block.time_ms[i]
     slot.arrival = tally.events
+    slot.due_ms = block.time_ms[i] + tally.window_ms
+    slot.given = False
     slot.place = -1
     slot.user, slot.item = block.user[i], block.item[i]
     slot.value, slot.weight = block.value[i], block.weight[i]
@@ -202,20 +219,26 @@ def _impression(
 ) -> bool:
     """Decide on the impression in the next free slot; True: it is to wait."""
     if again:
-        _decide(out, tally, -1 - i, 0.0, DUPLICATE)
+        _refuse(out, tally, -1 - i, DUPLICATE)
         return False
-    time_ms = slots[tally.n_slots].time_ms
-    click = find(slots, table, slots[tally.n_slots].impression)
+    slot = slots[tally.n_slots]
+    key, time_ms = slot.impression, slot.time_ms
+    if tally.arrivals:
+        _give(out, tally, -1 - i, 0.0, ARRIVAL, False)
+    click = find(slots, table, key)
     if click >= 0:  # it was here first
         leave(slots, heap, table, tally, click)
-        if abs(slots[click].time_ms - time_ms) <= tally.window_ms:
-            _positive(out, tally, -1 - i, slots[click].value)
+        if _counts(tally, slots[click].time_ms - time_ms):
+            _positive(out, tally, -1 - i, slots[click].value, FINAL)
             return False
-        _decide(out, tally, click, 0.0, LATE_CLICK if slots[click].time_ms > time_ms else LONE_CLICK)
-    if time_ms < tally.watermark_ms - tally.window_ms:
-        _decide(out, tally, -1 - i, 0.0, GIVEN)
-        tally.negatives += 1
+        _refuse(out, tally, click, LATE_CLICK if slots[click].time_ms > time_ms else LONE_CLICK)
+    if time_ms + tally.window_ms + tally.late_ms < tally.watermark_ms:
+        _negative(out, tally, -1 - i, key, FINAL)
         return False
+    if tally.is_early or slot.due_ms < tally.watermark_ms:
+        slot.due_ms += tally.late_ms
+        slot.given = True
+        _negative(out, tally, -1 - i, key, EARLY)
     return True
 
 
@@ -234,9 +257,9 @@ def _click(
     time_ms, value = slots[tally.n_slots].time_ms, slots[tally.n_slots].value
     slot = find(slots, table, slots[tally.n_slots].impression)
     if reason == GIVEN and slot >= 0:
-        if abs(slots[slot].time_ms - time_ms) <= tally.window_ms:
+        if _counts(tally, time_ms - slots[slot].time_ms):
             leave(slots, heap, table, tally, slot)
-            _positive(out, tally, slot, value)
+            _positive(out, tally, slot, value, CORRECTION if slots[slot].given else FINAL)
             return False
         reason = LATE_CLICK if time_ms > slots[slot].time_ms else LONE_CLICK
     elif reason == GIVEN and gone:
@@ -244,8 +267,15 @@ def _click(
     elif reason == GIVEN and time_ms < tally.watermark_ms - tally.window_ms:
         reason = LONE_CLICK
     if reason != GIVEN:
-        _decide(out, tally, -1 - i, 0.0, reason)
+        _refuse(out, tally, -1 - i, reason)
     return reason == GIVEN
+
+
+@njit(**JIT)
+def _counts(tally: Tally, delay_ms: int) -> bool:
+    """Whether a click so long after its impression counts."""
+    counts: bool = -tally.window_ms <= delay_ms <= tally.window_ms + tally.late_ms
+    return counts
 
 
 @njit(**JIT)
@@ -256,7 +286,7 @@ def _first_reason(again: bool, second: bool) -> int:
 
 
 @njit(**JIT)
-def _pass(out: np.ndarray, tally: Tally, i: int, kind: int, value: float, again: bool) -> None:
+def _pass(out: np.ndarray, tally: Tally, i: int, kind: int, value: float, role: int, again: bool) -> None:
     """Decide on a rating or an example."""
     label, reason = value, GIVEN
     if again:
@@ -267,20 +297,65 @@ def _pass(out: np.ndarray, tally: Tally, i: int, kind: int, value: float, again:
         elif not 0.0 <= value <= 1.0:
             reason = BAD_LABEL
     tally.passed += reason == GIVEN
-    _decide(out, tally, -1 - i, label, reason)
+    _decide(out, tally, -1 - i, label, reason, role, False)
 
 
 @njit(**JIT)
-def _positive(out: np.ndarray, tally: Tally, source: int, value: float) -> None:
-    _decide(out, tally, source, value if tally.is_rating else 1.0, GIVEN)
-    tally.positives += 1
+def _positive(out: np.ndarray, tally: Tally, source: int, value: float, role: int) -> None:
+    """Give an impression with its click: FINAL, or the CORRECTION of what was given without."""
+    _give(out, tally, source, value if tally.is_rating else 1.0, role, False)
+    tally.positives += role == FINAL
+    tally.corrections += role == CORRECTION
 
 
 @njit(**JIT)
-def _decide(out: np.ndarray, tally: Tally, source: int, label: float, reason: int) -> None:
+def _negative(out: np.ndarray, tally: Tally, source: int, key: np.uint64, role: int) -> None:
+    """Give an impression without its click, FINAL or EARLY, if it is in the sample.
+
+    A FINAL one that is not is still confirmed where its arrival was given.
+    """
+    if _is_kept(tally, key):
+        _give(out, tally, source, 0.0, role, tally.is_sampled)
+        tally.negatives += 1
+    else:
+        tally.left_out += 1
+        if role == FINAL and tally.arrivals:
+            _give(out, tally, source, 0.0, CONFIRMED, False)
+
+
+@njit(**JIT)
+def _confirm(out: np.ndarray, tally: Tally, slot: int, key: np.uint64) -> None:
+    """No click came for what was given as a negative, or for what would have been."""
+    if tally.arrivals or _is_kept(tally, key):
+        _give(out, tally, slot, 0.0, CONFIRMED, False)
+        tally.confirmed += 1
+
+
+@njit(**JIT)
+def _is_kept(tally: Tally, key: np.uint64) -> bool:
+    kept: bool = not tally.is_sampled or mix(key ^ _SAMPLE) <= tally.last_kept
+    return kept
+
+
+@njit(**JIT)
+def _give(out: np.ndarray, tally: Tally, source: int, label: float, role: int, sampled: bool) -> None:
+    _decide(out, tally, source, label, GIVEN, role, sampled)
+
+
+@njit(**JIT)
+def _refuse(out: np.ndarray, tally: Tally, source: int, reason: int) -> None:
+    _decide(out, tally, source, 0.0, reason, FINAL, False)
+
+
+@njit(**JIT)
+def _decide(
+    out: np.ndarray, tally: Tally, source: int, label: float, reason: int, role: int, sampled: bool
+) -> None:
     decision = out[tally.n_decisions]
     decision.source = source
     decision.label = label
     decision.reason = reason
+    decision.role = role
+    decision.sampled = sampled
     decision.event = tally.events
     tally.n_decisions += 1

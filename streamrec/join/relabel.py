@@ -39,7 +39,7 @@ def relabelled(
         data: uint8, the lines, each filled up with NUL bytes.
         spans: int64 (N + 1,), where each begins in it.
         endings: what takes the place of an impression's last brace.
-        which: int64 (N,), number of each line's ending.
+        which: int64 (N,), number of each line's ending; -1: leave it empty.
 
     """
     texts, ats = _words(*endings)
@@ -64,7 +64,7 @@ def _relabel(
         start, stop = spans[i], spans[i + 1]
         while stop > start and data[stop - 1] <= _SPACE:  # NUL bytes and blanks
             stop -= 1
-        begin, end = _type_of(data, start, stop)
+        begin, end = _type_of(data, start, stop) if which[i] >= 0 else (0, 0)
         if end > 0 and _is_one_of(data, begin, end, _IMPRESSION, _IMPRESSION_AT):
             at = _copied(data, start, begin, out, at)
             at = _copied(_EXAMPLE, 0, len(_EXAMPLE), out, at)

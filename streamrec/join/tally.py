@@ -19,8 +19,11 @@ REFUSALS = ("duplicates", "second_clicks", "late_clicks", "lone_clicks", "bad_la
 
 #: What became of the events.
 COUNTS = (
-    "positives",  # impressions with their click
-    "negatives",  # impressions without
+    "positives",  # impressions given with their click
+    "negatives",  # impressions given without, for good or for now
+    "corrections",  # of the latter, those whose click came afterwards
+    "confirmed",  # those given for now for which none came
+    "left_out",  # negatives that sampling did not take
     "closed_early",  # of what waited, closed by `memory_events` and not by event time
     "passed",  # ratings and examples
     "items",
@@ -29,10 +32,15 @@ COUNTS = (
 
 _FIELDS: list[tuple[str, Any]] = [
     ("window_ms", np.int64),  # settings …
+    ("late_ms", np.int64),
     ("max_jump_ms", np.int64),
     ("memory_events", np.int64),
     ("positive_rating", np.float64),
     ("is_rating", np.bool_),
+    ("is_early", np.bool_),
+    ("arrivals", np.bool_),
+    ("is_sampled", np.bool_),
+    ("last_kept", np.uint64),  # greatest hash of an impression whose negative is given
     ("latest_ms", np.int64),  # latest impression or click of this generation
     ("n_slots", np.int64),  # of `Waiting` …
     ("n_live", np.int64),
@@ -55,9 +63,14 @@ Tally = Any
 def started(settings: JoinSettings) -> np.ndarray:
     """The record at the beginning of a stream: DTYPE (1,)."""
     tally = np.zeros(1, DTYPE)
-    for name in ("window_ms", "max_jump_ms", "memory_events", "positive_rating"):
+    for name in ("window_ms", "late_ms", "max_jump_ms", "memory_events", "positive_rating", "arrivals"):
         tally[name] = getattr(settings, name)
     tally["is_rating"] = settings.task == "rating"
+    tally["is_early"] = settings.feedback == "early" and settings.task == "click"
+    tally["is_sampled"] = settings.negative_rate < 1.0
+    tally["last_kept"] = (
+        int(settings.negative_rate * (2**64 - 1)) if settings.negative_rate < 1.0 else 2**64 - 1
+    )
     for name in ("watermark_ms", "ahead_ms", "latest_ms"):
         tally[name] = NO_TIME
     return tally

@@ -1,7 +1,7 @@
 """What waits for its other half: impressions without a click, clicks without their impression.
 
 Arrivals take a slot each, one after another, and are found in three ways: by impression id (`table`, open
-addressing), by (time, arrival) through an indexed binary heap, and in order of arrival, which is the order of
+addressing), by (due, arrival) through an indexed binary heap, and in order of arrival, which is the order of
 the slots. A slot that has left stays readable until `roomier` copies what still waits. Both kinds share the
 slots: under one impression id one of them waits.
 
@@ -28,6 +28,7 @@ __all__ = [
     "enter",
     "find",
     "leave",
+    "postpone",
     "roomier",
 ]
 
@@ -35,6 +36,7 @@ SLOT = np.dtype(
     [
         ("impression", np.uint64),  # key of the impression, that which a click names
         ("time_ms", np.int64),
+        ("due_ms", np.int64),  # event time beyond which it waits no longer for what it waits for
         ("arrival", np.int64),  # number of the event in the stream
         ("place", np.int64),  # where in the heap; -1: waits no more
         # of an impression, where its entries begin; of a click, where its line begins in `raw`
@@ -47,6 +49,7 @@ SLOT = np.dtype(
         ("partition", np.int32),  # number of the partition in the joiner's list
         ("weight", np.float32),
         ("is_click", np.bool_),
+        ("given", np.bool_),  # as a negative: a click corrects it
     ],
     align=True,
 )
@@ -68,7 +71,7 @@ class Waiting(NamedTuple):
     """S slots; `Tally` says how many are taken, and how many of them wait."""
 
     slots: np.ndarray  # SLOT (S,)
-    heap: np.ndarray  # int64 (S,): those that wait, a binary heap by (time_ms, arrival)
+    heap: np.ndarray  # int64 (S,): those that wait, a binary heap by (due_ms, arrival)
     table: np.ndarray  # int64 (T,): slot, or -1 where empty; T a power of two, at least 2 S
     entries: Entries
     raw: np.ndarray  # uint8 (R,): lines of the clicks
@@ -146,6 +149,13 @@ def leave(slots: np.ndarray, heap: np.ndarray, table: np.ndarray, tally: Tally, 
 
 
 @njit(**JIT)
+def postpone(slots: np.ndarray, heap: np.ndarray, tally: Tally, slot: int, due_ms: int) -> None:
+    """What is in this slot waits on, until a later time."""
+    slots[slot].due_ms = due_ms
+    _sift_down(slots, heap, slots[slot].place, tally.n_live)
+
+
+@njit(**JIT)
 def copy_run(to: Entries, at: int, source: Entries, start: int, size: int) -> None:
     """`size` entries of the source, from `start` on, to `at`."""
     for k in range(size):
@@ -191,8 +201,8 @@ def _forget(slots: np.ndarray, table: np.ndarray, impression: np.uint64) -> None
 
 @njit(**JIT)
 def _before(slots: np.ndarray, a: int, b: int) -> bool:
-    earlier: bool = slots[a].time_ms < slots[b].time_ms
-    return earlier or (slots[a].time_ms == slots[b].time_ms and slots[a].arrival < slots[b].arrival)
+    earlier: bool = slots[a].due_ms < slots[b].due_ms
+    return earlier or (slots[a].due_ms == slots[b].due_ms and slots[a].arrival < slots[b].arrival)
 
 
 @njit(**JIT)

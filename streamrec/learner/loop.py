@@ -11,11 +11,13 @@ from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StreamrecError
 from streamrec.events.block import Examples
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.feedback import CONFIRMED, FINAL
 from streamrec.join.decode import Decoded
 from streamrec.join.joiner import Joined, Joiner, Refused
 from streamrec.join.merge import Recorded
 from streamrec.join.reader import bounded, limited, read, read_ahead
 from streamrec.join.settings import JoinSettings
+from streamrec.learner.arrivals import ARRIVALS, Arrivals
 from streamrec.learner.committer import Committer, Handed
 from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
@@ -50,6 +52,7 @@ class Parts(NamedTuple):
     measures: Measures
     progress: Progress
     order: Order
+    arrivals: Arrivals
     rejects: DeadLetters
     predictions: LineWriter | None
 
@@ -261,12 +264,13 @@ class Learner:
         parts = self._parts
         if not len(examples):
             return
-        learned = parts.pipeline.learn(examples, self._decoder.fields)
-        parts.measures.update(examples, self._decoder.fields, learned.predictions)
+        predictions = parts.pipeline.learn(examples, self._decoder.fields)
+        known, shown = parts.arrivals.resolve(examples, predictions)
+        parts.measures.update(known, self._decoder.fields, shown)
         if parts.predictions is not None:
-            parts.predictions.write(prediction_lines(examples, learned.predictions))
+            parts.predictions.write(prediction_lines(known, shown))
         progress = parts.progress
-        progress.examples += len(examples)
+        progress.examples += int(np.count_nonzero(examples.role < CONFIRMED))
         progress.last_time_ms = int(examples.time_ms[-1])
         if progress.first_time_ms is None:
             progress.first_time_ms = int(examples.time_ms[0])
@@ -274,17 +278,17 @@ class Learner:
 
     def _finish(self) -> None:
         """The stream is at its end: what waits for a click or an impression waits no longer."""
-        n_waiting = self._joiner.waiting
         joined = self._joiner.finish()
+        n_waited = int(np.count_nonzero(joined.examples.role == FINAL))
         for letter in joined.refused:
             self._reject(letter)
         self._learn(joined.examples)
-        if n_waiting > 0.5 * self._parts.progress.examples:
+        if n_waited > 0.5 * self._parts.progress.examples:
             _log.warning(
                 "%d impressions were still waiting for their click when the stream ended: "
                 "it is shorter than the join window of %g s, so all clicked ones were learned first "
                 "and the metrics mean little; set a shorter window_ms in [join]",
-                n_waiting,
+                n_waited,
                 self._join.window_ms / 1000,
             )
 
@@ -322,6 +326,8 @@ class Learner:
         tables = dict(parts.pipeline.take_changed())
         if (turns := parts.order.take_changed()) is not None:
             tables[ORDER] = turns
+        if (arrivals := parts.arrivals.take_changed()) is not None:
+            tables[ARRIVALS] = arrivals
         commit = Commit(self._seq + 1, tables, blobs, self._clock.now_ms())
         self._committer.submit(Handed(commit, self._cut_rejects()))
         self._seq += 1

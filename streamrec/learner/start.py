@@ -15,6 +15,7 @@ from streamrec.features.spec import FeatureSpec
 from streamrec.join.decode import first_records
 from streamrec.join.reader import read
 from streamrec.join.settings import JoinSettings
+from streamrec.learner.arrivals import ARRIVALS, Arrivals
 from streamrec.learner.loop import MODEL, Learner, Parts, Report
 from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
@@ -122,10 +123,12 @@ def _begun(plan: Plan, source: Source, store: Store, lease: Lease, clock: Clock)
         blobs = snapshot.blobs
         pipeline = Pipeline.from_blob(blobs[MODEL])
         progress, measures = Progress.from_blobs(blobs), Measures(pipeline.settings.task, plan.slices)
-        order, turns = Order(progress.names), []
+        order, turns, arrivals = Order(progress.names), [], Arrivals()
         for table, rows in snapshot.pieces:
             if table == ORDER:
                 turns.append(rows)
+            elif table == ARRIVALS:
+                arrivals.apply(rows)
             else:
                 pipeline.apply(table, rows)
         order.restore(turns)
@@ -134,11 +137,11 @@ def _begun(plan: Plan, source: Source, store: Store, lease: Lease, clock: Clock)
         _log.info("model %r goes on from commit %d", plan.name, snapshot.head.seq)
     else:
         settings, progress = plan.model or ModelSettings(), Progress()
-        measures, order = Measures(settings.task, plan.slices), Order(progress.names)
+        measures, order, arrivals = Measures(settings.task, plan.slices), Order(progress.names), Arrivals()
         spec = plan.features
         if spec is None:
             source = ahead = again(source)
-            spec = _inferred(_first_records(source, order, plan, clock), settings, plan.join.window_ms)
+            spec = _inferred(_first_records(source, order, plan, clock), settings, plan.join.reach_ms)
             ahead.rewind()
         pipeline = Pipeline(settings, spec)
         _log.info("model %r is new", plan.name)
@@ -151,7 +154,7 @@ def _begun(plan: Plan, source: Source, store: Store, lease: Lease, clock: Clock)
     predictions = None
     if plan.predictions is not None:
         predictions = LineWriter(plan.predictions, resume_at=progress.predictions_bytes or 0)
-    parts = Parts(source, pipeline, lease, measures, progress, order, rejects, predictions)
+    parts = Parts(source, pipeline, lease, measures, progress, order, arrivals, rejects, predictions)
     join = plan.join.model_copy(update={"task": pipeline.settings.task})
     return Started(Learner(parts, snapshot.head, join, plan.learner, clock), parts, snapshot.head.seq)
 

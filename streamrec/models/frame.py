@@ -2,7 +2,7 @@
 be trusted.
 
     p = sigmoid(offset + gain·s)        s = Σ wᵢ·xᵢ
-    offset = logit((S + ½)/(N + 1))     S, N: sums of weighted labels and of weights so far
+    offset = logit((S + ½)/(N + 1))     S, N: sums of weighted labels and of weights so far (`counted_as`)
     gain: one learned scalar in [0, 2] that starts at ½
 
 The weights learn as if the gain were 1. Without an offset, rare clicks cost thousands of examples until the
@@ -42,7 +42,8 @@ def frame_offset(frame: np.ndarray, linear: bool) -> float:
         return 0.0
     if linear:
         return frame[_S] / frame[_N] if frame[_N] > 0.0 else 0.0
-    return math.log((frame[_S] + 0.5) / (frame[_N] - frame[_S] + 0.5))
+    # of early and sampled negatives, more clicks may be counted than impressions
+    return math.log((frame[_S] + 0.5) / (max(frame[_N] - frame[_S], 0.0) + 0.5))
 
 
 @njit(inline="always", **JIT)
@@ -52,8 +53,24 @@ def frame_gain(frame: np.ndarray) -> float:
 
 
 @njit(inline="always", **JIT)
-def frame_learn(frame: np.ndarray, linear: bool, evidence: float, label: float, weight: float) -> None:
-    """One example, predicted from this evidence, had this label."""
+def frame_learn(
+    frame: np.ndarray,
+    linear: bool,
+    evidence: float,
+    learned: tuple[float, float],
+    counted: tuple[float, float],
+) -> None:
+    """One example, predicted from this evidence, had this label.
+
+    Args:
+        frame: changed.
+        linear: as in `frame_offset`.
+        evidence: s.
+        learned: label and weight of its gradient.
+        counted: what it adds to S and to N.
+
+    """
+    label, weight = learned
     if frame.size == 0:
         return
     at = frame_offset(frame, linear) + frame[_GAIN] * evidence
@@ -62,5 +79,5 @@ def frame_learn(frame: np.ndarray, linear: bool, evidence: float, label: float, 
     frame[_PRECISION] += weight * curvature * evidence * evidence
     step = weight * (predicted - label) * evidence / frame[_PRECISION]
     frame[_GAIN] = min(max(frame[_GAIN] - step, 0.0), _MOST_GAIN)
-    frame[_N] += weight
-    frame[_S] += weight * label
+    frame[_S] += counted[0]
+    frame[_N] += counted[1]

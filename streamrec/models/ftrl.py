@@ -12,6 +12,7 @@ from streamrec.features.batch import Batch
 from streamrec.hashing import hash_text
 from streamrec.losses import sigmoid
 from streamrec.memory import JIT, load_f32, store_f32
+from streamrec.models.feedback import AS_IT_IS, counted_as, learned_as, served
 from streamrec.models.frame import frame_gain, frame_learn, frame_offset, new_frame
 from streamrec.models.settings import ModelSettings
 from streamrec.optim.ftrl import FTRLParameters, confidence, update_float32, weight
@@ -101,10 +102,10 @@ def learn_examples(
     """Learn examples start, start + 1, …; each one's prediction is made before it is learned.
 
     Returns (B, 0), or (b, id) where example b could not be started because the segment of this id is full.
-    `options` is (n_fields, linear link, blank row, `Frame` state or an empty array).
+    `options` is (n_fields, linear link, blank row, `Frame` state or an empty array, `Feedback`).
     """
-    ids, values, offsets, labels, weights = batch
-    n_fields, linear, blank, frame = options
+    ids, values, offsets, labels, weights, roles = batch
+    n_fields, linear, blank, frame, feedback = options
     n_examples = labels.size
     longest = _most_ids(offsets, n_fields, start, n_examples)
     xs = np.empty(longest + 1, np.float64)
@@ -131,9 +132,12 @@ def learn_examples(
             ws[k] = weight(z, n_old, parameters)
             evidence += ws[k] * xs[k]
         offset = frame_offset(frame, linear)
-        predictions[b] = _link(offset + frame_gain(frame) * evidence, linear)
-        gradient = (_link(offset + evidence, linear) - np.float64(labels[b])) * np.float64(weights[b])
-        frame_learn(frame, linear, evidence, np.float64(labels[b]), np.float64(weights[b]))
+        p = served(_link(offset + frame_gain(frame) * evidence, linear), feedback)
+        predictions[b] = p
+        label, weighed = np.float64(labels[b]), np.float64(weights[b])
+        learned = learned_as(roles[b], label, weighed, p, feedback)
+        gradient = (_link(offset + evidence, linear) - learned[0]) * learned[1]
+        frame_learn(frame, linear, evidence, learned, counted_as(roles[b], label, weighed, feedback))
         for k in range(n + 1):
             mark_dirty(directory, stride, spreads[k], slots[k])  # with the value 0 too: the row may be new
             if xs[k] != 0.0:
@@ -157,8 +161,8 @@ def score_examples(
     """Predictions into scores[0] float32 (2, B), how far one more example could move each logit into
     scores[1].
     """
-    ids, values, offsets, labels, _ = batch
-    n_fields, linear, blank, frame = options
+    ids, values, offsets, labels, _, _ = batch
+    n_fields, linear, blank, frame, feedback = options
     offset, gain = frame_offset(frame, linear), frame_gain(frame)
     longest = _most_ids(offsets, n_fields, 0, labels.size)
     xs = np.empty(longest + 1, np.float64)
@@ -177,7 +181,7 @@ def score_examples(
                 z, accumulated = _slots(at)
             evidence += weight(z, accumulated, parameters) * xs[k]
             bound += gain * confidence(xs[k], accumulated, parameters)
-        scores[0, b] = _link(offset + gain * evidence, linear)
+        scores[0, b] = served(_link(offset + gain * evidence, linear), feedback)
         scores[1, b] = bound
 
 
@@ -199,6 +203,7 @@ class FTRLModel:
         self._frame = new_frame() if settings.kind == "wide" else np.empty(0, np.float64)
         self.parameters = settings.ftrl.parameters()
         self._linear = settings.task == "rating"
+        self._feedback = AS_IT_IS if self._linear else settings.feedback.parameters()
         width = 2 if settings.expire_after_s is None else 3
         self._blank = np.zeros(width, np.float32)
         self._blank[1] = self.parameters.initial_accumulator
@@ -279,9 +284,9 @@ class FTRLModel:
             if full:
                 table.grow_for(full)
 
-    def _options(self, batch: Batch) -> tuple[int, bool, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        return batch.n_fields, self._linear, self._blank, self._frame
+    def _options(self, batch: Batch) -> tuple[Any, ...]:
+        return batch.n_fields, self._linear, self._blank, self._frame, self._feedback
 
 
 def _arrays(batch: Batch) -> tuple[np.ndarray[Any, Any], ...]:
-    return batch.ids, batch.values, batch.offsets, batch.labels, batch.weights
+    return batch.ids, batch.values, batch.offsets, batch.labels, batch.weights, batch.role

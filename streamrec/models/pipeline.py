@@ -3,34 +3,28 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from streamrec.errors import StoreMismatch
 from streamrec.events.block import EXAMPLE, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
-from streamrec.features.batch import Batch
+from streamrec.events.feedback import ARRIVAL, CONFIRMED
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
+from streamrec.join.gather import part, picked
 from streamrec.models.registry import build_model
 from streamrec.models.settings import ModelSettings
 from streamrec.state.rows import Rows
 from streamrec.state.table import SparseTable
 
-__all__ = ["Learned", "Pipeline"]
+__all__ = ["Pipeline"]
 
 _FORMAT = 1
 #: Feature names that the decoder of requests may remember: far more than any spec has, bounded against
 #: made-up ones.
 _MOST_NAMES = 10_000
-
-
-class Learned(NamedTuple):
-    """What learning a block of examples gave."""
-
-    batch: Batch
-    predictions: np.ndarray[Any, Any]  # float32 (B,), each made before its example was learned
 
 
 class Pipeline:
@@ -82,16 +76,38 @@ class Pipeline:
         }
         return json.dumps(described, separators=(",", ":")).encode()
 
-    def learn(self, examples: Examples, fields: Sequence[str]) -> Learned:
-        """Learn one example after another.
+    def learn(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Learn one example after another: those that are to be learned by their role.
 
         Args:
             examples: the next of the stream.
             fields: names of the decoder's fields.
 
+        Returns:
+            float32 (B,), each one's prediction made before it was learned; NaN where none is needed (CONFIRMED).
+
         """
-        batch = self.extractor.extract(examples, fields)
-        return Learned(batch, self.model.learn(batch))
+        roles = examples.role
+        if not (roles >= CONFIRMED).any():
+            return self.model.learn(self.extractor.extract(examples, fields))
+        predictions = np.full(len(examples), np.nan, np.float32)
+        predicted = roles != CONFIRMED
+        predictions[predicted] = self._in_runs(picked(examples, predicted), fields)
+        return predictions
+
+    def _in_runs(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Predict each run of ARRIVALs, as a scorer would at that point of the stream; learn the others."""
+        arrives = examples.role == ARRIVAL
+        ends = [*(np.flatnonzero(arrives[1:] != arrives[:-1]) + 1).tolist(), len(examples)]
+        predictions, start = np.empty(len(examples), np.float32), 0
+        for end in ends:
+            run = part(examples, start, end)
+            if end > start and arrives[start]:
+                predictions[start:end] = self.model.predict(self.extractor.preview(run, fields))
+            elif end > start:
+                predictions[start:end] = self.model.learn(self.extractor.extract(run, fields))
+            start = end
+        return predictions
 
     def blobs(self) -> dict[str, bytes]:
         """State that is not in a table."""
@@ -182,6 +198,7 @@ def _labelled(block: EventBlock) -> Examples:
         block.item,
         block.value.astype(np.float32),
         block.weight,
+        block.role,
         block.entry_offsets,
         block.entry_field,
         block.entry_kind,

@@ -1,9 +1,10 @@
 """What the user may choose about a model; frozen with it in its first commit."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from streamrec.models.feedback import FeedbackSettings
 from streamrec.optim.settings import FTRLSettings
 from streamrec.state.admission import AdmissionSettings
 
@@ -29,6 +30,7 @@ class ModelSettings(BaseModel):
         statistics.
         task: "click" predicts a probability (log loss), "rating" a number (squared error).
         ftrl: settings of the linear part.
+        feedback: how early and sampled negatives are learned; of the click task.
         admission: which new ids get a row.
         expire_after_s: seconds of event time after which a row that was not learned again is removed; None
         never.
@@ -40,6 +42,7 @@ class ModelSettings(BaseModel):
     kind: Kind = RECOMMENDED
     task: Task = "click"
     ftrl: FTRLSettings = FTRLSettings(**_RECIPE)
+    feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     expire_after_s: float | None = Field(None, gt=0, allow_inf_nan=False)
 
@@ -48,3 +51,12 @@ class ModelSettings(BaseModel):
     def _fill(cls, value: Any) -> Any:
         """Whoever sets one number keeps the other defaults."""
         return {**_RECIPE, **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        changes_predictions = self.feedback.policy == "fn_calibrated" or self.feedback.negative_rate < 1.0
+        if self.task == "rating" and changes_predictions:
+            raise ValueError(
+                "feedback: only predictions of clicks can be corrected: leave it away, or set task"
+            )
+        return self

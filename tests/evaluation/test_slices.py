@@ -40,8 +40,8 @@ def made(n: int = 400, seed: int = 0):
     zeros, times = np.zeros(n, np.uint64), np.zeros(n, np.int64)
     p = rng.uniform(0.1, 0.9, n).astype(np.float32)
     y, w = (rng.random(n) < p).astype(np.float32), rng.choice([1, 2], n).astype(np.float32)
-    examples = Examples(times, zeros, user, zeros, y, w, offsets, *columns)
-    types = np.zeros(n, np.uint8)
+    types = roles = np.zeros(n, np.uint8)
+    examples = Examples(times, zeros, user, zeros, y, w, roles, offsets, *columns)
     block = EventBlock(
         types,
         times,
@@ -51,6 +51,7 @@ def made(n: int = 400, seed: int = 0):
         zeros,
         y.astype(float),
         w,
+        roles,
         start[:-1],
         start[1:] - 1,
         offsets,
@@ -67,9 +68,9 @@ def table_of(field: str, *, batch: int = 400, **kwargs) -> SliceTable:
         end = at + batch
         first, last = examples.entry_offsets[at], examples.entry_offsets[min(end, len(p))]
         part = Examples(
-            *(column[at:end] for column in examples[:6]),
+            *(column[at:end] for column in examples[:7]),
             examples.entry_offsets[at : end + 1] - first,
-            *(column[first:last] for column in examples[7:]),
+            *(column[first:last] for column in examples[8:]),
         )
         table = SliceTable.from_bytes(table.to_bytes())
         table.update(part, FIELDS, p[at:end])

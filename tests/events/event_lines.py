@@ -120,6 +120,7 @@ tame_fields = {
     "value": tame_numbers,
     "weight": st.sampled_from(["0", "-0.0", "2.5", "0.30000000000000004"]),
     "deleted": st.sampled_from(["true", "false"]),
+    "feedback": st.sampled_from(['"early"', '"correction"', '"confirmed"', '"arrival"', "null"]),
     "features": tame_features,
 }
 wild_fields = {
@@ -132,6 +133,9 @@ wild_fields = {
     "propensity": st.sampled_from(["0", "1.0000001", "-1"]),
     "label": st.sampled_from(["3.4028234663852886e38", "3.4028234663852887e38", "3.5e38", "-3.5e38"]),
     "weight": st.sampled_from(["-1", "-1e-9", "1e39"]),
+    "feedback": st.sampled_from(
+        ['""', '"Early"', '"earl"', '"correctiox"', '"confirmex"', '"arrivals"', "1", "true"]
+    ),
     "features": wild_features,
 }
 unknown = st.sampled_from(

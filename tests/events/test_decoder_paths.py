@@ -197,8 +197,10 @@ FULL = [
     '{"type":"item","id":"x","time":1,"deleted":false,"features":{"a":"v"}}',
     '{"type":"item","id":"x","time":1,"deleted":true}',
     '{"type":"example","id":"e","time":1,"label":1,"weight":2,"user":"u","item":"x","features":{"a":"v"}}',
+    '{"type":"example","id":"e#click","time":1,"label":1,"feedback":"correction","impression":"e","features":{}}',
 ]
 VALUES = [
+    *('"early"', '"correction"', '"confirmed"', '"arrival"', '"earlx"', '"correctiox"', '"confirmex"', '"early1"'),
     *('"s"', '""', '"é"', '"\\n"', '"example"', '"item"', '"click"', "true", "false", "null", "tru"),
     *("{}", "[]", '["a"]'),
     *("0", "-0", "-0.0", "1", "-1", "1.0", "1e0", "0.999", "1.0000001", "2147483647", "2147483648"),
@@ -224,12 +226,22 @@ def test_same_on_every_field_and_value() -> None:
                 "{" + ",".join([*rest, f'"{name}":{value},"{name}":{value}']) + "}" for value in VALUES[:2]
             ]
             lines += ["{" + ",".join([*rest, f'"{name}x":{value}']) + "}" for value in VALUES]
-        for name in ("label", "rating", "value", "weight", "deleted", "features", "user", "position"):
+        for name in (
+            "label",
+            "rating",
+            "value",
+            "weight",
+            "deleted",
+            "features",
+            "user",
+            "position",
+            "feedback",
+        ):
             lines += [f'{full[:-1]},"{name}":{value}}}' for value in VALUES if name not in record]
     assert_same("".join(line + "\n" for line in FULL + lines).encode())
 
 
-@pytest.mark.parametrize("full", [FULL[0], FULL[5]])
+@pytest.mark.parametrize("full", [FULL[0], FULL[5], FULL[6]])
 def test_same_with_every_byte_anywhere(full: str) -> None:
     line = full.encode()
     other = [bytes([b]) for b in range(256) if b != 0x0A]

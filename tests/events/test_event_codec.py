@@ -161,7 +161,7 @@ def test_last_of_two_values_counts() -> None:
 
 def test_unknown_fields_are_ignored() -> None:
     assert not isinstance(
-        decode_line(example('"label":1,"impression":7,"extra":{"deep":[[]]}').encode()), Rejection
+        decode_line(example('"label":1,"position":7.5,"extra":{"deep":[[]]}').encode()), Rejection
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamrec.events.block import BOOLEAN, NUMBER, STRING, TOKEN, Examples
+from streamrec.events.feedback import CORRECTION, FINAL
 from streamrec.features.spec import REST, Cross, FeatureSpec, Field, Statistics
 from streamrec.hashing import combine, hash_number, hash_text
 
@@ -22,6 +23,7 @@ class Row(NamedTuple):
     time_ms: int = 1_700_000_000_000
     label: float = 0.0
     weight: float = 1.0
+    role: int = FINAL
 
 
 def columns(rows: Sequence[Row], names: list[str], text: Sequence[str] = ()) -> Examples:
@@ -43,6 +45,7 @@ def columns(rows: Sequence[Row], names: list[str], text: Sequence[str] = ()) -> 
         item=np.array([0 if row.item is None else hash_text(row.item) for row in rows], np.uint64),
         labels=np.array([row.label for row in rows], np.float32),
         weights=np.array([row.weight for row in rows], np.float32),
+        role=np.array([row.role for row in rows], np.uint8),
         entry_offsets=np.array(offsets, np.int64),
         entry_field=np.array(fields, np.int32),
         entry_kind=np.array(kinds, np.uint8),
@@ -77,6 +80,7 @@ class Counted(NamedTuple):
     weight: float
     label: float
     base: float
+    corrects: bool  # a label that was counted as 0
 
 
 class Oracle:
@@ -184,7 +188,7 @@ class Oracle:
             z = min(max((x - np.mean(seen)) / np.std(seen), -4.0), 4.0)
         for place in places:
             bag[place] = (bag[place][0], float(z))
-        if learn:
+        if learn and row.role != CORRECTION:
             seen.append(x)
         return float(z)
 
@@ -193,11 +197,14 @@ class Oracle:
     ) -> tuple[list[tuple[int, float]], list[float]]:
         if not bag:
             return [], [0.0, 0.0, 0.0]
-        p0 = self._base()
+        p0 = self._base(s)
         link = _logit if s.link == "logit" else float
         rate = recent = count = 0.0
         for identity, _ in bag:
             n, total, e = self._as_of(identity, row.time_ms // self.spec.lag_ms, s.half_life_s)
+            if n == 0:
+                continue
+            total = min(total, n) if s.link == "logit" else total
             rate += link((total + s.prior * p0) / (n + s.prior)) - link(p0)
             recent += e / math.sqrt(p0 * (1 - p0)) if s.link == "logit" else e
             count += n
@@ -217,21 +224,24 @@ class Oracle:
             if c.epoch < before:
                 age_s = (max(epoch, last) - c.epoch) * self.spec.lag_ms / 1000
                 kept = 0.5 ** (age_s / half_life_s) if half_life_s else 1.0
-                n, total = n + kept * c.weight, total + kept * c.weight * c.label
-                e += (1 - 0.8**c.weight) * (c.label - c.base - e)
+                n, total = n + kept * c.weight * (not c.corrects), total + kept * c.weight * c.label
+                e += (1 - 0.8**c.weight) * (c.label - (0 if c.corrects else c.base + e))
         return n, total, e
 
-    def _base(self) -> float:
-        return (self.total + 0.5) / (self.weight + 1)
+    def _base(self, s: Statistics) -> float:
+        total = min(self.total, self.weight) if s.link == "logit" else self.total
+        return (total + 0.5) / (self.weight + 1)
 
     def _count(self, row: Row, counted: Sequence[tuple[Any, list[tuple[int, float]]]]) -> None:
         epoch = int(self.now) // self.spec.lag_ms
-        for _, bag in counted:
+        for part, bag in counted:
             for identity, _ in bag:
-                label = Counted(epoch, row.weight, row.label, self._base())
+                label = Counted(
+                    epoch, row.weight, row.label, self._base(part.statistics), row.role == CORRECTION
+                )
                 self.counted.setdefault(identity, []).append(label)
         self.total += row.weight * row.label
-        self.weight += row.weight
+        self.weight += row.weight * (row.role != CORRECTION)
 
 
 def values_of(part: Field | Cross, bag: list[tuple[int, float]]) -> list[tuple[int, float]]:

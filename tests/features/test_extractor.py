@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamrec.errors import StoreMismatch
 from streamrec.events.block import Examples
+from streamrec.events.feedback import CORRECTION, EARLY, FINAL
 from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import REST, Cross, FeatureSpec, Field, Statistics
@@ -76,7 +77,8 @@ def streams(draw: st.DrawFn) -> list[Row]:
         features = rows[-1].features if again else draw(_FEATURES)
         minute = draw(st.integers(-3, 60)) + 28_000_000
         label, weight = draw(st.sampled_from([0.0, 1.0])), draw(st.sampled_from([0.0, 1.0, 3.0]))
-        rows.append(Row(features, draw(_NAMES), draw(_NAMES), minute * _MINUTE, label, weight))
+        role = draw(st.sampled_from([FINAL, FINAL, EARLY, CORRECTION]))
+        rows.append(Row(features, draw(_NAMES), draw(_NAMES), minute * _MINUTE, label, weight, role))
     return rows
 
 
@@ -173,7 +175,7 @@ def test_a_slice_of_a_block_is_enough() -> None:
     rows = [Row({"c": str(i), "tags": ["a"] * i}, "u") for i in range(6)]
     names: list[str] = []
     whole = columns(rows, names)
-    part = Examples(*(column[2:5] for column in whole[:6]), whole.entry_offsets[2:6], *whole[7:])
+    part = Examples(*(column[2:5] for column in whole[:7]), whole.entry_offsets[2:6], *whole[8:])
     assert bags_of(Extractor(PLAIN).extract(part, names)) == bags_of(
         extract(Extractor(PLAIN), rows[2:5], names)
     )

@@ -11,6 +11,7 @@ import pytest
 from streamrec.datasets.registry import convert
 from streamrec.events.block import RATING, EventBlock
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.feedback import EARLY
 from streamrec.hashing import hash_text
 from streamrec.join import Joined, Joiner, JoinSettings
 from streamrec.join.places import Places, places_in
@@ -60,13 +61,15 @@ def columns(joined: Joined) -> list:
     return [column.tolist() for column in joined.examples] + [joined.refused]
 
 
-def test_labels_equal_those_of_an_offline_join(recorded):
+@pytest.mark.parametrize("choice", [{"feedback": "wait", "late_ms": 0}, {"feedback": "wait"}, {}])
+def test_labels_equal_those_of_an_offline_join(recorded, choice):
     lines, labels, n_again = disturbed(recorded, seed=1)
-    joiner = Joiner(JoinSettings(window_ms=3 * HOUR_MS))
+    joiner = Joiner(JoinSettings(window_ms=3 * HOUR_MS, **choice))
     steps = [joiner.push(*block) for block in blocks(lines, 1000)]
     steps.append(joiner.finish())
-    keys = np.concatenate([step.examples.key for step in steps]).tolist()
-    given = np.concatenate([step.examples.labels for step in steps]).tolist()
+    last = np.concatenate([step.examples.role for step in steps]) != EARLY
+    keys = np.concatenate([step.examples.key for step in steps])[last].tolist()
+    given = np.concatenate([step.examples.labels for step in steps])[last].tolist()
     assert len(keys) == len(labels)
     assert dict(zip(keys, given, strict=True)) == labels
     assert sum(given) > 300
@@ -114,7 +117,21 @@ def test_long_streams_turn_generations_at_the_default_settings():
             numbers[::2] = np.arange(size // 2)  # came before 2²⁰: forgotten by now
             numbers[1] = 2**20  # remembered
         times, weight = start + b, ones.astype(np.float32)
-        columns = (types, times, ids(numbers), u64, u64, u64, 5 * ones, weight, start, start + 9, offsets)
+        roles = np.zeros(size, np.uint8)
+        columns = (
+            types,
+            times,
+            ids(numbers),
+            u64,
+            u64,
+            u64,
+            5 * ones,
+            weight,
+            roles,
+            start,
+            start + 9,
+            offsets,
+        )
         block = EventBlock(*columns, *entries)
         places = places_in("p", start + b * size * 10, (b + 1) * size * 10)
         refused += len(joiner.push(block, b"#########\n" * size, places).refused)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.join.gather import unchanged
-from streamrec.join.lines import carrying_lines, example_line, example_lines, lines_of
+from streamrec.join.lines import Outcome, carrying_lines, example_line, example_lines, lines_of
 from streamrec.join.select import selected
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "events"))
@@ -90,7 +90,7 @@ def test_shapes_of_impressions(name):
     assert parsed == {**kept, "type": "example", "label": 1, "weight": 2.5}
     made, _ = BlockDecoder().decode(line + b"\n")
     assert (made.type[0], made.value[0], made.weight[0]) == (EXAMPLE, 1, 2.5)
-    assert json.loads(example_line(LINES[name], 1.0, 2.5)) == parsed
+    assert json.loads(example_line(LINES[name], Outcome(1.0, 2.5))) == parsed
     if name in BY_BYTES:
         assert line.startswith(LINES[name][:6]) or name == "type last"
         assert line.endswith(b',"label":1,"weight":2.5}')
@@ -115,3 +115,17 @@ def test_clicks_and_items_carry_nothing():
 def test_no_examples():
     _, examples = carried(b"")
     assert example_lines(examples) == []
+
+
+@pytest.mark.parametrize("role", range(5))
+@pytest.mark.parametrize("name", LINES)
+def test_many_at_a_time_are_what_one_by_one_is(name, role):
+    _, examples = carried(LINES[name] + b"\n")
+    columns = {
+        **examples._asdict(),
+        "role": np.full(1, role, np.uint8),
+        "weights": np.full(1, 0.5, np.float32),
+    }
+    (line,) = example_lines(Examples(**columns))
+    one = example_line(LINES[name], Outcome(float(examples.labels[0]), 0.5, role))
+    assert json.loads(line) == json.loads(one)

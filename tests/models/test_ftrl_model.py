@@ -42,6 +42,7 @@ def batch_of(examples, n_fields, time_ms=None):
         np.array(labels, F),
         np.array(weights, F),
         np.arange(n, dtype=np.int64) if time_ms is None else time_ms,
+        np.zeros(n, np.uint8),
     )
 
 
@@ -158,7 +159,7 @@ def test_learning_goes_on_while_the_table_grows():
     n = len(ids) // 10
     batch = Batch(
         ids, np.ones(len(ids), F), np.arange(0, len(ids) + 1, 10), np.zeros((n, 0), F),
-        np.ones(n, F), np.ones(n, F), np.zeros(n, np.int64),
+        np.ones(n, F), np.ones(n, F), np.zeros(n, np.int64), np.zeros(n, np.uint8),
     )  # fmt: skip
     m = model()
     m.learn(batch)

@@ -215,6 +215,14 @@ class TestStore:
         lease.flush()
         oracle.check(store, model)
 
+    def test_rows_that_are_gone_before_they_were_flushed(self, store: Store, model: str) -> None:
+        oracle = Oracle()
+        lease = store.acquire(model)
+        lease.commit(oracle.apply(commit(1, wide=rows([1]), short=rows([3], deleted=[4]))))
+        lease.commit(oracle.apply(commit(2, short=rows([], deleted=[3]))))
+        lease.flush()
+        oracle.check(store, model)
+
 
 class TestFollow:
     def test_gives_what_was_committed(self, store: Store, model: str) -> None:

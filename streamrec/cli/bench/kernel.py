@@ -50,9 +50,8 @@ def _batch(ids: np.ndarray) -> Batch:
     labels = (np.arange(n) % 5 == 0).astype(f32)
     offsets = np.arange(n * f + 1, dtype=np.int64)
     ones = np.ones(ids.size, f32)
-    return Batch(
-        ids.ravel(), ones, offsets, np.zeros((n, 0), f32), labels, np.ones(n, f32), np.zeros(n, np.int64)
-    )
+    dense, times, roles = np.zeros((n, 0), f32), np.zeros(n, np.int64), np.zeros(n, np.uint8)
+    return Batch(ids.ravel(), ones, offsets, dense, labels, np.ones(n, f32), times, roles)
 
 
 def _vowpal_wabbit(values: np.ndarray) -> float:

@@ -1,0 +1,129 @@
+"""What was predicted when an impression arrived, kept until its label is known: that is what is measured.
+
+Once for each impression, by its final label, whatever was learned from it and when:
+
+    ARRIVAL, EARLY         keep the prediction, and the weight with which it counts (the first one stays)
+    CORRECTION, CONFIRMED  measure what was kept, by this label; where nothing was, nothing is measured
+    FINAL                  measure what was kept, else the prediction made now
+
+Of early negatives sampled at rate r, what was kept weighs 1/r, also where a click came: the sample was taken
+before anybody knew. A click whose impression is not in the sample is learned and not measured.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from streamrec.events.block import Examples
+from streamrec.events.feedback import ARRIVAL, EARLY, FINAL
+from streamrec.join.gather import picked
+from streamrec.memory import JIT, load_f32, store_f32
+from streamrec.state import probe
+from streamrec.state.rows import Rows
+from streamrec.state.table import SparseTable
+
+__all__ = ["ARRIVALS", "Arrivals", "Measured"]
+
+#: Table of a commit; its rows are shadow rows, which only a learner reads.
+ARRIVALS = "arrivals"
+_WEIGHT = np.uint64(4)  # byte offset behind the prediction
+#: A row whose weight is NaN is as good as gone, and is gone at the end of its block.
+_BLANK = np.array([0, np.nan], np.float32)
+_PENDING, _NOW, _KEPT = range(3)
+
+
+class Measured(NamedTuple):
+    """Examples whose label is known, in the order in which it was."""
+
+    examples: Examples  # weights are those with which they count
+    predictions: np.ndarray  # float32 (B,)
+
+
+class Arrivals:
+    """Predictions that wait for their label, by impression: a row is (prediction, weight)."""
+
+    def __init__(self) -> None:
+        self._table = SparseTable(len(_BLANK))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def resolve(self, examples: Examples, predictions: np.ndarray) -> Measured:
+        """What can be measured now; what cannot yet is kept.
+
+        Args:
+            examples: the next of the stream.
+            predictions: float32 (B,), made for them; of a CONFIRMED any.
+
+        """
+        if not examples.role.any() and not len(self._table):
+            return Measured(examples, predictions)
+        found = np.zeros(len(examples), np.uint8)
+        kept = np.empty((len(examples), 2), np.float32)
+        self._resolve(examples, predictions, found, kept)
+        measured = found != _PENDING
+        was_kept, kept, chosen = found[measured] == _KEPT, kept[measured], picked(examples, measured)
+        columns = chosen._asdict() | {"weights": np.where(was_kept, kept[:, 1], chosen.weights)}
+        return Measured(Examples(**columns), np.where(was_kept, kept[:, 0], predictions[measured]))
+
+    def take_changed(self) -> Rows | None:
+        """What changed since the last call; None if nothing did."""
+        ids, rows, gone = self._table.take_changed()
+        return Rows(ids, rows, np.ones(len(ids), np.bool_), gone) if len(ids) or len(gone) else None
+
+    def apply(self, rows: Rows) -> None:
+        """Take back what `take_changed` gave, oldest first."""
+        self._table.delete(rows.deleted, changed=False)
+        self._table.upsert(rows.ids, rows.rows, changed=False)
+
+    def _resolve(
+        self, examples: Examples, predictions: np.ndarray, found: np.ndarray, kept: np.ndarray
+    ) -> None:
+        table, done = self._table, 0
+        columns = (examples.key, examples.role, predictions, examples.weights)
+        while True:
+            done = _resolve_each(table.directory, table.stride, columns, _BLANK, (found, kept), done)
+            if done == len(examples):
+                break
+            table.grow_for(int(examples.key[done]))
+        resolved = examples.key[found == _KEPT]
+        rows, _ = table.get(resolved)
+        table.delete(resolved[np.isnan(rows[:, 1])])  # unless their id came anew
+
+
+@njit(**JIT)
+def _resolve_each(
+    directory: np.ndarray,
+    stride: np.uint64,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    blank: np.ndarray,
+    out: tuple[np.ndarray, np.ndarray],
+    start: int,
+) -> int:
+    """Examples start, start + 1, …; returns how far it came: less than all where a segment is full."""
+    keys, roles, predictions, weights = columns
+    found, kept = out
+    for i in range(start, keys.size):
+        h = probe.spread(keys[i])
+        if roles[i] == EARLY or roles[i] == ARRIVAL:
+            slot = probe.acquire(directory, stride, keys[i], h, blank)
+            if slot < 0:
+                return i
+            at = probe.row_address(directory, stride, h, slot)
+            if math.isnan(load_f32(at + _WEIGHT)):
+                store_f32(at, predictions[i])
+                store_f32(at + _WEIGHT, weights[i])
+                probe.mark_dirty(directory, stride, h, slot)
+            continue
+        found[i] = _NOW if roles[i] == FINAL else _PENDING
+        slot = probe.find(directory, stride, keys[i], h)
+        if slot >= 0:
+            at = probe.row_address(directory, stride, h, slot)
+            if not math.isnan(load_f32(at + _WEIGHT)):
+                kept[i, 0], kept[i, 1] = load_f32(at), load_f32(at + _WEIGHT)
+                store_f32(at + _WEIGHT, np.float32(np.nan))
+                probe.mark_dirty(directory, stride, h, slot)
+                found[i] = _KEPT
+    return keys.size
