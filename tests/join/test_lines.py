@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
-from streamrec.join.gather import unchanged
+from streamrec.join.gather import Given, unchanged
 from streamrec.join.lines import Outcome, carrying_lines, example_line, example_lines, lines_of
 from streamrec.join.select import selected
 
@@ -24,7 +24,8 @@ def carried(data):
     block, _ = BlockDecoder().decode(data)
     block = selected(block, np.flatnonzero((block.type != CLICK) & (block.type != ITEM)))
     labels = np.resize(np.array([0, 1, 0.5], np.float32), len(block))
-    return block, unchanged(carrying_lines(block, data), labels)
+    given = Given(-1 - np.arange(len(block)), labels, block.role, None)
+    return block, unchanged(carrying_lines(block, data), given)
 
 
 def columns(block: EventBlock, i, fields):
