@@ -107,11 +107,13 @@ def parse_url(text: str, environ: Mapping[str, str] | None = None) -> KafkaUrl:
 
     """
     scheme, found, rest = text.partition("://")
-    shown = re.sub(r"//[^/?]*@", "//…@", text)
+    shown = re.sub(r"//.*@", "//…@", text)
     if not found or scheme != "kafka":
         raise UsageError(f"{shown}: expected {_FORM}")
     rest, _, query = rest.partition("?")
     place, _, path = rest.partition("/")
+    if "@" in path + query:
+        raise UsageError(f"{shown}: in a user, password or file write / as %2F, ? as %3F and @ as %40")
     login, _, hosts = place.rpartition("@")
     servers = tuple(_server(host, shown) for host in hosts.split(","))
     topics = tuple(check_topic(unquote(name), shown) for name in path.split(",")) if path else ()

@@ -1,6 +1,8 @@
 """Every test here runs over both libraries, against one real broker."""
 
+import gc
 import uuid
+import warnings
 
 import kafka
 import kafka.admin
@@ -17,6 +19,15 @@ def client(request, monkeypatch):
     pytest.importorskip(CLIENTS[request.param])
     monkeypatch.setenv("STREAMREC_KAFKA_CLIENT", request.param)
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def _sockets_are_collected():
+    """kafka-python leaves a socket that could not connect to the garbage collector, which warns."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Cluster:
@@ -58,8 +69,14 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(kafka, client):
-    """Clients of the shared broker."""
-    made = Cluster(kafka)
+def address(kafka):
+    """The broker that all tests share, unless a module has its own."""
+    return kafka
+
+
+@pytest.fixture
+def cluster(address, client):
+    """Clients of a broker."""
+    made = Cluster(address)
     yield made
     made.close_all()

@@ -11,10 +11,13 @@ from streamrec.transport.kafka import GroupListener, Reading
 pytestmark = pytest.mark.integration
 
 
+DEFAULT = Reading()
+
+
 class Member:
     """A consumer of a group that is polled by a thread of its own, and what happened to it."""
 
-    def __init__(self, cluster, topics, reading=Reading(), on_revoked=None):
+    def __init__(self, cluster, topics, reading=DEFAULT, on_revoked=None):
         self.cluster = cluster
         self.consumer = cluster.consumer(group=cluster.name, reading=reading)
         self.held, self.lost, self.seen, self.fault = [], [], [], None

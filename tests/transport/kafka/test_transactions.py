@@ -220,7 +220,7 @@ def test_a_transaction_may_take_only_so_long(cluster):
 def test_where_nothing_is(cluster, partition):
     topic = cluster.name + ".missing" if partition is None else cluster.topic(2)
     producer = cluster.producer()
-    with pytest.raises(SourceError, match="there is no topic|has no partition 7: it has 2"):
+    with pytest.raises(SourceError, match=r"there is no topic|has no partition 7: it has 2"):
         producer.send(topic, b"x", partition=partition)
 
 

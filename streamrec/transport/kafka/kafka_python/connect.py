@@ -8,7 +8,8 @@ from kafka.admin import KafkaAdminClient
 from kafka.net.compat import KafkaNetClient
 
 from streamrec.errors import TopicMissing
-from streamrec.transport.kafka.kafka_python.faults import clear, unreachable
+from streamrec.transport.kafka.faults import no_connection
+from streamrec.transport.kafka.kafka_python.faults import clear
 from streamrec.transport.kafka.settings import CONNECT_S
 from streamrec.transport.kafka.url import KafkaUrl
 
@@ -29,8 +30,9 @@ class _Quiet(logging.Handler):
         self.last_failure = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass it on."""
+        """Pass it on, without the exception, which keeps a socket from being closed."""
         text = record.getMessage()
+        record.msg, record.args, record.exc_info = text, None, None
         if record.name.startswith("kafka.net") and "onnection" in text and "ailed: " in text:
             self.last_failure = text.partition("ailed: ")[2].partition(" (backoff")[0]
         _LOG.debug("kafka-python: %s", text)
@@ -85,7 +87,7 @@ class Link:
         except Exception as fault:
             self.close()
             if self._quiet.last_failure and "bootstrap" in str(fault):
-                raise unreachable(self.url.shown, self._quiet.last_failure) from None
+                raise no_connection(self.url.shown, self._quiet.last_failure) from None
             raise clear(fault, self.url.shown) from None
 
     def _connect(self, **configs: Any) -> Any:

@@ -4,8 +4,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
@@ -23,6 +21,7 @@ from streamrec.transport.kafka.kafka_python.connect import Link
 from streamrec.transport.kafka.kafka_python.faults import clear
 from streamrec.transport.kafka.settings import Writing
 from streamrec.transport.kafka.url import KafkaUrl
+from streamrec.transport.kafka.waiting import within
 
 __all__ = ["PythonProducer"]
 
@@ -63,7 +62,7 @@ class PythonProducer:
                 raise clear(fault, self._url.shown) from None
 
     def _renew(self) -> None:
-        """Begin anew after a failed record, as kafka-python 3.0.12 itself cannot."""
+        """Begin with a new producer: after a failure kafka-python 3.0.12 cannot go on."""
         _end_library(self._library)
         self._open()
         self._end()
@@ -220,26 +219,13 @@ class PythonProducer:
             raise self._clear(fault) from None
 
     def _within(self, limit_s: float, call: Callable[..., object], *arguments: object) -> None:
-        """A call that the library would wait for without end; it goes on in its thread when we give up."""
-        outcome: SimpleQueue[Exception | None] = SimpleQueue()
-
-        def work() -> None:
-            try:
-                call(*arguments)
-            except Exception as fault:
-                outcome.put(fault)
-            else:
-                outcome.put(None)
-
-        Thread(target=work, name="streamrec-transaction", daemon=True).start()
+        """A call that the library would wait for without end."""
         try:
-            fault = outcome.get(timeout=limit_s)
-        except Empty:
-            raise BrokerUnavailable(
-                f"{self._url.shown}: a transaction got no answer for {limit_s:.0f} s: is the broker running?"
-            ) from None
-        if fault is not None:
-            raise self._clear(fault) from None
+            with self._faults():
+                within(self._url.shown, limit_s, call, *arguments)
+        except BrokerUnavailable:
+            self._spent = True  # the call goes on, and no other can be made
+            raise
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

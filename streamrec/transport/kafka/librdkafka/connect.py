@@ -8,7 +8,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from streamrec.errors import StreamrecError, TopicMissing
-from streamrec.transport.kafka.librdkafka.faults import clear, unreachable
+from streamrec.transport.kafka.faults import no_connection
+from streamrec.transport.kafka.librdkafka.faults import clear
 from streamrec.transport.kafka.settings import CONNECT_S
 from streamrec.transport.kafka.url import KafkaUrl
 
@@ -79,13 +80,12 @@ class Link:
             self._library.poll(0)  # brings what `_heard` is to hear
             if self._final is not None or time.monotonic() > deadline_s:
                 self._free()
-                reason = str(self._final) if self._final is not None else self.last_failure
-                raise self._unreachable(reason or "no answer")
+                raise self._why()
 
-    def _unreachable(self, reason: str) -> StreamrecError:
+    def _why(self) -> StreamrecError:
         if self._final is not None:
             return clear(self._final, self.url.shown)
-        return unreachable(self.url.shown, reason)
+        return no_connection(self.url.shown, self.last_failure or "no answer")
 
     def _free(self) -> None:
         if hasattr(self._library, "close"):

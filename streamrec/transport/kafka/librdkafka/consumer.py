@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streamrec.errors import Rebalanced, SourceError, StreamrecError, UsageError
 from streamrec.transport.kafka.client import Committed, GroupListener, Partition, Record, Run
+from streamrec.transport.kafka.faults import Trouble, make_error
 from streamrec.transport.kafka.librdkafka.connect import Link
 from streamrec.transport.kafka.librdkafka.faults import clear
 from streamrec.transport.kafka.lines import make_run
@@ -217,10 +218,21 @@ class LibrdkafkaConsumer:
         return {each: self._range(each)[1] for each in partitions}
 
     def _range(self, partition: Partition) -> tuple[int, int]:
+        try:
+            return self._ask_range(partition)
+        except KafkaException as fault:
+            if fault.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                raise clear(fault, self._url.shown) from None
+        # no longer known, perhaps since the broker is away: ask for it
+        if partition.number >= self._link.count_partitions([partition.topic])[partition.topic]:
+            raise make_error(Trouble.UNKNOWN, f"{self._url.shown}: {partition}")
         with self._faults():
-            begin, end = self._library.get_watermark_offsets(
-                TopicPartition(*partition), timeout=self._reading.answer_s
-            )
+            return self._ask_range(partition)
+
+    def _ask_range(self, partition: Partition) -> tuple[int, int]:
+        begin, end = self._library.get_watermark_offsets(
+            TopicPartition(*partition), timeout=self._reading.answer_s
+        )
         return begin, end
 
     def commit(self, positions: Mapping[Partition, int]) -> None:

@@ -1,66 +1,58 @@
-"""librdkafka's errors as ours, each one clear line."""
+"""librdkafka's errors as ours."""
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamrec.errors import (
-    BrokerError,
-    BrokerUnavailable,
-    Rebalanced,
-    StreamrecError,
-    Superseded,
-    TopicMissing,
-)
+from streamrec.errors import StreamrecError
+from streamrec.transport.kafka.faults import Trouble, make_error
 
-__all__ = ["clear", "unreachable"]
+__all__ = ["clear"]
 
-_SUPERSEDED = {
-    KafkaError._FENCED,
-    KafkaError.PRODUCER_FENCED,
-    KafkaError.INVALID_PRODUCER_EPOCH,
-    KafkaError.TRANSACTION_COORDINATOR_FENCED,
+_TROUBLES: dict[Trouble, set[int]] = {
+    Trouble.SUPERSEDED: {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    },
+    Trouble.REBALANCED: {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError._ASSIGNMENT_LOST,
+    },
+    Trouble.LOGIN: {
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+    },
+    Trouble.TLS: {KafkaError._SSL},
+    Trouble.PERMISSION: {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    },
+    Trouble.TOO_LARGE: {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE},
+    Trouble.UNKNOWN: {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    },
+    Trouble.AWAY: {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._TRANSPORT,
+        KafkaError._WAIT_COORD,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+    },
 }
-_REBALANCED = {
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.FENCED_INSTANCE_ID,
-    KafkaError._ASSIGNMENT_LOST,
-}
-_LOGIN = {
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.UNSUPPORTED_SASL_MECHANISM,
-    KafkaError.ILLEGAL_SASL_STATE,
-}
-_PERMISSION = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-}
-_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
-_UNKNOWN = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_PARTITION,
-}
-_AWAY = {
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._MSG_TIMED_OUT,
-    KafkaError._RESOLVE,
-    KafkaError._TIMED_OUT,
-    KafkaError._TIMED_OUT_QUEUE,
-    KafkaError._TRANSPORT,
-    KafkaError._WAIT_COORD,
-    KafkaError.BROKER_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,  # from here on: somebody new is just taking over
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.OFFSET_NOT_AVAILABLE,
-    KafkaError.REQUEST_TIMED_OUT,
-}
+_BY_CODE = {code: trouble for trouble, codes in _TROUBLES.items() for code in codes}
 
 
 def clear(fault: BaseException | KafkaError, where: str) -> StreamrecError:
@@ -72,31 +64,8 @@ def clear(fault: BaseException | KafkaError, where: str) -> StreamrecError:
         return fault
     error = fault.args[0] if isinstance(fault, KafkaException) else fault
     if not isinstance(error, KafkaError):
-        return BrokerError(f"{where} refused: {error}")
-    text = " ".join(error.str().split())
-    code = error.code()
-    if code in _SUPERSEDED or (error.fatal() and "fenced" in text):
-        return Superseded(
-            f"{where}: a newer producer has taken over this transactional id, or a transaction took longer "
-            "than its limit: this one must stop"
-        )
-    if code in _REBALANCED:
-        return Rebalanced(f"{where}: the group has moved on: {text}: abort and begin anew")
-    if code in _LOGIN:
-        return BrokerError(f"{where}: the login was refused: {text}: check user, password and sasl=")
-    if code == KafkaError._SSL:
-        return BrokerError(f"{where}: TLS failed: {text}: check tls=, ca=, cert= and key=")
-    if code in _PERMISSION:
-        return BrokerError(f"{where}: not permitted: {text}: ask for the right, or use another user")
-    if code in _TOO_LARGE:
-        return BrokerError(f"{where}: a record is larger than accepted: {text}: see max.message.bytes")
-    if code in _UNKNOWN:
-        return TopicMissing(f"{where}: there is no such topic or partition")
-    if code in _AWAY or error.retriable():
-        return unreachable(where, text)
-    return BrokerError(f"{where} refused: {text}")
-
-
-def unreachable(where: str, reason: str) -> BrokerUnavailable:
-    """No answer, and why."""
-    return BrokerUnavailable(f"{where} does not answer: {reason}: is the broker running and reachable?")
+        return make_error(Trouble.REFUSED, where, error)
+    if error.fatal() and "fenced" in error.str():
+        return make_error(Trouble.SUPERSEDED, where)
+    otherwise = Trouble.AWAY if error.retriable() else Trouble.REFUSED
+    return make_error(_BY_CODE.get(error.code(), otherwise), where, error.str())

@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from streamrec.transport.kafka.librdkafka.connect import Link
 from streamrec.transport.kafka.librdkafka.faults import clear
 from streamrec.transport.kafka.settings import Writing
 from streamrec.transport.kafka.url import KafkaUrl
+from streamrec.transport.kafka.waiting import within
 
 __all__ = ["LibrdkafkaProducer"]
 
@@ -31,6 +32,15 @@ _LOG = logging.getLogger("streamrec.transport.kafka")
 _SERVE_EVERY = 64
 #: What becomes of records that are queued behind one that failed.
 _FOLLOWS = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
+#: After a broker's restart librdkafka 2.16 may wait without end for a coordinator of before (its issues 5456
+#: and 5511). It looks again when a connection changes, and asks anew when what it knows is old: be both soon.
+_HEALING = {
+    "connections.max.idle.ms": 5000,
+    "metadata.max.age.ms": 3000,
+    "topic.metadata.refresh.interval.ms": 1000,
+}
+#: A call may return so much later than it should.
+_GRACE_S = 5.0
 _ROOM_S = 0.05
 _CLOSE_S = 5.0
 #: The library's word for: no partition was chosen.
@@ -44,17 +54,23 @@ class LibrdkafkaProducer:
         self._url = url
         self._writing = writing
         self._counts: dict[str, int] = {}  # partitions by topic
+        self._transactional_id = transactional_id
         self._n_sent = 0
         self._failed: KafkaError | None = None
+        self._spent = False  # a call for a transaction never returned, and no other can be made
         self._link = Link(url, writing.answer_s)
-        settings = _settings(transactional_id, writing) | {"on_delivery": self._delivered}
-        self._library: Any = self._link.open(Library, settings)
-        if transactional_id is not None:
+        self._library: Any = None
+        self._open()
+
+    def _open(self) -> None:
+        settings = _settings(self._transactional_id, self._writing) | {"on_delivery": self._delivered}
+        self._library = self._link.open(Library, settings)
+        self._failed, self._spent = None, False
+        if self._transactional_id is not None:
             try:
-                with self._faults():
-                    self._library.init_transactions(writing.answer_s)
+                self._within(self._library.init_transactions, self._writing.answer_s)
             except StreamrecError:
-                self.close()
+                self._end()
                 raise
 
     def send(
@@ -153,25 +169,36 @@ class LibrdkafkaProducer:
         offsets = [TopicPartition(*p, int(offset), text) for p, (offset, text) in positions.items()]
         self._serve()
         if offsets:
-            with self._faults():
-                self._library.send_offsets_to_transaction(offsets, group, self._limit_s)
+            self._within(self._library.send_offsets_to_transaction, offsets, group, self._limit_s)
 
     def commit(self) -> None:
         """All."""
         self._serve()
         try:
-            with self._faults():
-                self._library.commit_transaction(self._limit_s)
+            self._within(self._library.commit_transaction, self._limit_s)
         except BrokerError:
             self._serve()  # says why, where it was for a record
             raise
 
     def abort(self) -> None:
         """Nothing."""
-        with self._faults():
-            self._library.abort_transaction(self._limit_s)
-            self._library.poll(0)  # takes reports of the records given up
+        if self._spent:
+            self._end()
+            self._open()  # which aborts what its predecessor left
+        else:
+            self._within(self._library.abort_transaction, self._limit_s)
+            with self._faults():
+                self._library.poll(0)  # takes reports of the records given up
         self._failed = None
+
+    def _within(self, call: Callable[..., object], *arguments: object) -> None:
+        """A call that may go on beyond its limit, the last argument (librdkafka issue 5456)."""
+        try:
+            with self._faults():
+                within(self._url.shown, self._limit_s + _GRACE_S, call, *arguments)
+        except BrokerUnavailable:
+            self._spent = True
+            raise
 
     @property
     def _limit_s(self) -> float:
@@ -185,6 +212,11 @@ class LibrdkafkaProducer:
 
     def close(self) -> None:
         """Send what is queued and free."""
+        if n_left := self._end():
+            raise BrokerUnavailable(f"{self._url.shown}: closed with {n_left} records not acknowledged")
+
+    def _end(self) -> int:
+        """How many records were not acknowledged."""
         n_left = 0
         try:
             with self._faults():
@@ -196,8 +228,7 @@ class LibrdkafkaProducer:
                 self._library.close()
         except (StreamrecError, KafkaException, SystemError) as fault:
             _LOG.debug("%s: while closing: %s", self._url.shown, fault)
-        if n_left:
-            raise BrokerUnavailable(f"{self._url.shown}: closed with {n_left} records not acknowledged")
+        return n_left
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -237,12 +268,11 @@ def _settings(transactional_id: str | None, writing: Writing) -> dict[str, Any]:
         "delivery.report.only.error": True,
     }
     if transactional_id is not None:
-        deliver_s = min(deliver_s, writing.transaction_s)  # the library insists
-        settings |= {
+        deliver_s = min(deliver_s, writing.transaction_s)  # the library insists, and on the next too
+        answer_s = min(writing.answer_s, writing.transaction_s)
+        settings |= _HEALING | {
             "transactional.id": transactional_id,
             "transaction.timeout.ms": int(writing.transaction_s * 1000),
-            "socket.timeout.ms": int(
-                min(writing.answer_s, writing.transaction_s) * 1000
-            ),  # it insists here too
+            "socket.timeout.ms": int(answer_s * 1000),
         }
     return settings | {"message.timeout.ms": int(deliver_s * 1000)}
