@@ -76,7 +76,10 @@ def test_lines_come_also_when_nothing_changes(caplog):
 
 def scrape(collector):
     return {
-        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "model")): sample.value
+        (
+            sample.name,
+            *(value for name, value in sorted(sample.labels.items()) if name != "model"),
+        ): sample.value
         for metric in collector.collect()
         for sample in metric.samples
     }
@@ -119,8 +122,9 @@ def test_metrics_are_served_until_the_end_and_a_taken_port_is_told():
         assert 'streamrec_lag_records{model="m",partition="t:1"} 4.0' in text
         assert "process_resident_memory_bytes" in text
         port = int(url.split(":")[2].split("/")[0])
-        with pytest.raises(UsageError, match=f"--metrics-port {port}: cannot listen"), exported(
-            collector, "127.0.0.1", port
+        with (
+            pytest.raises(UsageError, match=f"--metrics-port {port}: cannot listen"),
+            exported(collector, "127.0.0.1", port),
         ):
             pass
 
