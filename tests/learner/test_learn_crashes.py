@@ -5,6 +5,7 @@ import random
 import signal
 import time
 import uuid
+from functools import partial
 
 import pytest
 from topics import SETTINGS, Learning, events, letters_in, make_topic, run, send
@@ -15,7 +16,7 @@ from streamrec.testing.redis_server import wait_until
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 LIVE = SETTINGS + "log_interval_s = 0.2\npatience_s = 200\n"
-N = 8000
+N = 40_000
 
 
 def seq_of(store_url, name):
@@ -24,6 +25,10 @@ def seq_of(store_url, name):
         return store.head(name).seq
     finally:
         store.close()
+
+
+def has_committed_or_ended(learning, store_url, name, before):
+    return learning.process.poll() is not None or seq_of(store_url, name) > before
 
 
 def undisturbed(url, redis_url, config):
@@ -51,16 +56,11 @@ def test_kill_9_at_random_moments_ends_as_if_nothing_had_happened(topic, redis_u
     while kills < 6:
         before = seq_of(redis_url, name)
         with Learning(*options, "--until-end") as learning:
-            # from the start of learning, some are killed before their first commit
-            wait_until(
-                lambda: (
-                    learning.process.poll() is not None
-                    or seq_of(redis_url, name) > before
-                    or any("goes on from" in line or "is new" in line for line in learning.log)
-                ),
-                60,
-            )
-            time.sleep(rng.random() * 0.3)
+            if kills % 2:  # in the middle, else before anything is committed
+                wait_until(partial(has_committed_or_ended, learning, redis_url, name, before), 60)
+            else:
+                learning.says("model")
+            time.sleep(rng.random() * 0.15)
             if learning.process.poll() is not None:
                 break
             learning.send_signal(signal.SIGKILL)
