@@ -69,7 +69,7 @@ EVERYTHING = [(f"i{i % 3}".encode(), click(i)) for i in range(10)]
 EVERYTHING[5:5] = [(None, BAD)]
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 100, 1 << 20])
+@pytest.mark.parametrize("chunk_bytes", [1, 200, 1 << 20])
 def test_every_line_is_sent_as_it_is_with_its_key(stream, sink, chunk_bytes):
     sender, told = send(stream, sink, chunk_bytes=chunk_bytes)
     assert sink.sent == EVERYTHING
@@ -77,7 +77,7 @@ def test_every_line_is_sent_as_it_is_with_its_key(stream, sink, chunk_bytes):
     assert sender.bytes == sum(len(line) for _, line in EVERYTHING)
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 100, 1 << 20])
+@pytest.mark.parametrize("chunk_bytes", [1, 200, 1 << 20])
 @pytest.mark.parametrize("skip", [0, 1, 6, 11, 20])
 @pytest.mark.parametrize("limit", [None, 0, 1, 4, 99])
 def test_skip_and_limit(stream, sink, chunk_bytes, skip, limit):
