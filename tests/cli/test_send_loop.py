@@ -7,8 +7,9 @@ import time
 import pytest
 
 from streamrec.cli.send import loop as module
-from streamrec.cli.send.loop import Plan, Sender, batches
+from streamrec.cli.send.loop import Batch, Plan, Sender, batches
 from streamrec.errors import BrokerUnavailable, Unacknowledged
+from streamrec.events.key import LineKeys
 from streamrec.testing.redis_server import wait_until
 from streamrec.transport import open_source
 
@@ -69,7 +70,7 @@ EVERYTHING = [(f"i{i % 3}".encode(), click(i)) for i in range(10)]
 EVERYTHING[5:5] = [(None, BAD)]
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 100, 1 << 20])
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
 def test_every_line_is_sent_as_it_is_with_its_key(stream, sink, chunk_bytes):
     sender, told = send(stream, sink, chunk_bytes=chunk_bytes)
     assert sink.sent == EVERYTHING
@@ -77,11 +78,18 @@ def test_every_line_is_sent_as_it_is_with_its_key(stream, sink, chunk_bytes):
     assert sender.bytes == sum(len(line) for _, line in EVERYTHING)
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 100, 1 << 20])
+@pytest.mark.parametrize("n_lines", [1, 2, 3, 20])
 @pytest.mark.parametrize("skip", [0, 1, 6, 11, 20])
 @pytest.mark.parametrize("limit", [None, 0, 1, 4, 99])
-def test_skip_and_limit(stream, sink, chunk_bytes, skip, limit):
-    sender, _ = send(stream, sink, Plan(skip, limit), chunk_bytes=chunk_bytes)
+def test_skip_and_limit(sink, n_lines, skip, limit):
+    """However many lines come at a time."""
+    lines, keys = [line for _, line in EVERYTHING], LineKeys()
+    stream = [
+        Batch(keys.split(b"\n".join(lines[at : at + n_lines])), [], None)
+        for at in range(0, len(lines), n_lines)
+    ]
+    sender = Sender(sink, Plan(skip, limit), print, lambda *_: None)
+    sender.run(iter([None, *stream]))
     expected = EVERYTHING[skip:][:limit]
     assert sink.sent == expected
     assert sender.acknowledged == len(expected)

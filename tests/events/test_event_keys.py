@@ -27,7 +27,7 @@ ITEM = {"type": "item", "id": "m1", "time": 5, "features": {"a": 1}}
 EXAMPLE = {"type": "example", "id": "i1", "time": 5, "label": 1, "user": "u1", "features": {}}
 
 #: Generating is the slow part, and the first call compiles.
-SWEPT = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SWEPT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def by_codec(line):
