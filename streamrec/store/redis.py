@@ -27,7 +27,7 @@ _OLDEST = (6, 2)
 #: How often a start is tried when the log is trimmed between two commands of it.
 _TRIES = 5
 #: Between them, where rows are just being moved or written again.
-_BETWEEN_S = 0.02
+_BETWEEN_S = 0.1
 #: A pin is renewed after a fifth of its life.
 _RENEW_S = PIN_MS / 5000
 #: Commits given to a follower at once: more than it can apply in a second.

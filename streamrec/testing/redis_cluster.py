@@ -37,6 +37,7 @@ _SETTINGS = {
     "save": "",
     "appendonly": "yes",
     "appendfsync": "everysec",
+    "auto-aof-rewrite-min-size": "8mb",  # a node that is started again reads it all
     "logfile": "redis.log",
     "cluster-enabled": "yes",
     "cluster-config-file": "nodes.conf",
@@ -218,6 +219,11 @@ class RedisCluster:
             source.call("MIGRATE", "127.0.0.1", target.port, key, 0, 10_000)
         for node in (target, source):
             node.call("CLUSTER SETSLOT", slot, "NODE", target.id())
+
+    def clear(self) -> None:
+        """Delete all data."""
+        for node in self.masters():
+            node.call("FLUSHALL")
 
     def stop(self) -> None:
         """End all nodes."""

@@ -161,7 +161,7 @@ def test_a_move_to_more_buckets_is_lost(
     _steps(lease, oracle, rng, 2)
     lease.flush()
     saved = node.saved()
-    _steps(lease, oracle, rng, 2, n=600, space=6000)
+    _steps(lease, oracle, rng, 2, n=300, space=3000)
     lease.flush()
     assert faults.seen["widen 3 publish"]
     node.forget_since(saved)
@@ -246,7 +246,7 @@ def test_more_is_lost_than_the_log_has(
     oracle.check(store, model)
 
 
-@pytest.mark.parametrize(("seed", "times"), [(0, 4), pytest.param(1, 20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "times"), [(0, 4), pytest.param(1, 12, marks=pytest.mark.slow)])
 def test_any_node_at_any_time(
     open_cluster: Opener, cluster: RedisCluster, model: str, seed: int, times: int
 ) -> None:

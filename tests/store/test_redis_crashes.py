@@ -74,7 +74,9 @@ def _until_crash(action: Callable[[], None]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("time", [1, 2])
+@pytest.mark.parametrize(
+    ("any_url", "time"), [("redis_url", 1), ("redis_url", 2), ("redis_cluster", 1)], indirect=["any_url"]
+)
 @pytest.mark.parametrize("step", COMMIT_STEPS)
 def test_crash_in_a_commit(open_redis: Opener, any_url: str, model: str, step: str, time: int) -> None:
     rng = np.random.default_rng(time)
@@ -98,7 +100,9 @@ def test_crash_in_a_commit(open_redis: Opener, any_url: str, model: str, step: s
     oracle.check(successor, model)
 
 
-@pytest.mark.parametrize("time", [1, 3])
+@pytest.mark.parametrize(
+    ("any_url", "time"), [("redis_url", 1), ("redis_url", 3), ("redis_cluster", 2)], indirect=["any_url"]
+)
 @pytest.mark.parametrize("step", FLUSH_STEPS)
 def test_crash_in_a_flush(open_redis: Opener, any_url: str, model: str, step: str, time: int) -> None:
     rng = np.random.default_rng(time)
