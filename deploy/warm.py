@@ -1,7 +1,7 @@
 """Compile the kernels before the first event comes: `python deploy/warm.py`, while the image is built.
 
-Learns a small stream into a real store and scores from it, so that every kernel of the default model lands in
-NUMBA_CACHE_DIR. Without it the first start of every container compiles for half a minute.
+Joins and learns a small stream into a real store and scores from it, so that every kernel of the default
+model lands in NUMBA_CACHE_DIR. Without it the first start of every container compiles for half a minute.
 """
 
 import json
@@ -14,9 +14,10 @@ import numpy as np
 
 from streamrec.clock import SystemClock
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.key import LineKeys
 from streamrec.join.decode import decode_chunk
 from streamrec.join.joiner import Joiner
-from streamrec.join.lines import carrying_lines
+from streamrec.join.lines import carrying_lines, example_lines
 from streamrec.join.select import selected
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.start import Plan, start
@@ -36,16 +37,9 @@ _N_EVENTS = 4000
 
 def _events() -> list[dict[str, object]]:
     """Every type of event, and one (é) that the compiled decoder hands to the slow one."""
-    rating: dict[str, object] = {
-        "type": "rating",
-        "id": "r",
-        "time": 0,
-        "user": "u",
-        "item": "i",
-        "rating": 5,
-    }
-    events = [
-        rating | {"features": _FEATURES},
+    given = {"user": "u1", "item": "i1", "features": _FEATURES}
+    events: list[dict[str, object]] = [
+        {"type": "rating", "id": "r", "time": 0, "rating": 5, **given},
         {"type": "example", "id": "é", "time": 1, "label": 1, "weight": 2.0, "features": _FEATURES},
         {"type": "item", "id": "i1", "time": 2, "features": _FEATURES},
     ]
@@ -82,17 +76,19 @@ def _join(stream: Path) -> None:
         while (chunk := source.read()) is not None:
             decoded = decode_chunk(chunk, decoder)
             block = carrying_lines(decoded.block, decoded.data)
-            joiner.push(selected(block, np.arange(len(block))), decoded.data, decoded.places)
-        joiner.finish()
+            joined = joiner.push(selected(block, np.arange(len(block))), decoded.data, decoded.places)
+            example_lines(joined.examples)
+        example_lines(joiner.finish().examples)
 
 
 def main() -> None:
-    """Learn, resume, join, score."""
+    """Learn, resume, join, score, find the keys of events."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         stream = _stream(Path(folder, "events.jsonl"), _events())
         store = open_store(f"embedded:{folder}/store" if server_binary() else "memory:warm")
         stack.callback(store.close)
         _learn(stream, store)
+        LineKeys().split(stream.read_bytes())
         for path in (stream, _stream(Path(folder, "one.jsonl"), _events()[1:2])):  # nothing to join
             _join(path)
         scorer = Scorer(store, "default", SystemClock())
