@@ -1,8 +1,8 @@
 """The join worker, configured by its environment: `python -m workers.join`.
 
 STREAMREC_SOURCE and STREAMREC_TARGET (needed), STREAMREC_WINDOW, STREAMREC_CONFIG, STREAMREC_GROUP,
-STREAMREC_REJECTS: as the options of `streamrec join`. STREAMREC_METRICS_PORT: Prometheus metrics, on
-STREAMREC_METRICS_HOST (default 127.0.0.1). SIGTERM commits and ends; the next start goes on.
+STREAMREC_REJECTS, STREAMREC_METRICS_HOST (0.0.0.0), STREAMREC_METRICS_PORT (9464): as the options of
+`streamrec join`. SIGTERM commits and ends within 5 s; the next start goes on.
 """
 
 import logging
@@ -28,8 +28,9 @@ def main() -> None:
         "group": text("GROUP", "") or None,
         "rejects": text("REJECTS", "") or None,
     }
-    port, host = integer("METRICS_PORT", 0), text("METRICS_HOST", "127.0.0.1")
-    run_join(join_plan_from_options(options), (host, port) if port else None)
+    logging.getLogger("streamrec").setLevel(logging.INFO)
+    metrics = text("METRICS_HOST", "0.0.0.0"), integer("METRICS_PORT", 9464)
+    run_join(join_plan_from_options(options), metrics)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`streamrec join`: raw events → labelled examples, exactly once."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,16 @@ __all__ = ["command"]
 @click.option("--group", help="Consumer group that shares the partitions; default: join-TARGET.")
 @click.option("--rejects", metavar="TOPIC", help="Topic of the dead letters; default: SOURCE.rejects.")
 @click.option("--until-end", is_flag=True, help="Stop at the ends found at the start; what waits is closed.")
-@click.option("--metrics-port", type=int, help="Serve Prometheus metrics on this port of 127.0.0.1.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Serve Prometheus metrics here; 0 takes a free port.",
+)
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True, help="Address for metrics; 0.0.0.0 for all."
+)
 @json_option
-def command(as_json: bool, metrics_port: int | None, **options: Any) -> None:
+def command(as_json: bool, metrics_host: str, metrics_port: int | None, **options: Any) -> None:
     """Join the impressions and clicks of SOURCE into labelled examples in TARGET, exactly once.
 
     SOURCE is kafka://host:port/topic[,topic…], TARGET a topic of the same cluster. Impressions and clicks
@@ -32,8 +40,11 @@ def command(as_json: bool, metrics_port: int | None, **options: Any) -> None:
     from streamrec.join.worker.process import run_join
     from streamrec.learner.configuration import join_plan_from_options
 
-    metrics = None if metrics_port is None else ("127.0.0.1", metrics_port)
+    logging.getLogger("streamrec").setLevel(logging.INFO)
+    metrics = None if metrics_port is None else (metrics_host, metrics_port)
     joined = run_join(join_plan_from_options(options), metrics)
+    if joined is None:
+        return
     print_result(
         {
             "events": joined.events,

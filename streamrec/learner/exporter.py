@@ -1,17 +1,14 @@
 """Prometheus metrics of a learner, read when they are asked for: nothing is counted per event."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streamrec.clock import Clock
-from streamrec.errors import UsageError
 from streamrec.learner.loop import Report
 
-__all__ = ["LearnerCollector", "exported"]
+__all__ = ["LearnerCollector"]
 
 #: Metric → its key among a commit's metrics, and what it is.
 _QUALITY = {
@@ -99,28 +96,3 @@ class LearnerCollector(Collector):
         metric = GaugeMetricFamily(name, text, labels=("model",))
         metric.add_metric((self._model,), value)
         return metric
-
-
-@contextmanager
-def exported(collector: Collector, host: str, port: int) -> Iterator[str]:
-    """Answers `GET /metrics` as long as the block lasts; its URL. Port 0 takes a free one.
-
-    Raises:
-        UsageError: the address is taken or not this machine's.
-
-    """
-    registry = CollectorRegistry()
-    registry.register(collector)
-    ProcessCollector(registry=registry)
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise UsageError(
-            f"--metrics-port {port}: cannot listen on {host}: {error.strerror or error}"
-        ) from None
-    try:
-        yield f"http://{host}:{server.server_port}/metrics"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar
 
 from streamrec.clock import Clock, SystemClock
-from streamrec.learner.exporter import LearnerCollector, exported
+from streamrec.learner.exporter import LearnerCollector
 from streamrec.learner.loop import Report
-from streamrec.learner.patience import patiently
-from streamrec.learner.signals import Stopped, StopSignals, close_soon
 from streamrec.learner.start import Plan, Started, start
 from streamrec.learner.status import telling_status
+from streamrec.metrics import exported
+from streamrec.patience import patiently
+from streamrec.signals import Stopped, StopSignals, close_soon
 from streamrec.store.registry import open_store
 from streamrec.transport.base import LiveSource
 from streamrec.transport.registry import open_source

@@ -22,8 +22,8 @@ WAIT_S = 60
 def workers(tmp_path):
     started = []
 
-    def start(topics, *options, **settings):
-        started.append(Worker(topics, tmp_path, "examples", *options, **settings))
+    def start(topics, *options, client=None, **settings):
+        started.append(Worker(topics, tmp_path, "examples", *options, client=client, **settings))
         return started[-1]
 
     yield start
@@ -74,21 +74,20 @@ def test_killed_ten_times(kafka, workers):
 
 
 @pytest.mark.parametrize("client", ["librdkafka", "python"])
-def test_workers_join_and_leave(kafka, workers, monkeypatch, client):
-    monkeypatch.setenv("STREAMREC_KAFKA_CLIENT", client)
-    topics, growth, pairs = Topics(kafka, 3), None, events(30_000)
+def test_workers_join_and_leave(kafka, workers, client):
+    topics, pairs = Topics(kafka, 3), events(30_000)
     growth = Growth(topics)
-    first = workers(topics, report_s=0.2)
+    first = workers(topics, client=client, report_s=0.2)
 
     def go_on(*alive):
         topics.send(islice(pairs, 4_000))
         growth.wait(*alive)
 
     go_on(first)
-    second = workers(topics, report_s=0.2)
+    second = workers(topics, client=client, report_s=0.2)
     assert wait_until(second.has_partitions, WAIT_S), second.log()
     go_on(first, second)
-    third = workers(topics, report_s=0.2)
+    third = workers(topics, client=client, report_s=0.2)
     assert wait_until(third.has_partitions, WAIT_S), third.log()
     go_on(first, second, third)
     assert second.stop() < 5
@@ -138,11 +137,10 @@ def test_the_broker_is_killed(kafka_broker, workers):
 
 
 @pytest.mark.parametrize("client", ["librdkafka", "python"])
-def test_sigterm_ends_it_in_time_without_brokers(kafka_broker, workers, monkeypatch, client):
-    monkeypatch.setenv("STREAMREC_KAFKA_CLIENT", client)
+def test_sigterm_ends_it_in_time_without_brokers(kafka_broker, workers, client):
     topics = Topics(kafka_broker.bootstrap, 3)
     topics.send(events(5_000))
-    worker = workers(topics)
+    worker = workers(topics, client=client)
     Growth(topics).wait(worker)
     kafka_broker.kill()
     assert wait_until(lambda: "has not answered" in worker.log(), WAIT_S), worker.log()

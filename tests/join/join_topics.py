@@ -192,9 +192,10 @@ class Worker:
     """`streamrec join` as a process.
 
     folder: for its log and settings.
+    client: library that it uses; None: the usual one.
     """
 
-    def __init__(self, topics, folder: Path, name="examples", *options, **settings):
+    def __init__(self, topics, folder: Path, name="examples", *options, client=None, **settings):
         self.log_file = folder / f"worker-{uuid.uuid4().hex[:6]}.log"
         file = folder / "join.toml"
         lines = [f"{key} = {value}" for key, value in {"session_s": SESSION_S, **settings}.items()]
@@ -202,8 +203,9 @@ class Worker:
         command = [sys.executable, "-m", "streamrec", "join", topics.source_url]
         command += [f"{topics.url}/{topics.target(name)}", "--rejects", topics.rejects(name)]
         command += ["--window", f"{WINDOW_MS}ms", "--config", str(file), "--json", *options]
+        env = {**os.environ, "STREAMREC_KAFKA_CLIENT": client or ""}
         with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ)
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=env)
 
     def kill(self):
         assert self.process.poll() is None, self.log()

@@ -9,7 +9,7 @@ import pytest
 HEAD = """
 import signal, sys, time
 from contextlib import ExitStack
-from streamrec.learner.signals import StopSignals, Stopped, close_soon
+from streamrec.signals import StopSignals, Stopped, close_soon
 def say(text): print(text, flush=True)
 """
 

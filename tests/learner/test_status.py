@@ -6,10 +6,11 @@ import urllib.request
 import pytest
 
 from streamrec.errors import StoreUnavailable, UsageError
-from streamrec.learner.exporter import LearnerCollector, exported
+from streamrec.learner.exporter import LearnerCollector
 from streamrec.learner.loop import Report
-from streamrec.learner.patience import patiently
 from streamrec.learner.status import status_line, telling_status
+from streamrec.metrics import exported
+from streamrec.patience import patiently
 from streamrec.store.base import Head
 from streamrec.testing.redis_server import wait_until
 

@@ -16,6 +16,7 @@ class JoinWorkerSettings(BaseModel):
         retry_s: pause before a partition is begun anew from its last transaction, after a broker failed.
         session_s: how long a worker may be silent (dead, or asleep) before others take its partitions over;
             brokers accept 6 and more unless told otherwise.
+        patience_s: how long a worker without an end waits for its broker and topics when it starts.
         report_s: seconds between two lines of log.
 
     """
@@ -26,4 +27,5 @@ class JoinWorkerSettings(BaseModel):
     partition_wait_s: float = Field(0.5, ge=0, allow_inf_nan=False)
     retry_s: float = Field(1.0, gt=0, allow_inf_nan=False)
     session_s: float = Field(10.0, ge=0.5, allow_inf_nan=False)
+    patience_s: float = Field(60.0, ge=0, allow_inf_nan=False)
     report_s: float = Field(5.0, gt=0, allow_inf_nan=False)

@@ -9,7 +9,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
-from streamrec.errors import BrokerUnavailable, Rebalanced, SourceError, StoreMismatch, Superseded, UsageError
+from streamrec.errors import (
+    BrokerUnavailable,
+    Rebalanced,
+    SourceError,
+    StoreMismatch,
+    Superseded,
+    TopicMissing,
+    UsageError,
+)
 from streamrec.join.worker.feed import Feed
 from streamrec.join.worker.state import JoinState, read_state
 from streamrec.join.worker.turns import turns_of
@@ -25,6 +33,8 @@ _log = logging.getLogger("streamrec")
 #: How long transactions may take to end when partitions go to other workers: as long as a broker takes to
 #: restart. Those that wait for them give up a little later (`rebalance.timeout`).
 _LEAVE_S = 30.0
+#: A broker that has just started may not know a topic yet.
+_PASSING = (BrokerUnavailable, TopicMissing)
 #: What was lost is another's already.
 _DROP_S = 2.0
 
@@ -121,7 +131,7 @@ class Units:
         if unit is None:
             return None
         if unit.error is None:
-            with suppress(BrokerUnavailable):
+            with suppress(*_PASSING):
                 state = read_state(self._target, Partition(self._work.topics.state, number))
                 if state is None or state.writer == unit.writer:
                     return unit
@@ -133,7 +143,7 @@ class Units:
         while not self.stopping():
             try:
                 return self._open(number, partitions, consumer)
-            except BrokerUnavailable as error:
+            except _PASSING as error:
                 _log.warning("partition %d: %s; it is tried again", number, error)
                 self._work.clock.sleep(self._work.settings.retry_s)
         return None
@@ -150,7 +160,7 @@ class Units:
                 continue
             try:
                 again = self._open(number, list(unit.feed.next), consumer)
-            except BrokerUnavailable as error:
+            except _PASSING as error:
                 _log.warning("partition %d: %s; it is tried again", number, error)
                 self._retry_at_s[number] = now_s + self._work.settings.retry_s
                 continue
@@ -213,7 +223,7 @@ def _start(begins: Mapping[Partition, int], state: JoinState | None) -> dict[Par
 
 
 def _note_fault(number: int, error: BaseException) -> None:
-    if not isinstance(error, BrokerUnavailable | Rebalanced | Superseded):
+    if not isinstance(error, (*_PASSING, Rebalanced, Superseded)):
         raise error
     _log.warning("partition %d: %s; it is begun anew from its last transaction", number, error)
 

@@ -11,7 +11,14 @@ from threading import Thread
 from typing import NamedTuple
 
 from streamrec.clock import Clock
-from streamrec.errors import BrokerUnavailable, Rebalanced, SourceError, StreamrecError, Superseded
+from streamrec.errors import (
+    BrokerUnavailable,
+    Rebalanced,
+    SourceError,
+    StreamrecError,
+    Superseded,
+    TopicMissing,
+)
 from streamrec.join.settings import JoinSettings
 from streamrec.join.worker.counts import Counts
 from streamrec.join.worker.meters import Meters
@@ -202,7 +209,7 @@ class JoinWorker:
         """What ended a unit, unless the next start is all that it needs."""
         for unit in self._units.active.values():
             error = unit.error
-            if isinstance(error, BrokerUnavailable):
+            if isinstance(error, BrokerUnavailable | TopicMissing):
                 _log.warning(
                     "partition %d: %s; the next start goes on from its last transaction", unit.number, error
                 )

@@ -284,8 +284,9 @@ def _free_parked(library: Any) -> None:
 def _finish_rejoining(library: Any) -> None:
     """Let a member that has given its partitions back always join again.
 
-    kafka-python 3.0.12 also rejoins where it believes that a topic's partitions have changed. Where it believes
-    otherwise at the next poll, it forgets that it has begun, and the member stays without partitions for ever.
+    kafka-python 3.0.12 also rejoins where it believes that a topic's partitions have changed. Where it
+    believes otherwise at the next poll, it forgets that it has begun, and the member stays without partitions
+    for ever.
     """
     coordinator = library._coordinator
     if coordinator is not None and coordinator.rejoining:

@@ -1,4 +1,4 @@
-"""Waiting for what is not there yet when a learner starts."""
+"""Waiting for what is not there yet when a worker starts."""
 
 import logging
 from collections.abc import Callable
