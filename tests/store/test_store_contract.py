@@ -204,7 +204,6 @@ class TestStore:
         lease.flush()
         oracle.check(store, model)
 
-
     def test_rows_that_are_gone_before_they_were_flushed(self, store: Store, model: str) -> None:
         oracle = Oracle()
         lease = store.acquire(model)
