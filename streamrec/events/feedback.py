@@ -1,17 +1,17 @@
 """What an example is to the click that may still come: its role.
 
-An impression whose click can still come may be learned at once as a negative. Its example is then given more
-than once, and says each time which of its turns this is:
+An impression whose click can still come may be learned at once as a negative. Its example is then given
+more than once, and says each time which of its turns this is:
 
-    role        on the wire    label   learned   what it says
-    FINAL       (no feedback)  y       yes       the label, once and for all
-    EARLY       "early"        0       yes       no click yet; one may still correct this
-    CORRECTION  "correction"   y       yes       the click came: corrects what was given as a negative before
-    CONFIRMED   "confirmed"    0       no        no click came in time: EARLY was right
-    ARRIVAL     "arrival"      0       no        was shown now: predict, so that it can be measured by its label
+    role        on the wire    label  learned  what it says
+    FINAL       (no feedback)  y      yes      the label, once and for all
+    EARLY       "early"        0      yes      no click yet; one may still correct this
+    CORRECTION  "correction"   y      yes      the click came: what was given as a negative is none
+    CONFIRMED   "confirmed"    0      no       no click came in time: EARLY was right
+    ARRIVAL     "arrival"      0      no       was shown now: predict, to be measured by its label later
 
-Of one impression come, in this order: ARRIVAL where arrivals are asked for; EARLY or FINAL; after EARLY (or
-after a FINAL negative, where late clicks count) at most one of CORRECTION and CONFIRMED.
+Of one impression come, in this order: ARRIVAL where arrivals are asked for; EARLY or FINAL; after EARLY one
+of CORRECTION and CONFIRMED. Where negatives are a sample, the EARLY ones left out are corrected all the same.
 """
 
 __all__ = ["ARRIVAL", "CONFIRMED", "CORRECTION", "EARLY", "FEEDBACK", "FINAL", "feedback_fields"]
@@ -20,8 +20,8 @@ FINAL, EARLY, CORRECTION, CONFIRMED, ARRIVAL = range(5)
 
 #: The `feedback` field of an `example` event by role; None: the field is absent.
 FEEDBACK = (None, "early", "correction", "confirmed", "arrival")
-#: An impression's example has the impression's id where it is learned first; ids are unique, so its others end
-#: like this.
+#: An impression's example has the impression's id where it is learned first; ids are unique, so its others
+#: end like this.
 _SUFFIXES = ("", "", "#click", "#confirmed", "#arrival")
 
 

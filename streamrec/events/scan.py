@@ -219,7 +219,7 @@ def _scalar(at: int, key: int, value: int) -> int:
             store_i64(value, _role(at + 1, n))
         else:
             store_i64(value, np.int64(hash_span(np.uint64(at + 1), np.uint64(n), _NO_BIT)))
-        return end + 1 if key <= _LAST_STRING or key == _TYPE or key == _FEEDBACK else NONE
+        return end + 1 if key <= _LAST_STRING or key in (_TYPE, _FEEDBACK) else NONE
     if key == _DELETED:
         at, flag = boolean(at)
         store_i64(value, flag)
@@ -230,7 +230,7 @@ def _scalar(at: int, key: int, value: int) -> int:
         return at if integer and key > _LAST_STRING else NONE
     known, number = to_float(digits, power)
     store_f64(value, number)
-    text = key == _TYPE or key == _FEEDBACK
+    text = key in (_TYPE, _FEEDBACK)
     return at if known and not text and -MAX_MAGNITUDE <= number <= MAX_MAGNITUDE else NONE
 
 

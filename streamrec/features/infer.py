@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from streamrec.events.feedback import CORRECTION, FEEDBACK
 from streamrec.events.model import Event, Example, FeatureValue, Impression, Rating
 from streamrec.features.spec import BUILTIN, REST, Cross, FeatureSpec, Field, Kind, Statistics
 
@@ -87,12 +88,15 @@ def infer_spec(
 
 
 def _examples(events: Iterable[Event]) -> Iterator[_Sample]:
-    return (event for event in events if isinstance(event, _Sample))
+    """What is new to the model: a correction or a confirmation is about an example that came before."""
+    repeats = FEEDBACK[CORRECTION:]
+    samples = (event for event in events if isinstance(event, _Sample))
+    return (event for event in samples if event.type != "example" or event.feedback not in repeats)
 
 
 def _lag(examples: Sequence[_Sample], window_ms: int) -> int:
     """The window of joining where there are impressions, else by how much the sample is out of order."""
-    if any(isinstance(event, Impression) for event in examples):
+    if any(event.type == "impression" or (event.type == "example" and event.feedback) for event in examples):
         return max(window_ms, 1)
     latest = lag = 0
     for event in examples:

@@ -89,14 +89,16 @@ def picked(examples: Examples, which: np.ndarray) -> Examples:
     n = int(offsets[-1])
     entries = Entries(np.empty(n, np.int32), np.empty(n, np.uint8), np.empty(n, np.uint64))
     copy_runs(entries, offsets[:-1], Entries(*examples[at + 1 :]), starts, sizes)
-    return Examples(*(column[which] for column in examples[:at]), offsets, *entries)
+    columns = [*(column[which] for column in examples[:at]), offsets, *entries]
+    return Examples(*columns)
 
 
 def part(examples: Examples, start: int, end: int) -> Examples:
     """Examples start … end − 1, as views."""
     at = Examples._fields.index("entry_offsets")
     offsets = examples.entry_offsets[start : end + 1]
-    return Examples(*(column[start:end] for column in examples[:at]), offsets, *examples[at + 1 :])
+    columns = [*(column[start:end] for column in examples[:at]), offsets, *examples[at + 1 :]]
+    return Examples(*columns)
 
 
 def concatenated(parts: list[Examples]) -> Examples:

@@ -47,13 +47,13 @@ class _Generation(NamedTuple):
 class Joiner:
     """Impressions and clicks, in event time, become examples; ratings and examples pass through.
 
-    An impression waits until its click comes (a positive, given at once) or until event time, the latest time
-    seen so far, is more than `window_ms` past its own (a negative; several by time, then arrival). A click
-    that comes before its impression waits likewise. With `feedback` early an impression is given as a negative
-    when it arrives, and so it is at the window's end where late clicks count: as EARLY, which the click
-    corrects (CORRECTION), or CONFIRMED once none counts any more. Refused, with the reason: an id that came before, a
-    second click for one impression, a click after the window, a click whose impression never came, a label
-    that the task cannot use. Items are passed over.
+    An impression waits until its click comes (a positive, given at once) or until event time, the latest
+    time seen so far, is more than `window_ms` past its own (a negative; several by time, then arrival). A
+    click that comes before its impression waits likewise. With `feedback` early an impression is given as a
+    negative when it arrives, and where late clicks count, at the window's end: as EARLY, which a click
+    corrects (CORRECTION), or CONFIRMED once none counts any more. Refused, with the reason: an id that came
+    before, a second click for one impression, a click after all this, a click whose impression never came, a
+    label that the task cannot use. Items are passed over.
 
     What comes out, and its order, is a function of the stream only, not of how it is cut into blocks.
 

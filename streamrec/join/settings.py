@@ -34,8 +34,8 @@ class JoinSettings(BaseModel):
     """Share of the negatives that is given, each with 1 / rate of its weight; which ones is decided by a hash
     of the impression's id. Ratings and examples come labelled and are all given."""
     arrivals: bool = False
-    """Give every impression once more when it arrives, to be predicted and not to be learned: what is measured
-    is then that prediction, for negatives that are left out too. It costs a second prediction."""
+    """Give every impression once more when it arrives, to be predicted and not to be learned: what is
+    measured is then that prediction, for negatives that are left out too. It costs a second prediction."""
     positive_rating: float = Field(4.0, allow_inf_nan=False)
     """Lowest rating that is a positive for the click task."""
     memory_events: int = Field(2**20, ge=1, le=2**30)

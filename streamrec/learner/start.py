@@ -1,16 +1,21 @@
 """Building a learner: a new model inferred from its stream, or a stored one where its last commit left it."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, UsageError
-from streamrec.events.block import Rejection
+from streamrec.events.block import EXAMPLE, IMPRESSION, RATING, EventBlock, Rejection
 from streamrec.events.codec import decode_line
 from streamrec.events.decoder import BlockDecoder
-from streamrec.features.infer import Style, infer_spec
+from streamrec.events.feedback import CORRECTION
+from streamrec.events.model import Event
+from streamrec.features.infer import SAMPLE, Style, infer_spec
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.decode import first_records
 from streamrec.join.reader import read
@@ -34,9 +39,12 @@ __all__ = ["INFER_FROM", "Plan", "Started", "start"]
 
 _log = logging.getLogger("streamrec")
 
-#: Records from which a feature spec is inferred: enough to see every kind of event and how often values
-#: repeat, few enough to be there within seconds on a live topic.
-INFER_FROM = 1000
+#: Examples from which a feature spec is inferred: enough to see every kind of event and how often values
+#: repeat, few enough to be there within seconds on a live topic. What comes in between does not count, so
+#: that a stream of impressions and the examples that they become suggest the same.
+INFER_FROM = SAMPLE
+#: Records that are looked at for them, at most: a catalogue may come first.
+_MOST_RECORDS = 20 * INFER_FROM
 #: When whoever waits for these records is told so, and how often again.
 _TELL_AFTER_S, _TELL_EVERY_S = 2.0, 30.0
 
@@ -201,30 +209,48 @@ def _check_same(plan: Plan, pipeline: Pipeline) -> None:
 def _first_records(source: Source, order: Order, plan: Plan, clock: Clock) -> list[bytes]:
     """The first events, in the order in which they will be learned; what that takes is kept in `order`."""
     lines: list[bytes] = []
+    found: set[tuple[int, int]] = set()
     n_records, tell_at_s = 0, clock.monotonic_s() + _TELL_AFTER_S
     for decoded in read(source, BlockDecoder(), clock, plan.learner.partition_wait_s):
         if clock.monotonic_s() >= tell_at_s:
             tell_at_s = clock.monotonic_s() + _TELL_EVERY_S
             _log.warning(
-                "waiting for %d records to infer features from, %d so far; "
+                "waiting for %d examples to infer features from, %d so far; "
                 "a settings file with [features] starts at once (--config)",
                 INFER_FROM,
-                n_records,
+                len(found),
             )
         if decoded is None:
             continue
         for turn in decoded.turns:
             order.add(source.stream, turn)
-        lines += first_records(decoded, INFER_FROM - n_records).lines()
+        first = first_records(decoded, _MOST_RECORDS - n_records)
+        lines += first.lines()
         n_records += decoded.n_records
-        if n_records >= INFER_FROM:
+        found |= _samples(first.block)
+        if len(found) >= INFER_FROM or n_records >= _MOST_RECORDS:
             break
     return lines
 
 
+def _samples(block: EventBlock) -> set[tuple[int, int]]:
+    """(type, id) of the events that `infer_spec` looks at."""
+    types = np.isin(block.type, (IMPRESSION, RATING, EXAMPLE)) & (block.role < CORRECTION)
+    return set(zip(block.type[types].tolist(), block.key[types].tolist(), strict=True))
+
+
 def _inferred(lines: list[bytes], settings: ModelSettings, window_ms: int) -> FeatureSpec:
-    decoded = (decode_line(line) for line in lines)
-    distinct = {(event.type, event.id): event for event in decoded if not isinstance(event, Rejection)}
     style: Style = "plain" if settings.kind == "ftrl" else "rich"
-    events = list(distinct.values())  # where the joiner will refuse the second of two, so does this
-    return infer_spec(events, style, window_ms, "identity" if settings.task == "rating" else "logit")
+    return infer_spec(
+        _distinct(lines), style, window_ms, "identity" if settings.task == "rating" else "logit"
+    )
+
+
+def _distinct(lines: list[bytes]) -> Iterator[Event]:
+    """Where the joiner will refuse the second of two, so does this."""
+    seen: set[tuple[str, str]] = set()
+    for line in lines:
+        event = decode_line(line)
+        if not isinstance(event, Rejection) and (event.type, event.id) not in seen:
+            seen.add((event.type, event.id))
+            yield event

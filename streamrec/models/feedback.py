@@ -1,18 +1,18 @@
 """How examples are learned whose click may still come, or of whose negatives only some are there.
 
-A stream that gives every impression at once as a negative, and again as a positive when its click comes, has
-another distribution than what is to be predicted. With p the true probability of a click and b its share in
-that stream (Ktena et al. 2019, "Addressing delayed feedback for continuous training with neural networks in CTR
-prediction", RecSys, section 4):
+A stream that gives every impression at once as a negative, and again as a positive when its click comes,
+has another distribution than what is to be predicted. With p the true probability of a click and b its share
+in that stream (Ktena et al. 2019, "Addressing delayed feedback for continuous training with neural networks
+in CTR prediction", RecSys, section 4):
 
     plain           learn it as it is; predictions tend to b = p/(1 + p)
-    fn_weighted     weigh a positive by 1 + p, a negative by (1 − p)(1 + p), p the model's own prediction, held
-                    constant: expected gradients are those of the true distribution, times 1 − p²
+    fn_weighted     weigh a positive by 1 + p, a negative by (1 − p)(1 + p), p the model's own prediction,
+                    held constant: expected gradients are those of the true distribution, times 1 − p²
     fn_calibrated   learn it as it is, and predict p = b/(1 − b)
 
-Only what came early, and its correction, is weighed. A FINAL label y (a rating, a click within the window that
-was waited for) is in no need of it; where b is learned, it is learned as such a stream would have given it: as a
-negative and y of a positive.
+Only what came early, and its correction, is weighed. A FINAL label y (a rating, a click within the window
+that was waited for) is in no need of it; where b is learned, it is learned as such a stream would have given
+it: as a negative and y of a positive.
 
 Of negatives sampled at rate r each has weight 1/r. Learned with that, predictions need no correction. Or it
 is learned with r of its weight, so as if it came alone, and predictions are corrected (He et al. 2014,
@@ -32,7 +32,7 @@ __all__ = ["AS_IT_IS", "Feedback", "FeedbackSettings", "counted_as", "learned_as
 
 _PLAIN, _WEIGHTED, _CALIBRATED = range(3)
 _CODES = {"plain": _PLAIN, "fn_weighted": _WEIGHTED, "fn_calibrated": _CALIBRATED}
-#: The greatest float32 below 1: b/(1 − b) passes 1 where a model takes more than half of its stream for clicks.
+#: The greatest float32 below 1: b/(1 − b) passes 1 where a model takes over half of its stream for clicks.
 _MOST = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
@@ -52,8 +52,8 @@ class FeedbackSettings(BaseModel):
 
     Attributes:
         policy: of examples whose click may still come, see above.
-        negative_rate: 1: negatives count with the weight they have, 1/r of those sampled at rate r. r: they are
-            learned with r of their weight, and predictions are corrected.
+        negative_rate: 1: negatives count with the weight they have, 1/r of those sampled at rate r. r: they
+            are learned with r of their weight, and predictions are corrected.
 
     """
 
@@ -106,8 +106,8 @@ def learned_as(role: int, label: float, weight: float, p: float, feedback: Feedb
 def counted_as(role: int, label: float, weight: float, feedback: Feedback) -> tuple[float, float]:
     """(positives, examples) that an example adds to the base rate of what is learned.
 
-    Where weights make up for early negatives, so does the count: a correction takes its negative back. p and so
-    1 + p would be wrong at first, and a base rate never forgets.
+    Where weights make up for early negatives, so does the count: a correction takes its negative back. At
+    first p, and so 1 + p, would be wrong, and a base rate never forgets.
     """
     code, rate = feedback
     if code == _WEIGHTED and role == CORRECTION:

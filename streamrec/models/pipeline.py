@@ -84,7 +84,7 @@ class Pipeline:
             fields: names of the decoder's fields.
 
         Returns:
-            float32 (B,), each one's prediction made before it was learned; NaN where none is needed (CONFIRMED).
+            float32 (B,), each one's prediction made before it was learned; NaN of a CONFIRMED.
 
         """
         roles = examples.role

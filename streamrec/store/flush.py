@@ -260,9 +260,7 @@ class Flusher:
 
     def _batches(self, table: str, rows: Rows) -> Iterator[Batch]:
         served, shadow = self._spaces.get(f"r{table}"), self._spaces.get(f"s{table}")
-        if (
-            served is None and shadow is None
-        ):  # all its rows were made and deleted again before they came here
+        if served is None and shadow is None:  # its rows were all deleted before they came here
             return
         for part in self._parts(rows):
             yield batch_commands(self._keys, served, shadow, part)

@@ -19,8 +19,8 @@ _FOLDER = "mind-small-5k"
 #: MIND has 190,000 impressions in six days: compressed, in less than nine windows of ten minutes.
 _FACTORS = (1, 100)
 _RATE = 0.1  # of sampled negatives: an eighth of the examples is learned
-#: What is out of the box may be this much worse than waiting where waiting costs nothing, and must be better by
-#: half where it does. Predictions are calibrated within a tenth: they are from the first impression on.
+#: What is out of the box may be this much worse than waiting where waiting costs nothing, and must be better
+#: by half where it does. Predictions are calibrated within a tenth, from the first impression on.
 _MOST = {1: 1.01, 100: 0.5}
 _CALIBRATED = (0.9, 1.1)
 
@@ -61,12 +61,11 @@ def _compared(folder: Path, factor: int) -> Iterator[Figure]:
         for policy in _POLICIES:
             result = _measured(path, policy)
             most = _MOST[factor] if policy is _DEFAULT else None
-            peer = "wait"
             name = f"{stream}: log loss, {policy.name}"
-            yield Figure(name, result["log_loss"], "nats", waiting["log_loss"], peer, (None, most))
+            yield Figure(name, result["log_loss"], "nats", waiting["log_loss"], "waiting", (None, most))
             goal = (None, None) if policy.feedback.get("policy") == "plain" else _CALIBRATED
             name = f"{stream}: calibration, {policy.name}"
-            yield Figure(name, result["calibration"], "", 1.0, "all clicks predicted", goal)
+            yield Figure(name, result["calibration"], "", 1.0, "of what came", goal)
 
 
 def _write(path: Path, folder: Path, factor: int) -> None:
