@@ -55,6 +55,10 @@ class Joiner:
     before, a second click for one impression, a click after all this, a click whose impression never came, a
     label that the task cannot use. Items are passed over.
 
+    While clicks have stopped and impressions go on (`silent`), nothing becomes a negative: impressions wait.
+    Once clicks are back, what waits is closed as they catch up; impressions for which none came at all are
+    refused, as are those that `memory_events` closes meanwhile.
+
     What comes out, and its order, is a function of the stream only, not of how it is cut into blocks.
 
     The state is not stored. `checkpoint` names a position from which to read again; a joiner made from the
@@ -107,6 +111,16 @@ class Joiner:
         """Event time; None as long as it is not known."""
         watermark = int(self._tally["watermark_ms"][0])
         return watermark if watermark != NO_TIME else None
+
+    @property
+    def silent(self) -> bool:
+        """Whether clicks have stopped while impressions go on: nothing becomes a negative meanwhile."""
+        return bool(matching.is_silent(self._tally[0]))
+
+    @property
+    def _holds(self) -> bool:
+        tally = self._tally[0]
+        return self.silent or bool(tally["click_ms"] < tally["held_until_ms"])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -219,6 +233,8 @@ class Joiner:
         latest[-1] = int(self._tally["latest_ms"][0])
         horizon = max(int(self._tally["watermark_ms"][0]) - 2 * self.settings.reach_ms, NO_TIME + 1)
         last = len(latest) - 1
+        if self._holds:  # what waits may be older than any window
+            horizon = NO_TIME + 1
         candidates = [at for at in range(max(0, last - 2), last) if latest[at] >= horizon]
         return max(0, min([last, *candidates]) - 1)
 
@@ -263,7 +279,7 @@ class Joiner:
         if decisions["reason"].any():
             bad = decisions[decisions["reason"] != matching.GIVEN]
             decisions = decisions[decisions["reason"] == matching.GIVEN]
-            for name, n in zip(REFUSALS, np.bincount(bad["reason"], minlength=6)[1:], strict=True):
+            for name, n in zip(REFUSALS, np.bincount(bad["reason"], minlength=7)[1:], strict=True):
                 self._tally[name] += n
             refused = [self._refusal(block, data, places, first, d) for d in bad]
         given = self._given_by(decisions)
@@ -291,8 +307,10 @@ class Joiner:
             partition, offset = self._partitions[places.partition[i]], int(places.offset[i])
             return Refused(text, partition, offset, data[block.start[i] : block.end[i]], decided)
         slot = self._waiting.slots[source]
-        raw = self._waiting.raw[slot["first"] : slot["first"] + slot["size"]]
         partition = self._partitions[slot["partition"]]
+        if not slot["is_click"]:  # only its features are here
+            return Refused(text, partition, int(slot["offset"]), b"", decided)
+        raw = self._waiting.raw[slot["first"] : slot["first"] + slot["size"]]
         return Refused(text, partition, int(slot["offset"]), raw.tobytes(), decided)
 
     def _reason(self, reason: int) -> str:
@@ -303,6 +321,7 @@ class Joiner:
             matching.SECOND_CLICK: "second click for the same impression: the first one counts",
             matching.LATE_CLICK: f"click after the window: more than {last_s:g} s after its impression",
             matching.LONE_CLICK: f"click without its impression: none came within {window_s:g} s of it",
+            matching.NO_CLICKS: "impression without a label: no clicks came at all while it waited for one",
             matching.BAD_LABEL: "label outside 0 to 1: other numbers need the rating task",
         }[reason]
 

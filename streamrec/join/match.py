@@ -7,7 +7,7 @@ from streamrec.events.block import CLICK, IMPRESSION, ITEM, RATING, EventBlock
 from streamrec.events.feedback import ARRIVAL, CONFIRMED, CORRECTION, EARLY, FINAL
 from streamrec.hashing import mix
 from streamrec.join.seen import CLICKED, TAGS, Seen, is_known, remember
-from streamrec.join.tally import Tally
+from streamrec.join.tally import NO_TIME, Tally
 from streamrec.join.waiting import Entries, Slot, Waiting, copy_run, enter, find, leave, postpone
 from streamrec.memory import JIT, address, prefetch
 
@@ -18,14 +18,16 @@ __all__ = [
     "GIVEN",
     "LATE_CLICK",
     "LONE_CLICK",
+    "NO_CLICKS",
     "SECOND_CLICK",
     "close_all",
+    "is_silent",
     "match",
     "pass_on",
 ]
 
 #: Why an event is refused, or that it is not.
-GIVEN, DUPLICATE, SECOND_CLICK, LATE_CLICK, LONE_CLICK, BAD_LABEL = range(6)
+GIVEN, DUPLICATE, SECOND_CLICK, LATE_CLICK, LONE_CLICK, BAD_LABEL, NO_CLICKS = range(7)
 
 #: What came out, in order: an example or a refused event.
 DECISION = np.dtype(
@@ -44,6 +46,10 @@ DECISION = np.dtype(
 _SAMPLE = np.uint64(0x5E2D93C7A1F0486B)
 #: So many events more beyond `max_jump_ms` than within it are believed: one broken clock moves nothing.
 _CONFIRMED = 16
+#: Clicks after which it is known how often they come: their share is then right within a tenth or so.
+_KNOWN_CLICKS = 100
+#: Clicks after which both counts are halved: their share follows a change within some thousand clicks.
+_MANY_CLICKS = 4000
 #: Events between asking for memory and using it: 16 × 20 ns is about three times what memory takes.
 _AHEAD = 16
 
@@ -105,6 +111,8 @@ def match(
         slot = tally.n_slots
         if kind == IMPRESSION:
             _write(block, places, i, slots[slot], tally)
+            tally.impressions += 1
+            tally.unclicked += 1
             if _impression(slots, heap, table, out, tally, i, again):
                 slots[slot].first = tally.n_entries
                 tally.n_entries += slots[slot].size
@@ -114,6 +122,7 @@ def match(
                 enter(slots, heap, table, tally, slot)
         elif kind == CLICK:
             _write(block, places, i, slots[slot], tally)
+            _hear_click(tally, block.time_ms[i])
             second, new = remember(young, old, block.impression[i] ^ CLICKED)
             tally.n_seen += new
             gone = is_known(young, old, block.impression[i] ^ TAGS[IMPRESSION])
@@ -157,11 +166,49 @@ def _advance(tally: Tally, time_ms: int) -> None:
 
 
 @njit(**JIT)
+def is_silent(tally: Tally) -> bool:
+    """Whether clicks have stopped coming while impressions go on."""
+    if tally.clicks < _KNOWN_CLICKS or tally.breaker == 0.0:
+        return False
+    heard = tally.impressions - tally.unclicked
+    silent: bool = tally.unclicked * tally.clicks > tally.breaker * heard
+    return silent
+
+
+@njit(**JIT)
+def _hear_click(tally: Tally, time_ms: int) -> None:
+    """Clicks are coming, again if they had stopped: late ones in their order, or some were lost for good."""
+    if is_silent(tally):
+        tally.gap_from_ms = tally.click_ms
+        tally.gap_to_ms = time_ms - tally.window_ms - tally.late_ms
+        tally.held_until_ms = tally.watermark_ms - tally.window_ms
+        tally.click_ms = time_ms
+    tally.click_ms = max(tally.click_ms, time_ms)
+    tally.unclicked = 0
+    tally.clicks += 1
+    if tally.clicks == _MANY_CLICKS:
+        tally.clicks //= 2
+        tally.impressions //= 2
+
+
+@njit(**JIT)
+def _now(tally: Tally) -> int:
+    """Event time as far as clicks have come: what was due before it gets none any more."""
+    if is_silent(tally):
+        return NO_TIME
+    if tally.click_ms < tally.held_until_ms:
+        return min(tally.watermark_ms, tally.click_ms)
+    now_ms: int = tally.watermark_ms
+    return now_ms
+
+
+@njit(**JIT)
 def _close_due(slots: np.ndarray, heap: np.ndarray, table: np.ndarray, out: np.ndarray, tally: Tally) -> None:
     """Close what waits no longer: by event time, in order of (due, arrival), then by number of events."""
-    while tally.n_live > 0 and slots[heap[0]].due_ms < tally.watermark_ms:
+    now_ms = _now(tally)
+    while tally.n_live > 0 and slots[heap[0]].due_ms < now_ms:
         slot = heap[0]
-        if slots[slot].is_click or slots[slot].given or tally.late_ms == 0:
+        if slots[slot].is_click or slots[slot].given or tally.late_ms == 0 or _is_unheard(slots, tally, slot):
             _close(slots, heap, table, out, tally, slot)
         else:  # the window is over, a late click may still come
             slots[slot].given = True
@@ -187,8 +234,17 @@ def _close(
         _refuse(out, tally, slot, LONE_CLICK)
     elif slots[slot].given:
         _confirm(out, tally, slot, slots[slot].impression)
+    elif _is_unheard(slots, tally, slot):
+        _refuse(out, tally, slot, NO_CLICKS)
     else:
         _negative(out, tally, slot, slots[slot].impression, FINAL)
+
+
+@njit(**JIT)
+def _is_unheard(slots: np.ndarray, tally: Tally, slot: int) -> bool:
+    """Whether no click could have come for this impression: clicks had stopped, or have."""
+    unheard: bool = is_silent(tally) or tally.gap_from_ms < slots[slot].time_ms <= tally.gap_to_ms
+    return unheard
 
 
 @njit(**JIT)
@@ -232,10 +288,11 @@ def _impression(
             _positive(out, tally, -1 - i, slots[click].value, FINAL)
             return False
         _refuse(out, tally, click, LATE_CLICK if slots[click].time_ms > time_ms else LONE_CLICK)
-    if time_ms + tally.window_ms + tally.late_ms < tally.watermark_ms:
+    now_ms = _now(tally)
+    if time_ms + tally.window_ms + tally.late_ms < now_ms:
         _negative(out, tally, -1 - i, key, FINAL)
         return False
-    if tally.is_early or slot.due_ms < tally.watermark_ms:
+    if slot.due_ms < now_ms or (tally.is_early and not is_silent(tally)):
         slot.due_ms += tally.late_ms
         slot.given = True
         _negative(out, tally, -1 - i, key, EARLY)

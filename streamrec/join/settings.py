@@ -36,6 +36,10 @@ class JoinSettings(BaseModel):
     arrivals: bool = False
     """Give every impression once more when it arrives, to be predicted and not to be learned: what is
     measured is then that prediction, for negatives that are left out too. It costs a second prediction."""
+    breaker: float = Field(30.0, ge=0, allow_inf_nan=False)
+    """When no click came for so many impressions that this many were to be expected, by the share of clicked
+    impressions so far, the clicks have stopped and not the interest: nothing becomes a negative until they
+    are back. 0: never."""
     positive_rating: float = Field(4.0, allow_inf_nan=False)
     """Lowest rating that is a positive for the click task."""
     memory_events: int = Field(2**20, ge=1, le=2**30)

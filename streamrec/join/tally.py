@@ -12,10 +12,13 @@ __all__ = ["COUNTS", "DTYPE", "NO_TIME", "REFUSALS", "SCALARS", "Tally", "starte
 NO_TIME = -(2**62)
 
 #: What a generation starts from; with the position, the whole of a checkpoint's state.
-SCALARS = ("events", "watermark_ms", "ahead", "ahead_ms")
+SCALARS = (
+    *("events", "watermark_ms", "ahead", "ahead_ms"),
+    *("impressions", "clicks", "unclicked", "click_ms", "gap_from_ms", "gap_to_ms", "held_until_ms"),
+)
 
 #: Of the refused events, by reason, in the order of the codes in `match`.
-REFUSALS = ("duplicates", "second_clicks", "late_clicks", "lone_clicks", "bad_labels")
+REFUSALS = ("duplicates", "second_clicks", "late_clicks", "lone_clicks", "bad_labels", "unlabelled")
 
 #: What became of the events.
 COUNTS = (
@@ -36,6 +39,7 @@ _FIELDS: list[tuple[str, Any]] = [
     ("max_jump_ms", np.int64),
     ("memory_events", np.int64),
     ("positive_rating", np.float64),
+    ("breaker", np.float64),
     ("is_rating", np.bool_),
     ("is_early", np.bool_),
     ("arrivals", np.bool_),
@@ -53,7 +57,9 @@ _FIELDS: list[tuple[str, Any]] = [
 ]
 
 #: `events` were taken so far; `watermark_ms` is event time; of the last events, `ahead` more than not lay
-#: beyond its trust, none of these before `ahead_ms`.
+#: beyond its trust, none of these before `ahead_ms`. For the breaker: `impressions` and `clicks` of late,
+#: `unclicked` impressions since the last click, whose time was `click_ms`; between `gap_from_ms` and
+#: `gap_to_ms` no click came for impressions; closing follows the clicks until these reach `held_until_ms`.
 DTYPE = np.dtype(_FIELDS, align=True)
 
 #: In compiled code, one element of an array of DTYPE.
@@ -63,7 +69,15 @@ Tally = Any
 def started(settings: JoinSettings) -> np.ndarray:
     """The record at the beginning of a stream: DTYPE (1,)."""
     tally = np.zeros(1, DTYPE)
-    for name in ("window_ms", "late_ms", "max_jump_ms", "memory_events", "positive_rating", "arrivals"):
+    for name in (
+        "window_ms",
+        "late_ms",
+        "max_jump_ms",
+        "memory_events",
+        "positive_rating",
+        "arrivals",
+        "breaker",
+    ):
         tally[name] = getattr(settings, name)
     tally["is_rating"] = settings.task == "rating"
     tally["is_early"] = settings.feedback == "early" and settings.task == "click"
@@ -71,6 +85,8 @@ def started(settings: JoinSettings) -> np.ndarray:
     tally["last_kept"] = (
         int(settings.negative_rate * (2**64 - 1)) if settings.negative_rate < 1.0 else 2**64 - 1
     )
-    for name in ("watermark_ms", "ahead_ms", "latest_ms"):
+    for name in ("watermark_ms", "ahead_ms", "latest_ms", "click_ms", "held_until_ms"):
+        tally[name] = NO_TIME
+    for name in ("gap_from_ms", "gap_to_ms"):
         tally[name] = NO_TIME
     return tally

@@ -12,6 +12,7 @@ from streamrec.errors import StreamrecError
 from streamrec.events.block import Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import CONFIRMED, FINAL
+from streamrec.join.breaker import BreakerLog
 from streamrec.join.decode import Decoded
 from streamrec.join.joiner import Joined, Joiner, Refused
 from streamrec.join.merge import Recorded
@@ -110,6 +111,7 @@ class Learner:
         self._clock = clock or SystemClock()
         self._decoder = BlockDecoder(text_fields=parts.pipeline.extractor.text_fields)
         self._joiner = Joiner(join)
+        self._breaker = BreakerLog()
         self._committer = Committer(parts.lease, head, self._settings.patience_s, self._clock)
         self._warned: set[str] = set()
         self._n_told = 0
@@ -251,6 +253,7 @@ class Learner:
         """Everything that some records cause, up to the position after them."""
         parts, progress = self._parts, self._parts.progress
         joined = self._joiner.push(decoded.block, decoded.data, decoded.places)
+        self._breaker.see(parts.source.stream, self._joiner.silent)
         for letter in _dead_letters(decoded, joined):
             self._reject(letter)
         progress.events += decoded.n_records

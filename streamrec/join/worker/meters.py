@@ -54,6 +54,9 @@ class Meters:
         self._behind = gauge("watermark_lag_seconds", "Event time behind the clock.", "partition")
         self._lag = gauge("lag_records", "Records that were not joined yet.", "partition")
         self._waiting = gauge("waiting", "Impressions and clicks that wait for their other half.")
+        self._silent = gauge(
+            "silent_partitions", "Partitions in which clicks have stopped: joining holds back."
+        )
         self._held = gauge("partitions", "Partition numbers that this worker has.")
 
     def show(
@@ -84,6 +87,7 @@ class Meters:
             self._coverage.set(coverage)
         self._waiting.set(now.waiting)
         self._held.set(len(now.partitions))
+        self._silent.set(len(now.silent))
         now_ms = self._clock.now_ms()
         behind = {str(number): (now_ms - mark) / 1000 for number, mark in now.watermark_ms.items()}
         self._partitions = _set_all(self._lag, now.lag, self._partitions)

@@ -28,6 +28,7 @@ class Joined(NamedTuple):
     lag: Mapping[str, int]  # by partition, records that were not taken yet
     watermark_ms: Mapping[int, int]  # by number of its partitions, where it is known
     partitions: tuple[int, ...]  # numbers that it has
+    silent: tuple[int, ...] = ()  # those of them in which clicks have stopped
 
 
 def joined(counts: Counter[tuple[str, str]], units: Mapping[int, Unit]) -> Joined:
@@ -45,6 +46,7 @@ def joined(counts: Counter[tuple[str, str]], units: Mapping[int, Unit]) -> Joine
         {name: lag for unit in units.values() for name, lag in unit.feed.lag().items()},
         {number: mark for number, mark in marks.items() if mark is not None},
         tuple(sorted(units)),
+        tuple(sorted(number for number, unit in units.items() if unit.joiner.silent)),
     )
 
 

@@ -28,6 +28,7 @@ from streamrec.clock import Clock
 from streamrec.errors import BrokerUnavailable, StreamrecError
 from streamrec.events.block import ITEM, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
+from streamrec.join.breaker import BreakerLog
 from streamrec.join.decode import Decoded, Turn
 from streamrec.join.joiner import Joiner, Refused
 from streamrec.join.lines import carrying_lines, example_lines
@@ -91,6 +92,7 @@ class Unit:
         self.writer = secrets.token_hex(8)
         self._producer, self._work = producer, work
         self.joiner = Joiner(work.join, state.checkpoint if state else None)
+        self._breaker = BreakerLog()
         self._n_found = self._found()
         self._committed = dict(state.position) if state else {}
         self._position = dict(self._committed)
@@ -203,6 +205,7 @@ class Unit:
     def _join(self, block: EventBlock, data: bytes, places: Places, first: int) -> None:
         """Join events and send the examples; `first`: place in the whole block of their first."""
         joined = self.joiner.push(block, data, places)
+        self._breaker.see(self.feed.stream, self.joiner.silent)
         self._letters += [each._replace(decided=each.decided + first) for each in joined.refused]
         self._send(joined.examples)
 
