@@ -1,6 +1,6 @@
 """Values of records as lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,6 +26,15 @@ def _line(value: bytes | None) -> bytes:
     return value.replace(b"\n", b" ") + b"\n"
 
 
-def make_run(partition: Partition, offsets: Sequence[int], values: Sequence[bytes | None]) -> Run:
-    """The records at these offsets, at least one."""
-    return Run(partition, np.array(offsets, np.int64), join_lines(values), int(offsets[-1]) + 1)
+def make_run(
+    partition: Partition, first: int, last: int, offsets: Iterable[int], values: Sequence[bytes | None]
+) -> Run:
+    """The records at these offsets, at least one.
+
+    first, last: the offsets at both ends; `offsets` is looked at only where there are gaps between them.
+    """
+    if last - first == len(values) - 1:
+        every = np.arange(first, last + 1)
+    else:
+        every = np.fromiter(offsets, np.int64, len(values))
+    return Run(partition, every, join_lines(values), last + 1)

@@ -1,10 +1,12 @@
 """Opening kafka-python's objects: settings from a URL, a clear error within a bounded time, quiet loggers."""
 
 import logging
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaConnectionError
 from kafka.net.compat import KafkaNetClient
 
 from streamrec.errors import TopicMissing
@@ -18,6 +20,8 @@ __all__ = ["Link"]
 _LOG = logging.getLogger("streamrec.transport.kafka")
 #: A broker that restarts is back after seconds; asking it twice a second costs nothing.
 _RECONNECT_MS = 500
+#: It is asked again at once.
+_NOT_READY_S = 0.02
 #: Kafka's code for a topic that does not exist.
 _UNKNOWN_TOPIC = 3
 
@@ -36,6 +40,22 @@ class _Quiet(logging.Handler):
         if record.name.startswith("kafka.net") and "onnection" in text and "ailed: " in text:
             self.last_failure = text.partition("ailed: ")[2].partition(" (backoff")[0]
         _LOG.debug("kafka-python: %s", text)
+
+
+class _Client(KafkaNetClient):  # type: ignore[misc]
+    """Connections that tell, and do not raise, that a broker is not there.
+
+    kafka-python 3.0.12 forgets the request of a transaction for which it could not connect, and waits for its
+    answer for ever; told that the broker is not ready, it tries again.
+    """
+
+    def await_ready(self, node_id: object, timeout_ms: float = 30_000) -> bool:
+        """Whether the broker is connected."""
+        try:
+            return bool(super().await_ready(node_id, timeout_ms))
+        except KafkaConnectionError:
+            time.sleep(_NOT_READY_S)
+            return False
 
 
 def _quieten() -> _Quiet:
@@ -91,7 +111,7 @@ class Link:
             raise clear(fault, self.url.shown) from None
 
     def _connect(self, **configs: Any) -> Any:
-        self._client = KafkaNetClient(**configs)
+        self._client = _Client(**configs)
         return self._client
 
     def close(self) -> None:

@@ -79,10 +79,7 @@ class PythonConsumer:
     def poll(self, timeout_s: float, max_records: int) -> list[Run]:
         """Lines, by partition."""
         fetched = self._fetch(timeout_s, max_records)
-        return [
-            make_run(Partition(*partition), [r.offset for r in records], [r.value for r in records])
-            for partition, records in fetched.items()
-        ]
+        return [_run(Partition(*partition), records) for partition, records in fetched.items()]
 
     def records(self, timeout_s: float, max_records: int) -> list[Record]:
         """Records as they are."""
@@ -291,6 +288,12 @@ def _finish_rejoining(library: Any) -> None:
     coordinator = library._coordinator
     if coordinator is not None and coordinator.rejoining:
         coordinator.rejoin_needed = True
+
+
+def _run(partition: Partition, records: list[ConsumerRecord]) -> Run:
+    values = [record.value for record in records]
+    offsets = (record.offset for record in records)
+    return make_run(partition, records[0].offset, records[-1].offset, offsets, values)
 
 
 def _record(partition: Partition, record: ConsumerRecord) -> Record:

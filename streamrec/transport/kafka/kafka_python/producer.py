@@ -76,14 +76,18 @@ class PythonProducer:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Queue one record."""
-        self._raise_failed()
+        if self._failed is not None:
+            self._raise_failed()
         if self._spent and self._transactional_id is None:
             self._renew()
         if value is None and key is None:
             raise UsageError(f"{self._url.shown}: topic {topic}: a record needs a key or a value")
-        self._check(topic, partition)
-        with self._faults():
+        if partition is not None or topic not in self._counts:
+            self._check(topic, partition)
+        try:
             future = self._library.send(topic, value, key, list(headers), partition)
+        except Exception as fault:
+            raise self._clear(fault) from None
         future.add_errback(self._note)
         size = _OVERHEAD_BYTES + len(value or b"") + len(key or b"")
         self._queued.append((future, size))

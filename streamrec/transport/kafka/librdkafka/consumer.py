@@ -94,11 +94,8 @@ class LibrdkafkaConsumer:
 
     def poll(self, timeout_s: float, max_records: int) -> list[Run]:
         """Lines, by partition."""
-        runs = []
-        for partition, messages in self._fetch(timeout_s, max_records).items():
-            offsets, values = list(map(Message.offset, messages)), list(map(Message.value, messages))
-            runs.append(make_run(partition, offsets, values))
-        return runs
+        fetched = self._fetch(timeout_s, max_records)
+        return [_run(partition, messages) for partition, messages in fetched.items()]
 
     def records(self, timeout_s: float, max_records: int) -> list[Record]:
         """Records as they are."""
@@ -133,14 +130,11 @@ class LibrdkafkaConsumer:
     def _group_by_partition(self, messages: list[Message]) -> dict[Partition, list[Message]]:
         if not messages:
             return {}
-        numbers, first = list(map(Message.partition, messages)), messages[0]
-        one_topic = len({partition.topic for partition in self._positions}) == 1
-        if one_topic and numbers.count(numbers[0]) == len(numbers):
-            return {Partition(first.topic(), numbers[0]): messages}
+        if len(self._positions) == 1:
+            return {next(iter(self._positions)): messages}
         groups: dict[tuple[str, int], list[Message]] = {}
-        for key, message in zip(
-            zip(map(Message.topic, messages), numbers, strict=True), messages, strict=True
-        ):
+        keys = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+        for key, message in zip(keys, messages, strict=True):
             if key in groups:
                 groups[key].append(message)
             else:
@@ -328,6 +322,11 @@ def _settings(group: str | None, reading: Reading) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 10,
         "fetch.error.backoff.ms": 100,
     }
+
+
+def _run(partition: Partition, messages: list[Message]) -> Run:
+    first, last = messages[0].offset(), messages[-1].offset()
+    return make_run(partition, first, last, map(Message.offset, messages), list(map(Message.value, messages)))
 
 
 def _record(partition: Partition, message: Message) -> Record:

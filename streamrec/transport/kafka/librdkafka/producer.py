@@ -87,13 +87,15 @@ class LibrdkafkaProducer:
             self._serve()
         if value is None and key is None:
             raise UsageError(f"{self._url.shown}: topic {topic}: a record needs a key or a value")
-        self._check(topic, partition)
-        chosen = _ANY if partition is None else partition
+        if partition is None:
+            partition = _ANY
+        if partition != _ANY or topic not in self._counts:
+            self._check(topic, partition)
         try:
             if headers:
-                self._library.produce(topic, value, key, chosen, headers=list(headers))
+                self._library.produce(topic, value, key, partition, headers=list(headers))
             else:
-                self._library.produce(topic, value, key, chosen)
+                self._library.produce(topic, value, key, partition)
         except BufferError:
             self._make_room()
             self.send(topic, value, key, partition, headers)
@@ -103,7 +105,7 @@ class LibrdkafkaProducer:
 
     def send_all(self, topic: str, values: Sequence[bytes], keys: Sequence[bytes | None]) -> None:
         """Queue many records: a third of the time of one after the other."""
-        self._check(topic, None)
+        self._check(topic, _ANY)
         produce = self._library.produce
         for start in range(0, len(values), _SERVE_EVERY):
             self._serve()
@@ -114,11 +116,11 @@ class LibrdkafkaProducer:
                 except (BufferError, KafkaException):
                     self.send(topic, value, key)  # waits for room, or says what is wrong
 
-    def _check(self, topic: str, partition: int | None) -> None:
+    def _check(self, topic: str, partition: int) -> None:
         """A topic is looked up once; the library would wait for it to appear."""
         if topic not in self._counts:
             self._counts |= self._link.count_partitions([topic])
-        if partition is not None and not 0 <= partition < self._counts[topic]:
+        if partition != _ANY and not 0 <= partition < self._counts[topic]:
             self._counts |= self._link.count_partitions([topic])
             if not 0 <= partition < self._counts[topic]:
                 n = self._counts[topic]
