@@ -41,10 +41,13 @@ class StopSignals:
         self._stop: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
         self.received = False
+        self._raised = False
 
     def ask(self, stop: Callable[[], None]) -> None:
         """From now on a signal calls this; at once where it came already."""
         self._stop = stop
+        if self.received:
+            stop()
 
     def __enter__(self) -> Self:
         for each in self._signals:
@@ -56,6 +59,8 @@ class StopSignals:
     ) -> None:
         for each, handler in self._before.items():
             signal.signal(each, handler)  # the guard stays: a library may wait at the process's very end
+        if self._raised and isinstance(error, Exception):
+            raise Stopped from None  # on its way through a library it became another error: of an import, say
 
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  (signal's interface)
         if self.received:
@@ -66,6 +71,7 @@ class StopSignals:
             guard.daemon = True
             guard.start()
         if self._stop is None:
+            self._raised = True
             raise Stopped
         self._stop()
 

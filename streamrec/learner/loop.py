@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,40 +144,46 @@ class Learner:
         """
         progress, source, settings = self._parts.progress, self._parts.source, self._settings
         remaining = None if limit is None else max(0, limit - progress.events)
-        recorded = self._rebuild_joiner()
-        stream = read(source, self._decoder, self._clock, settings.partition_wait_s, recorded)
-        chunks = read_ahead(limited(stream, remaining), settings.read_ahead)
+        try:
+            recorded = self._rebuild_joiner()
+            if self._stopping:
+                return self.report()
+            stream = read(source, self._decoder, self._clock, settings.partition_wait_s, recorded)
+            with closing(read_ahead(limited(stream, remaining), settings.read_ahead)) as chunks:
+                self._follow(chunks, watch)
+                if finish and not self._stopping and (limit is None or progress.events < limit):
+                    self._finish()
+                if not (self._commit() and self._wait()):
+                    _log.warning(
+                        "stopped before commit %d was stored: what it holds is learned again by the next run",
+                        self._committer.stored.seq + 1,
+                    )
+        finally:
+            self._committer.close()
+        return self.report()
+
+    def _follow(self, chunks: Iterable[Decoded | None], watch: Callable[[Report], None]) -> None:
+        """Learn what comes and commit when it is time, until the end or `stop`."""
+        progress = self._parts.progress
         if self._parts.rejects.needs_commit:
             self._commit()
         committed_s, committed_events = self._clock.monotonic_s(), progress.events
         uncommitted = False
-        try:
-            for decoded in chunks:
-                if decoded is not None:
-                    if self._started_s is None:
-                        self._started_s = self._clock.monotonic_s()
-                    self._take(decoded)
-                    uncommitted = True
-                    watch(self.report())
-                if self._stopping:
-                    break
-                if uncommitted and self._is_due(committed_s, committed_events):
-                    self._commit()
-                    committed_s, committed_events = self._clock.monotonic_s(), progress.events
-                    uncommitted = False
-                elif self._committer.is_idle:
-                    self._acknowledge()
-            if finish and not self._stopping and (limit is None or progress.events < limit):
-                self._finish()
-            if not (self._commit() and self._wait()):
-                _log.warning(
-                    "stopped before commit %d was stored: what it holds is learned again by the next run",
-                    self._committer.stored.seq + 1,
-                )
-        finally:
-            chunks.close()
-            self._committer.close()
-        return self.report()
+        for decoded in chunks:
+            if decoded is not None:
+                if self._started_s is None:
+                    self._started_s = self._clock.monotonic_s()
+                self._take(decoded)
+                uncommitted = True
+                watch(self.report())
+            if self._stopping:
+                return
+            if uncommitted and self._is_due(committed_s, committed_events):
+                self._commit()
+                committed_s, committed_events = self._clock.monotonic_s(), progress.events
+                uncommitted = False
+            elif self._committer.is_idle:
+                self._acknowledge()
 
     def stop(self, within_s: float = STOP_S) -> None:
         """Let `run` end after the chunk it is at, with a commit, if the store takes it in time.
@@ -238,7 +245,9 @@ class Learner:
         for decoded in read(past, self._decoder, self._clock, self._settings.partition_wait_s, recorded):
             if decoded is not None and joiner.rebuilding:
                 joiner.push(decoded.block, decoded.data, decoded.places)
-        if joiner.rebuilding:
+            if self._stopping:
+                break
+        if joiner.rebuilding and not self._stopping:
             raise StreamrecError(
                 f"{source.stream}: ends before the position up to which it was learned: "
                 "is it the same stream? Restore it, or start over with --fresh"

@@ -105,6 +105,26 @@ def test_the_state_is_told_to_prometheus_and_in_the_log(topic, store_of, setting
         assert learning.stop(signal.SIGINT)[0] == 0
 
 
+def test_the_worker_is_configured_by_its_environment(topic, store_of, settings):
+    url, _ = topic(2, examples(1500))
+    environ = {
+        "STREAMREC_SOURCE": url,
+        "STREAMREC_STORE": store_of[1],
+        "STREAMREC_NAME": store_of[3],
+        "STREAMREC_CONFIG": str(settings(QUICK)[1]),
+        "STREAMREC_METRICS_HOST": "127.0.0.1",
+        "STREAMREC_METRICS_PORT": "0",
+    }
+    with Learning(worker=True, **environ) as learning:
+        assert learning.says("1,500 examples")
+        assert learning.stop() == (0, "")
+    assert len(letters_in(url)) == 30
+    assert run("learn", url, *store_of, *settings(), "--until-end", "--json")["examples"] == 1500
+    with Learning(worker=True) as unset:
+        assert unset.end()[0] == 2
+        assert unset.says("STREAMREC_SOURCE is not set")
+
+
 def test_waiting_for_the_first_records_is_told_and_ends_on_a_signal(topic, store_of):
     url, _ = topic(2, examples(10))
     with Learning(url, *store_of) as learning:

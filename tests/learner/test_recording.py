@@ -97,6 +97,38 @@ def test_a_live_learner_whose_partitions_came_late_is_replayed(topic, store_of, 
     )
 
 
+def test_turns_of_the_records_that_features_were_inferred_from_outlive_a_first_commit(
+    topic, store_of, settings, tmp_path
+):
+    """It comes before anything is learned, so that dead letters have a mark; then the learner is gone."""
+    batches = late(events(4000))
+    url, _ = topic(3, next(batches))
+    plan = Plan(
+        name=store_of[-1],
+        model=ModelSettings(kind="ftrl"),
+        join=JoinSettings(window_ms=2000),
+        learner=LearnerSettings(partition_wait_s=0.02),
+        rejects=f"{url}.rejects",
+    )
+    store, source = open_store(store_of[1]), open_source(url, live=True)
+    started = start(plan, source, store, SystemClock())
+    assert started.learner.run(limit=0).stored.seq == 2
+    assert [turn.waited_for for turn in started.parts.order.turns(source.stream)][:4] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    started.parts.close()
+    source.close()
+    store.close()
+    for batch in batches:
+        send(url, batch)
+    learned = run("learn", url, *store_of, *settings(), "--until-end", "--json")
+    run("record", url, *store_of, "-o", tmp_path / "recorded.jsonl", "--json")
+    assert run("replay", tmp_path / "recorded.jsonl", *settings(), "--json") == learned
+
+
 def test_records_that_are_no_lines_are_refused_again(topic, store_of, settings, tmp_path):
     valid = next(line for _, line in examples(1))
     odd = [

@@ -43,6 +43,24 @@ except Stopped:
     assert ended(program, number) == (0, ["ready", "stopped"])
 
 
+@pytest.mark.parametrize("how", ["raise ImportError('lost on its way')", "pass"])
+def test_a_library_that_swallows_it_does_not_keep_the_process(how):
+    program = """
+try:
+    with StopSignals((signal.SIGTERM,)) as signals:
+        say("ready")
+        try:
+            time.sleep(60)
+        except BaseException:
+            HOW
+        signals.ask(lambda: say("asked"))
+except Stopped:
+    say("stopped")
+"""
+    told = "asked" if how == "pass" else "stopped"
+    assert ended(program.replace("HOW", how), signal.SIGTERM) == (0, ["ready", told])
+
+
 ASKED = """
 with StopSignals((signal.SIGTERM, signal.SIGINT), LEAVE) as signals:
     signals.ask(lambda: say("asked"))

@@ -112,11 +112,11 @@ def run(*arguments, code=0):
 
 
 class Learning:
-    """`streamrec learn` as a process; its log is read as it comes."""
+    """`streamrec learn` as a process, or the worker of the same; its log is read as it comes."""
 
-    def __init__(self, *arguments, **environ):
+    def __init__(self, *arguments, worker=False, **environ):
         self.process = subprocess.Popen(
-            command("learn", *arguments, "--json"),
+            [sys.executable, "-m", "workers.learn"] if worker else command("learn", *arguments, "--json"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -41,8 +41,8 @@ from streamrec.join.worker.feed import Feed
 from streamrec.join.worker.settings import JoinWorkerSettings
 from streamrec.join.worker.state import JoinState, page_key, page_record, state_record
 from streamrec.join.worker.turns import Pages, turns_of
-from streamrec.transport.deadletter import dead_letter
 from streamrec.transport.kafka.client import Producer
+from streamrec.transport.kafka.letters import letter_of
 
 __all__ = ["Topics", "Unit", "Work"]
 
@@ -236,9 +236,8 @@ class Unit:
     def _reject(self) -> None:
         """Step 1, of what cannot be used, in the order in which that was decided."""
         for letter in sorted(self._letters, key=lambda letter: letter.decided):
-            value = dead_letter(letter.reason, letter.partition, letter.offset, letter.raw)
-            key = f"{letter.partition}:{letter.offset}".encode()
-            self._producer.send(self._work.topics.rejects, value.rstrip(b"\n"), key)
+            key, value = letter_of(letter.reason, letter.partition, letter.offset, letter.raw)
+            self._producer.send(self._work.topics.rejects, value, key.encode())
             self._added["rejected", kind_of(letter.reason)] += 1
         self._letters = []
 

@@ -24,7 +24,7 @@ from streamrec.transport.kafka.open import open_admin, open_consumer, open_produ
 from streamrec.transport.kafka.settings import Writing
 from streamrec.transport.kafka.url import parse_url
 
-__all__ = ["KafkaLetters", "topic_name"]
+__all__ = ["KafkaLetters", "Letter", "letter_of", "topic_name"]
 
 #: As much waits for a commit at most: some ten thousand letters.
 _FULL_BYTES = 8 << 20
@@ -37,9 +37,20 @@ _TRIES, _BETWEEN_S = 20, 0.1
 _MODEL, _LIFE = "streamrec-model", "streamrec-life"
 
 
-class _Letter(NamedTuple):
+class Letter(NamedTuple):
+    """One rejected record, as it stands in a topic."""
+
     key: str  # partition:offset of the record
-    value: bytes
+    value: bytes  # the JSON of `dead_letter`
+
+
+def letter_of(reason: str, partition: str, offset: int, raw: bytes) -> Letter:
+    """A letter that a broker takes: of a long record, as much as fits."""
+    value, most = dead_letter(reason, partition, offset, raw), MAX_RAW_BYTES
+    while len(value) > _LARGEST_BYTES and most:  # a byte takes up to six as JSON
+        most //= 2
+        value = dead_letter(reason, partition, offset, raw, max_raw_bytes=most)
+    return Letter(f"{partition}:{offset}", value.rstrip(b"\n"))
 
 
 def topic_name(url: str) -> str:
@@ -70,7 +81,7 @@ class KafkaLetters:
         self._writer, self._is_owner = writer, is_owner
         self.name = topic_name(url)
         self.needs_commit = mark is None
-        self._waiting: list[_Letter] = []
+        self._waiting: list[Letter] = []
         self._waiting_bytes = 0
         self._producer: Producer | None = None
         self._consumer: Consumer = open_consumer(self._place)
@@ -91,12 +102,9 @@ class KafkaLetters:
 
     def write(self, reason: str, partition: str, offset: int, raw: bytes) -> None:
         """Keep one record; of a long one as much as fits into a record of the topic."""
-        value, most = dead_letter(reason, partition, offset, raw), MAX_RAW_BYTES
-        while len(value) > _LARGEST_BYTES and most:  # a byte takes up to six as JSON
-            most //= 2
-            value = dead_letter(reason, partition, offset, raw, max_raw_bytes=most)
-        self._waiting.append(_Letter(f"{partition}:{offset}", value.rstrip(b"\n")))
-        self._waiting_bytes += len(value)
+        letter = letter_of(reason, partition, offset, raw)
+        self._waiting.append(letter)
+        self._waiting_bytes += len(letter.value)
 
     def cut(self) -> Callable[[], Mark]:
         """End a batch; the result sends it, in a transaction."""
@@ -108,7 +116,7 @@ class KafkaLetters:
         self._close_producer()
         self._consumer.close()
 
-    def _settle(self, letters: list[_Letter]) -> Mark:
+    def _settle(self, letters: list[Letter]) -> Mark:
         """Steps 1 and 2. After an error the topic is asked what came through."""
         try:
             if self._producer is None:
@@ -128,7 +136,7 @@ class KafkaLetters:
         self._written.difference_update(letter.key for letter in letters)
         return {"life": self._life, "end": self._end, "open": sorted(self._written)}
 
-    def _send(self, letters: list[_Letter]) -> None:
+    def _send(self, letters: list[Letter]) -> None:
         producer = self._producer
         if not letters or producer is None:
             return

@@ -1,0 +1,89 @@
+"""When a learner commits, and what a run leaves that was told to stop."""
+
+import json
+import uuid
+from threading import Event
+
+import pytest
+from topics import examples
+
+from streamrec.clock import SystemClock
+from streamrec.learner.settings import LearnerSettings
+from streamrec.learner.start import Plan, start
+from streamrec.models.settings import ModelSettings
+from streamrec.store.memory import MemoryStore
+from streamrec.transport import open_source
+
+N = 1500
+
+
+@pytest.fixture
+def learner(tmp_path):
+    """Starts a learner of N small chunks over a store; (store, started)."""
+    file = tmp_path / "events.jsonl"
+    file.write_text("".join(f"{line}\n" for _, line in examples(N)))
+    store, opened = MemoryStore(uuid.uuid4().hex), []
+
+    def make(**settings):
+        source = open_source(str(file), chunk_bytes=1000)
+        plan = Plan(model=ModelSettings(kind="ftrl"), learner=LearnerSettings(**settings))
+        opened.extend((source, start(plan, source, store, SystemClock())))
+        return store, opened[-1]
+
+    yield make
+    for source, started in zip(opened[::2], opened[1::2], strict=True):
+        started.parts.close()
+        source.close()
+
+
+def test_commits_come_by_count(learner):
+    store, started = learner(commit_interval_s=1000, commit_events=100)
+    started.learner.run()
+    assert 5 <= store.head("default").seq <= 16
+
+
+def test_commits_come_by_time(learner):
+    store, started = learner(commit_interval_s=0.001)
+    started.learner.run()
+    assert store.head("default").seq > 5
+
+
+def test_without_either_there_is_one_at_the_end(learner):
+    store, started = learner(commit_interval_s=1000)
+    report = started.learner.run()
+    assert (store.head("default").seq, report.stored.seq) == (1, 1)
+
+
+def test_a_stop_commits_what_was_learned_and_the_rest_comes_later(learner):
+    store, first = learner(commit_interval_s=1000)
+
+    def stop_after_some(report):
+        if report.events > 500:
+            first.learner.stop(60)
+
+    report = first.learner.run(watch=stop_after_some)
+    assert 500 < report.events < 700
+    assert json.loads(store.load("default").blobs["progress"])["events"] == report.events
+    _, second = learner()
+    whole = second.learner.run()
+    assert (whole.examples, whole.events) == (N, N + N // 50)
+
+
+def test_a_stop_that_may_not_wait_says_what_is_not_stored(learner, caplog, monkeypatch):
+    store, started = learner(commit_interval_s=1000)
+    hangs = Event()
+    monkeypatch.setattr(started.parts.lease, "commit", lambda commit: hangs.wait(30))
+    started.learner.run(watch=lambda report: started.learner.stop(0.1))
+    hangs.set()
+    assert "stopped before commit 1 was stored" in caplog.text
+    assert store.head("default").seq == 0
+
+
+def test_a_stop_during_the_rebuild_ends_it(learner):
+    store, first = learner()
+    first.learner.run(limit=1000)
+    _, second = learner()
+    second.learner.stop()
+    report = second.learner.run()
+    assert report.events == 1000
+    assert store.head("default").seq == report.stored.seq
