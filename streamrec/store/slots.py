@@ -13,6 +13,8 @@ from streamrec.store.wire import ServerWire, connection_pool, hide_password
 __all__ = ["Address", "SlotMap"]
 
 _SLOTS = 16384
+#: A node that hangs takes connections and gives no answer: then another one is asked.
+_MAP_S = 2.0
 _FORMS = "redis+cluster://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…] or rediss+cluster://…"
 _URL = re.compile(r"(rediss?)\+cluster://(?:([^/]*)@)?([^/?@]+)(?:/0?)?(\?.*)?")
 
@@ -87,9 +89,9 @@ class SlotMap:
         """A node said who has this slot now."""
         self._current()[slot] = address
 
-    def open(self, address: Address) -> ServerWire:
+    def open(self, address: Address, **settings: Any) -> ServerWire:
         """A wire of one's own to a node."""
-        settings = self._settings | {"host": address.host, "port": address.port}
+        settings = self._settings | {"host": address.host, "port": address.port} | settings
         name = f"{self.url} (node {address})"
         return ServerWire(self._class(**settings), name, self.doubt)
 
@@ -126,7 +128,7 @@ class SlotMap:
         return best
 
     def _ask(self, address: Address) -> list[Address | None]:
-        wire = self.open(address)
+        wire = self.open(address, socket_timeout=_MAP_S)
         try:
             (answer,) = wire.exchange([("CLUSTER", "SLOTS")], again=0)
         finally:
