@@ -13,6 +13,9 @@ from streamrec.store.wire import ServerWire, connection_pool, hide_password
 __all__ = ["Address", "SlotMap"]
 
 _SLOTS = 16384
+#: Waiting for one answer of a node: as long as Redis itself waits by default before it replaces a master, and
+#: longer than a replica may take to confirm.
+_ANSWER_S = 15.0
 #: A node that hangs takes connections and gives no answer: then another one is asked.
 _MAP_S = 2.0
 _FORMS = "redis+cluster://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…] or rediss+cluster://…"
@@ -47,6 +50,8 @@ class SlotMap:
         # of the pools only class and settings are used, which are the same for all nodes
         pools = [connection_pool(f"{scheme}://{login}{node}{options}", _FORMS) for node in nodes.split(",")]
         self._settings = dict(pools[0].connection_kwargs)
+        if "socket_timeout" not in options:
+            self._settings["socket_timeout"] = _ANSWER_S
         self._class = pools[0].connection_class
         self._given = [_address(pool.connection_kwargs) for pool in pools]
         self._known: set[Address] = set()
