@@ -295,8 +295,10 @@ class Flusher:
     def _send(self, node: ServerWire, batch: Batch) -> Batch:
         """Run the commands as one transaction, if the fences are this learner's; returns what was sent."""
         fences = [self._keys.fence(group) for group in batch.groups]
-        # WATCH lets the transaction fail if a fence moves between this look at it and EXEC
-        _, set_to = node.calls([("WATCH", *fences), ("MGET", *fences)])
+        # WATCH lets the transaction fail if a fence moves between this look at it and EXEC; or, where it was
+        # held up on its way until another flush has begun, the group's mark
+        marks = [self._keys.mark(group) for group in batch.groups if self._marks is not None]
+        _, set_to = node.calls([("WATCH", *fences, *marks), ("MGET", *fences)])
         if any(fence != self._owner.fence.encode() for fence in set_to):
             raise Forgotten  # or fenced: the lease finds out by asking for its epoch
         if self._marks is not None:

@@ -13,6 +13,11 @@ from streamrec.store.wire import ServerWire, connection_pool, hide_password
 __all__ = ["Address", "SlotMap"]
 
 _SLOTS = 16384
+#: Waiting for one answer of a node: as long as Redis itself waits by default before it replaces a master, and
+#: longer than a replica may take to confirm.
+_ANSWER_S = 15.0
+#: A node that hangs takes connections and gives no answer: then another one is asked.
+_MAP_S = 2.0
 _FORMS = "redis+cluster://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…] or rediss+cluster://…"
 _URL = re.compile(r"(rediss?)\+cluster://(?:([^/]*)@)?([^/?@]+)(?:/0?)?(\?.*)?")
 
@@ -45,6 +50,8 @@ class SlotMap:
         # of the pools only class and settings are used, which are the same for all nodes
         pools = [connection_pool(f"{scheme}://{login}{node}{options}", _FORMS) for node in nodes.split(",")]
         self._settings = dict(pools[0].connection_kwargs)
+        if "socket_timeout" not in options:
+            self._settings["socket_timeout"] = _ANSWER_S
         self._class = pools[0].connection_class
         self._given = [_address(pool.connection_kwargs) for pool in pools]
         self._known: set[Address] = set()
@@ -87,9 +94,9 @@ class SlotMap:
         """A node said who has this slot now."""
         self._current()[slot] = address
 
-    def open(self, address: Address) -> ServerWire:
+    def open(self, address: Address, **settings: Any) -> ServerWire:
         """A wire of one's own to a node."""
-        settings = self._settings | {"host": address.host, "port": address.port}
+        settings = self._settings | {"host": address.host, "port": address.port} | settings
         name = f"{self.url} (node {address})"
         return ServerWire(self._class(**settings), name, self.doubt)
 
@@ -126,7 +133,7 @@ class SlotMap:
         return best
 
     def _ask(self, address: Address) -> list[Address | None]:
-        wire = self.open(address)
+        wire = self.open(address, socket_timeout=_MAP_S)
         try:
             (answer,) = wire.exchange([("CLUSTER", "SLOTS")], again=0)
         finally:

@@ -11,8 +11,10 @@ from cluster_stores import SMALL, Opener, groups_on, model_on, opening, patientl
 from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, rows, without_empty
 
 from streamrec.errors import Fenced, StoreUnavailable
+from streamrec.store.cluster import ClusterWire
 from streamrec.store.keys import MODELS, Keys
 from streamrec.store.marks import read_marks
+from streamrec.store.wire import ServerWire
 from streamrec.testing.faults import Faults
 from streamrec.testing.redis_cluster import ClusterNode, RedisCluster
 
@@ -291,6 +293,62 @@ def test_a_hanging_replica_holds_commits_back_and_a_dead_one_does_not(
     finally:
         replica.kill()
     patiently(lambda: lease.commit(oracle.apply(second)))
+    oracle.check(store, model)
+
+
+def test_a_master_hangs_is_replaced_and_wakes_up(
+    open_cluster: Opener, redis_cluster: RedisCluster, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds commands waiting that were sent to it as the master that it still believes to be."""
+    monkeypatch.setattr("streamrec.store.slots._ANSWER_S", 0.5)
+    rng, oracle = np.random.default_rng(10), Oracle()
+    store = open_cluster()
+    lease = store.acquire(model)
+    _steps(lease, oracle, rng, 3)
+    lease.flush()
+    for key in (Keys(model).head, _key(redis_cluster, model, "rows")):
+        victim = redis_cluster.owner(key)
+        victim.pause()
+        try:
+            _steps(lease, oracle, rng, 2)
+            patiently(lease.flush)
+            patiently(lambda: oracle.check(store, model))
+        finally:
+            victim.go_on()
+        redis_cluster.wait_ok()
+        _steps(lease, oracle, rng, 1)
+        patiently(lease.flush)
+        patiently(lambda: oracle.check(store, model))
+    oracle.check(open_cluster(), model)
+
+
+def test_rows_of_a_flush_that_were_held_up_do_not_overwrite_the_next(
+    open_cluster: Opener, redis_cluster: RedisCluster, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that comes out of a broken network after the flush that took its place."""
+    rng, oracle = np.random.default_rng(11), Oracle()
+    store = open_cluster()
+    lease = store.acquire(model)
+    _steps(lease, oracle, rng, 2)
+    late: list = []
+
+    def hold(wire: ServerWire, data: bytes) -> None:
+        late.append((wire, data))
+        raise StoreUnavailable("held up")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServerWire, "send", hold)
+        patch.setattr(ClusterWire, "close", lambda _: None)  # the connection that holds it stays
+        with pytest.raises(StoreUnavailable, match="held up"):
+            lease.flush()
+    ((wire, data),) = late
+    nodes = lease._flusher._wire._nodes
+    del nodes[next(address for address, node in nodes.items() if node is wire)]  # the learner has a new one
+    _steps(lease, oracle, rng, 2)
+    lease.flush()
+    wire.send(data)
+    assert wire.lines(data.count(b"\r\nHSET\r\n") + data.count(b"\r\nHDEL\r\n") + 3)[-1] == b"*-1"
+    wire.close()
     oracle.check(store, model)
 
 
