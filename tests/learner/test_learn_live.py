@@ -128,7 +128,7 @@ def test_the_worker_is_configured_by_its_environment(topic, store_of, settings):
 def test_waiting_for_the_first_records_is_told_and_ends_on_a_signal(topic, store_of):
     url, _ = topic(2, examples(10))
     with Learning(url, *store_of) as learning:
-        assert learning.says("waiting for 1000 records to infer features from, 11 so far")
+        assert learning.says("waiting for 1000 examples to infer features from, 10 so far")
         assert learning.says("[features]")
         assert learning.stop() == (0, "")
     assert not any("Traceback" in line for line in learning.log)

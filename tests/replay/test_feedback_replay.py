@@ -18,7 +18,7 @@ from streamrec.features.infer import infer_spec
 from streamrec.hashing import hash_text
 from streamrec.join import Joiner, JoinSettings
 from streamrec.join.decode import decode_chunk
-from streamrec.join.lines import carrying_lines, example_line, lines_of, outcomes
+from streamrec.join.lines import carrying_lines, example_lines
 from streamrec.learner.settings import LearnerSettings
 from streamrec.learner.start import Plan, Started, start
 from streamrec.models.settings import ModelSettings
@@ -107,8 +107,7 @@ def as_examples(path: Path, target: Path, settings: JoinSettings) -> None:
     with target.open("wb") as file:
 
         def write(joined):
-            for line, outcome in zip(lines_of(joined.examples), outcomes(joined.examples), strict=True):
-                file.write(example_line(line, outcome) + b"\n")
+            file.writelines(line + b"\n" for line in example_lines(joined.examples))
 
         while (chunk := source.read()) is not None:
             decoded = decode_chunk(chunk, decoder)

@@ -21,6 +21,7 @@ BENCHES: Mapping[str, str] = {
     "growth": "memory a row and the longest pause while a table grows to 50M rows",
     "redis": "Redis memory a row, and recovery of 5M rows",
     "startup": "seconds to the first learned event, with nothing compiled and with everything compiled",
+    "feedback": "what was predicted on arrival: early, sampled and waited-for negatives",
     "quality": "log loss without configuration on recorded streams, beside tuned Vowpal Wabbit",
     "serve": "time of /v1/rank",
 }
