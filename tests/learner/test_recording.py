@@ -35,11 +35,11 @@ def late(records, seed=0):
     for key, line in records:
         partition = int("".join(filter(str.isdigit, key)) or 0) % 3
         (held if partition == 2 else early).append((key, line, partition))
-    yield early[:1100]  # features are inferred from these
+    yield early[:1400]  # features are inferred from their impressions
     step = max(1, len(early) // 6)
-    for at in range(1100, len(early), step):
+    for at in range(1400, len(early), step):
         yield early[at : at + step]
-        if (at - 1100) // step % 2:
+        if (at - 1400) // step % 2:
             n = len(held) // 3 + 1
             yield held[:n]
             held = held[n:]
