@@ -4,7 +4,9 @@ Once for each impression, by its final label, whatever was learned from it and w
 
     ARRIVAL, EARLY         keep the prediction, and the weight with which it counts (the first one stays)
     CORRECTION, CONFIRMED  measure what was kept, by this label; where nothing was, nothing is measured
-    FINAL                  measure what was kept, else the prediction made now
+    FINAL                  measure what an ARRIVAL kept, else the prediction made now
+
+No FINAL follows an EARLY: one with its key is another event, a rating perhaps, that has the same id.
 
 Of early negatives sampled at rate r, what was kept weighs 1/r, also where a click came: the sample was taken
 before anybody knew. A click whose impression is not in the sample is learned and not measured.
@@ -42,7 +44,7 @@ class Measured(NamedTuple):
 
 
 class Arrivals:
-    """Predictions that wait for their label, by impression: a row is (prediction, weight)."""
+    """Predictions that wait for their label, by impression: (prediction, weight), −weight of an EARLY one."""
 
     def __init__(self) -> None:
         self._table = SparseTable(len(_BLANK))
@@ -114,15 +116,17 @@ def _resolve_each(
             at = probe.row_address(directory, stride, h, slot)
             if math.isnan(load_f32(at + _WEIGHT)):
                 store_f32(at, predictions[i])
-                store_f32(at + _WEIGHT, weights[i])
+                store_f32(at + _WEIGHT, -weights[i] if roles[i] == EARLY else weights[i])
                 probe.mark_dirty(directory, stride, h, slot)
             continue
         found[i] = _NOW if roles[i] == FINAL else _PENDING
         slot = probe.find(directory, stride, keys[i], h)
         if slot >= 0:
             at = probe.row_address(directory, stride, h, slot)
-            if not math.isnan(load_f32(at + _WEIGHT)):
-                kept[i, 0], kept[i, 1] = load_f32(at), load_f32(at + _WEIGHT)
+            weight = load_f32(at + _WEIGHT)
+            is_early = math.copysign(1.0, weight) < 0.0  # −0 too
+            if not math.isnan(weight) and not (is_early and roles[i] == FINAL):
+                kept[i, 0], kept[i, 1] = load_f32(at), abs(weight)
                 store_f32(at + _WEIGHT, np.float32(np.nan))
                 probe.mark_dirty(directory, stride, h, slot)
                 found[i] = _KEPT

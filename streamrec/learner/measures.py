@@ -4,6 +4,7 @@ All of it is part of every commit, so a resumed run reports what an undisturbed 
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from streamrec.evaluation.curves import Curves, plot
 from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.evaluation.slices import SliceTable
 from streamrec.events.block import EventBlock, Examples
+from streamrec.events.feedback import CONFIRMED
 from streamrec.models.settings import Task
 
 __all__ = ["METRICS", "Measures"]
+
+_log = logging.getLogger("streamrec")
 
 #: Blob of a commit: the metrics as a JSON object, for readers.
 METRICS = "metrics"
@@ -36,6 +40,7 @@ class Measures:
     def __init__(self, task: Task = "click", slices: str | None = None) -> None:
         self.metrics = ProgressiveMetrics(task)
         self.curves = Curves()
+        self._warned = False
         self.slices = None if slices is None else SliceTable(slices, is_click=task == "click")
         #: What the last `blobs` said for readers, for those who look from another thread.
         self.committed: Mapping[str, Any] = {}
@@ -49,7 +54,23 @@ class Measures:
         """Count predictions float32 (B,) against the labels."""
         self.curves.update(self.metrics, predictions, examples.labels, examples.weights)
         if self.slices is not None:
+            self._warn_of_bare_confirmations(examples)
             self.slices.update(examples, fields, predictions)
+
+    def _warn_of_bare_confirmations(self, examples: Examples) -> None:
+        """A topic of examples names the features of a negative once only, when it is early."""
+        assert self.slices is not None
+        confirmed = examples.role == CONFIRMED
+        by_feature = self.slices.field not in ("user", "item")
+        if self._warned or not by_feature or not confirmed.any():
+            return
+        if not np.diff(examples.entry_offsets)[confirmed].any():
+            self._warned = True
+            _log.warning(
+                "slices by %r: here confirmations of negatives have no features, so these count as (absent); "
+                "slice the recorded impressions and clicks instead",
+                self.slices.field,
+            )
 
     def result(self) -> dict[str, Any]:
         """The metrics so far; None where one is undefined."""

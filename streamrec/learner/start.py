@@ -190,10 +190,19 @@ def _check_stored(plan: Plan, store: Store) -> None:
             )
 
 
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of parts by names like feedback.policy."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        parts = _flat(value) if isinstance(value, dict) else None
+        flat |= {name: value} if parts is None else {f"{name}.{part}": each for part, each in parts.items()}
+    return flat
+
+
 def _check_same(plan: Plan, pipeline: Pipeline) -> None:
     """What the user asked for must be what the stored model is."""
     if plan.model is not None and plan.model != pipeline.settings:
-        given, stored = plan.model.model_dump(), pipeline.settings.model_dump()
+        given, stored = _flat(plan.model.model_dump()), _flat(pipeline.settings.model_dump())
         key = next(key for key in given if given[key] != stored[key])
         raise StoreMismatch(
             f"model {plan.name!r} was learned with {key} = {stored[key]}, but {given[key]} is asked for: "

@@ -202,8 +202,8 @@ def test_what_is_measured_is_what_would_have_been_served(choice, tmp_path):
         ({"join": JoinSettings(window_ms=WINDOW_MS, memory_events=2000, feedback="wait")}, "feedback"),
         ({"join": JoinSettings(window_ms=WINDOW_MS, memory_events=2000, late_ms=5)}, "late_ms"),
         ({"join": JoinSettings(window_ms=WINDOW_MS, memory_events=2000, negative_rate=0.5)}, "negative_rate"),
-        ({"model": ModelSettings(feedback={"policy": "plain"})}, "fn_weighted.*plain"),
-        ({"model": ModelSettings(feedback={"negative_rate": 0.5})}, "negative_rate"),
+        ({"model": ModelSettings(feedback={"policy": "plain"})}, "feedback.policy = fn_weighted, but plain"),
+        ({"model": ModelSettings(feedback={"negative_rate": 0.5})}, "feedback.negative_rate = 1.0"),
     ],
 )
 def test_a_model_stays_with_the_feedback_it_began_with(changed, named, stream):
@@ -212,3 +212,12 @@ def test_a_model_stays_with_the_feedback_it_began_with(changed, named, stream):
     with pytest.raises(StoreMismatch, match=named) as refusal:
         learn(stream, Plan(**{**vars(plan_of("early")), **changed}), store)
     assert "\n" not in str(refusal.value)
+
+
+def test_slices_say_where_confirmations_have_no_features(stream, tmp_path, caplog):
+    plan = plan_of("early", slices="topic")
+    assert sum(row.examples for row in learn(stream, plan, new_store()).parts.measures.slices.top()) > 1000
+    assert "confirmations" not in caplog.text
+    as_examples(stream, tmp_path / "examples.jsonl", plan.join)
+    learn(tmp_path / "examples.jsonl", plan, new_store())
+    assert caplog.text.count("confirmations of negatives have no features") == 1
