@@ -91,7 +91,8 @@ def _outcomes(examples: Examples) -> tuple[list[Outcome], np.ndarray]:
     distinct, which = np.unique(pairs.view(np.uint64), return_inverse=True)
     codes, which = np.unique(which.reshape(-1) << 8 | examples.role, return_inverse=True)
     found = distinct.view(np.float32).reshape(-1, 2)[codes >> 8].tolist()
-    return [Outcome(*pair, role) for pair, role in zip(found, (codes & 255).tolist(), strict=True)], which
+    roles = (codes & 255).tolist()
+    return [Outcome(label, weight, role) for (label, weight), role in zip(found, roles, strict=True)], which
 
 
 def _ending(outcome: Outcome) -> Ending:

@@ -39,8 +39,11 @@ def figures() -> list[Figure]:
 
 def _of(library: str, bootstrap: str, n: int) -> list[Figure]:
     bare: Callable[[str, str, int], float] = _bare_python if library == "python" else _bare_librdkafka
+    targets = [f"bare.{library}.{run}" for run in range(_RUNS)]
     with _client(library):
-        beside = max(bare(bootstrap, f"bare.{library}.{run}", n) for run in range(_RUNS))
+        for target in targets:
+            _make_topic(bootstrap, target)
+        beside = max(bare(bootstrap, target, n) for target in targets)
         ours = [_join(bootstrap, f"joined.{library}.{run}") for run in range(_RUNS)]
     seconds = min(seconds for seconds, _ in ours)
     transactions = max(count for _, count in ours)
@@ -79,17 +82,23 @@ def _events() -> Iterator[bytes]:
 
 def _fill(bootstrap: str) -> int:
     """How many events there are in the source."""
-    from streamrec.transport.kafka import open_admin, open_producer
+    from streamrec.transport.kafka import open_producer
 
-    admin = open_admin(f"kafka://{bootstrap}")
-    admin.ensure_topic(_SOURCE, 1)
-    admin.close()
+    _make_topic(bootstrap, _SOURCE)
     producer, n = open_producer(f"kafka://{bootstrap}"), 0
     for n, line in enumerate(_events(), 1):  # noqa: B007
         producer.send(_SOURCE, line, partition=0)
     producer.flush(_ACK_S)
     producer.close()
     return n
+
+
+def _make_topic(bootstrap: str, name: str) -> None:
+    from streamrec.transport.kafka import open_admin
+
+    admin = open_admin(f"kafka://{bootstrap}")
+    admin.ensure_topic(name, 1)
+    admin.close()
 
 
 def _bare_python(bootstrap: str, target: str, n: int) -> float:
@@ -148,6 +157,7 @@ def _join(bootstrap: str, target: str) -> tuple[float, int]:
     """Seconds from the first look for records to the end of the last transaction, and how many there were."""
     from streamrec.clock import SystemClock
     from streamrec.join.settings import JoinSettings
+    from streamrec.join.worker.progress import Joined
     from streamrec.join.worker.settings import JoinWorkerSettings
     from streamrec.join.worker.worker import JoinPlan, JoinWorker
     from streamrec.transport.kafka import parse_url
@@ -161,14 +171,13 @@ def _join(bootstrap: str, target: str) -> tuple[float, int]:
         join=JoinSettings(feedback="wait", late_ms=0, window_ms=10_000),
         settings=JoinWorkerSettings(),
     )
-    worker, began = JoinWorker(plan, SystemClock()), []
+    worker, looks = JoinWorker(plan, SystemClock()), list[float]()
 
-    def watch(_: object) -> None:
-        if not began and worker.report().partitions:
-            began.append(perf_counter())
+    def watch(now: Joined) -> None:
+        if now.partitions:
+            looks[1:] = [perf_counter()]  # the first and the last
 
     joined = worker.run(watch)
-    ended = perf_counter()
     if joined.examples != _N_IMPRESSIONS:
         raise RuntimeError(f"expected {_N_IMPRESSIONS} examples, got {joined.examples}")
-    return ended - began[0], joined.transactions
+    return looks[-1] - looks[0], joined.transactions
