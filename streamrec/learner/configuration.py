@@ -21,7 +21,13 @@ from streamrec.models.settings import ModelSettings
 from streamrec.transport.kafka.url import beside, check_topic, parse_url
 from streamrec.transport.registry import NOWHERE
 
-__all__ = ["Settings", "join_plan_from_options", "learning_from_options", "plan_from_options"]
+__all__ = [
+    "Settings",
+    "join_plan_from_options",
+    "join_settings_from_options",
+    "learning_from_options",
+    "plan_from_options",
+]
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 #: Between two commits of a learner that follows a topic: what it learns is served soon after. A commit of 500
@@ -110,16 +116,11 @@ def join_plan_from_options(options: Mapping[str, Any]) -> JoinPlan:
         UsageError: a wrong option or URL.
 
     """
-    settings = _read(options["config"]) if options.get("config") else Settings()
+    join, worker = join_settings_from_options(options)
     source, target = parse_url(options["source"]), parse_url(options["target"])
     topic = target.one_topic()
     if topic in source.some_topics():
         raise UsageError(f"{target.shown}: expected another topic than the source's")
-    join = settings.join
-    if settings.model is not None:
-        join = join.model_copy(update={"task": settings.model.task})
-    if options.get("window"):
-        join = join.model_copy(update={"window_ms": _milliseconds(options["window"])})
     rejects = options.get("rejects") or f"{source.topics[0]}.rejects"
     return JoinPlan(
         source=source,
@@ -128,8 +129,22 @@ def join_plan_from_options(options: Mapping[str, Any]) -> JoinPlan:
         group=options.get("group") or f"join-{topic}",
         until_end=bool(options.get("until_end")),
         join=join,
-        settings=settings.join_worker,
+        settings=worker,
     )
+
+
+def join_settings_from_options(options: Mapping[str, Any]) -> tuple[JoinSettings, JoinWorkerSettings]:
+    """How `streamrec join` joins, and how its worker works; an option counts more than the file.
+
+    Raises: as `join_plan_from_options`.
+    """
+    settings = _read(options["config"]) if options.get("config") else Settings()
+    join = settings.join
+    if settings.model is not None:
+        join = join.model_copy(update={"task": settings.model.task})
+    if options.get("window"):
+        join = join.model_copy(update={"window_ms": _milliseconds(options["window"])})
+    return join, settings.join_worker
 
 
 def _milliseconds(text: str) -> int:

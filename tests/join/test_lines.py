@@ -39,7 +39,7 @@ def columns(block: EventBlock, i, fields):
     return block.time_ms[i], block.key[i], block.user[i], block.item[i], tuple(entries)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(any_lines, max_size=8))
 def test_an_example_means_what_its_impression_did(lines):
     data = b"".join(lines)
@@ -73,6 +73,8 @@ LINES = {
     "inner names": b'{"type":"impression","id":"i","time":1,"user":"u","item":"m","features":{"label":"l","weight":3,"type":"click"}}',
     "other types inside": b'{"features":{"type":"impression"},"type":"impression","id":"i","time":1,"user":"u","item":"m"}',
     "brackets in strings": b'{"type":"impression","id":"}{][,:","time":1,"user":"u","item":"m","features":{"a":"}"}}',
+    "features first": b'{"features":{"a":"}"},"type":"impression","id":"i","time":1,"user":"u","item":"m"}',
+    "features within": b'{"id":"i" , "features" : {"a":[","]} ,"type":"impression","time":1,"user":"u","item":"m"}',
     "two types": b'{"type":"click","type":"impression","id":"i","time":1,"user":"u","item":"m","features":{}}',
 }
 BY_BYTES = {"plain", "type last", "inner names", "other types inside", "brackets in strings"}

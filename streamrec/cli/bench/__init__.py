@@ -16,6 +16,7 @@ BENCHES: Mapping[str, str] = {
     "kernel": "learning 20 ids an event over 4M live features, beside Vowpal Wabbit's file driver",
     "replay": "JSON lines to updated weights, beside Vowpal Wabbit and river; where the time goes",
     "kafka": "Kafka topic to committed weights, beside a bare loop that only reads; both clients",
+    "join": "the join worker, beside a bare loop that reads and produces; both clients",
     "delay": "from producing a click to its example learned and committed, at 5,000 events/s",
     "commit": "the same with a commit a second into an embedded Redis",
     "growth": "memory a row and the longest pause while a table grows to 50M rows",

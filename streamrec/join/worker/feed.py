@@ -9,12 +9,14 @@ import numpy as np
 from streamrec.transport.base import Chunk, Position
 from streamrec.transport.kafka.chunk import first_chunk
 from streamrec.transport.kafka.client import Partition, Run
-from streamrec.transport.opening import Limits
+from streamrec.transport.kafka.settings import Writing
 
 __all__ = ["Feed"]
 
 #: How long the joining thread waits for records before it looks at its clock.
 _WAIT_S = 0.02
+#: An example is a little longer than its impression, and must be smaller than a broker takes.
+_LONGEST_BYTES = Writing().largest_bytes - (16 << 10)
 #: What may wait here of one partition, records and bytes; then the worker stops fetching it.
 _MOST_WAITING = 20_000
 _MOST_BYTES = 32 << 20
@@ -44,7 +46,6 @@ class Feed:
         self.stream = ",".join(self.partitions)
         self.next = dict(position)  # what is to be put in next
         self._ends = ends
-        self._limits = Limits()
         self._changed = Condition()
         self._runs: dict[str, deque[Run]] = {name: deque() for name in self._named}
         self._n_waiting = dict.fromkeys(self._named, 0)
@@ -104,7 +105,7 @@ class Feed:
             taken.append(runs.popleft())
             n_records, n_bytes = n_records + len(taken[-1].offsets), n_bytes + len(taken[-1].data)
         end = None if self._ends is None else self._ends[self._named[name]]
-        chunk, rest = first_chunk(_together(taken), self._limits.max_line_bytes, end)
+        chunk, rest = first_chunk(_together(taken), _LONGEST_BYTES, end)
         if rest is not None:
             runs.appendleft(rest)
             n_records, n_bytes = n_records - len(rest.offsets), n_bytes - len(rest.data)

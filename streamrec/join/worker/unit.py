@@ -22,19 +22,14 @@ from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import NamedTuple
 
-import numpy as np
-
 from streamrec.clock import Clock
 from streamrec.errors import BrokerUnavailable, StreamrecError
-from streamrec.events.block import ITEM, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.join.breaker import BreakerLog
 from streamrec.join.decode import Decoded, Turn
-from streamrec.join.joiner import Joiner, Refused
-from streamrec.join.lines import carrying_lines, example_lines
+from streamrec.join.joiner import Refused
+from streamrec.join.line_joiner import JoinedLines, LineJoiner
 from streamrec.join.merge import Recorded, merged
-from streamrec.join.places import Places
-from streamrec.join.select import sliced
 from streamrec.join.settings import JoinSettings
 from streamrec.join.worker.counts import Counts, kind_of, label_counts
 from streamrec.join.worker.feed import Feed
@@ -91,13 +86,13 @@ class Unit:
         self.done = False
         self.writer = secrets.token_hex(8)
         self._producer, self._work = producer, work
-        self.joiner = Joiner(work.join, state.checkpoint if state else None)
+        self._joiner = LineJoiner(work.join, state.checkpoint if state else None)
+        self.joiner = self._joiner.joiner
         self._breaker = BreakerLog()
         self._n_found = self._found()
         self._committed = dict(state.position) if state else {}
         self._position = dict(self._committed)
         recorded = _recorded(state)
-        self._until = recorded.until
         self._pages = Pages(state.pages if state else ())
         self._turns: list[Turn] = []
         self._letters: list[Refused] = []  # met in a rebuild, but not written before
@@ -180,42 +175,21 @@ class Unit:
 
     def _take(self, decoded: Decoded) -> None:
         """Everything that some records cause; what a rebuild has seen again was written before."""
-        self._turns += decoded.turns
-        block, places, begin = carrying_lines(decoded.block, decoded.data), decoded.places, 0
-        self._letters += [r for r in decoded.refused if r.offset >= self._committed.get(r.partition, 0)]
         n_before = self.joiner.n_events
-        for item in np.flatnonzero(block.type == ITEM).tolist():
-            part = sliced(block, begin, item + 1)
-            self._join(part, decoded.data, places.sliced(begin, item + 1), begin)
-            if self.joiner.n_events > self._until:
-                self._begin()
-                self._producer.send(self._work.topics.target, decoded.line(item), None, self.number)
-            begin = item + 1
-        if begin:
-            block, places = sliced(block, begin, len(block)), places.sliced(begin, len(block))
-        self._join(block, decoded.data, places, begin)
+        self._turns += decoded.turns
+        self._letters += [r for r in decoded.refused if r.offset >= self._committed.get(r.partition, 0)]
+        joined = self._joiner.push(decoded)
+        self._breaker.see(self.feed.stream, self.joiner.silent)
         if self.joiner.rebuilding:
             self._letters = [letter._replace(decided=_BEFORE) for letter in self._letters]
             return
-        self._begin()
-        self._reject()
-        self._added["events", ""] += self.joiner.n_events - max(n_before, self._until)
+        self._send(joined)
+        self._added["events", ""] += self.joiner.n_events - max(n_before, self._joiner.until)
         self._position |= decoded.places.end
-
-    def _join(self, block: EventBlock, data: bytes, places: Places, first: int) -> None:
-        """Join events and send the examples; `first`: place in the whole block of their first."""
-        joined = self.joiner.push(block, data, places)
-        self._breaker.see(self.feed.stream, self.joiner.silent)
-        self._letters += [each._replace(decided=each.decided + first) for each in joined.refused]
-        self._send(joined.examples)
 
     def _finish(self) -> None:
         """The input is at its end: what waits is closed."""
-        joined = self.joiner.finish()
-        self._begin()
-        self._send(joined.examples)
-        self._letters += joined.refused
-        self._reject()
+        self._send(self._joiner.finish())
 
     def _begin(self) -> None:
         if self._began_s is None:
@@ -223,21 +197,16 @@ class Unit:
             self._added = Counter()
             self._began_s = self._work.clock.monotonic_s()
 
-    def _send(self, examples: Examples) -> None:
-        """Step 1."""
-        if not len(examples):
-            return
+    def _send(self, joined: JoinedLines) -> None:
+        """Step 1: the lines, and what cannot be used in the order in which that was decided."""
         self._begin()
         send, target, number = self._producer.send, self._work.topics.target, self.number
-        for line in example_lines(examples):
+        for line in joined.lines:
             send(target, line, None, number)
-        self._added.update(label_counts(examples.labels))
-
-    def _reject(self) -> None:
-        """Step 1, of what cannot be used, in the order in which that was decided."""
-        for letter in sorted(self._letters, key=lambda letter: letter.decided):
+        self._added.update(label_counts(joined.labels))
+        for letter in sorted([*self._letters, *joined.refused], key=lambda letter: letter.decided):
             key, value = letter_of(letter.reason, letter.partition, letter.offset, letter.raw)
-            self._producer.send(self._work.topics.rejects, value, key.encode())
+            send(self._work.topics.rejects, value, key.encode())
             self._added["rejected", kind_of(letter.reason)] += 1
         self._letters = []
 

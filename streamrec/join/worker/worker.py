@@ -164,7 +164,8 @@ class JoinWorker:
                 self._consumer.group
             )  # units commit in their own threads; the consumer is not theirs
         units.start()  # those that came with this poll, now that the place in the group is known
-        units.mend(self._consumer)
+        if self._away_since_s is None:  # else it would wait for answers, and nobody would feed
+            units.mend(self._consumer)
         self._tell()
 
     def _assigned(self, partitions: list[Partition]) -> dict[Partition, int]:
