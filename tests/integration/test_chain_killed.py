@@ -30,6 +30,9 @@ SETTINGS = """
 [join]
 window_ms = 600000
 
+[join_worker]
+session_s = 2.0
+
 [learner]
 partition_wait_s = 300.0
 patience_s = 120.0
