@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamrec.learner.loop import Report
+    from streamrec.learner.report import Report
 
 __all__ = ["counting_bar", "progress_bar"]
 

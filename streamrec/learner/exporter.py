@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from streamrec.clock import Clock
-from streamrec.learner.loop import Report
+from streamrec.learner.report import Report
 
 __all__ = ["LearnerCollector"]
 

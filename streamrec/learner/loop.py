@@ -1,10 +1,9 @@
 """The learning loop: read, decode, join, extract, learn, measure, commit."""
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +22,9 @@ from streamrec.learner.arrivals import ARRIVALS, Arrivals
 from streamrec.learner.committer import Committer, Handed
 from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
+from streamrec.learner.predictions import prediction_lines
 from streamrec.learner.progress import Progress
+from streamrec.learner.report import Report
 from streamrec.learner.settings import LearnerSettings
 from streamrec.models.pipeline import Pipeline
 from streamrec.store.base import Commit, Head, Lease
@@ -31,7 +32,7 @@ from streamrec.transport.base import LiveSource, Position, Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
-__all__ = ["MODEL", "STOP_S", "Learner", "Parts", "Report", "prediction_lines"]
+__all__ = ["MODEL", "STOP_S", "Learner", "Parts"]
 
 _log = logging.getLogger("streamrec")
 
@@ -64,22 +65,6 @@ class Parts(NamedTuple):
         if self.predictions is not None:
             self.predictions.close()
         self.lease.close(flush=flush)
-
-
-class Report(NamedTuple):
-    """The state of a run, for progress bars, logs and the final answer."""
-
-    events: int
-    examples: int
-    rejected: int
-    share: float | None  # of the source that is read
-    examples_per_s: float | None  # of this process
-    seq: int
-    stored: Head  # the last commit that is stored
-    waiting: int  # impressions and clicks without their other half
-    watermark_ms: int | None  # event time
-    lag: Mapping[str, int]  # by partition, records at the broker that were not given yet
-    metrics: Mapping[str, Any]  # as of the last commit that was made
 
 
 class Learner:
@@ -371,25 +356,3 @@ class Learner:
 def _dead_letters(decoded: Decoded, joined: Joined) -> list[Refused]:
     """What is refused, in the order in which the stream decides it: chunks may be cut anywhere."""
     return sorted([*decoded.refused, *joined.refused], key=lambda letter: letter.decided)
-
-
-def prediction_lines(examples: Examples, predictions: np.ndarray[Any, Any]) -> bytes:
-    """One JSON line an example: id (16 hexadecimal digits of its hash), time, label and the prediction made
-    before learning it.
-    """
-    columns = zip(
-        examples.key.tolist(),
-        examples.time_ms.tolist(),
-        examples.labels.tolist(),
-        predictions.tolist(),
-        strict=True,
-    )
-    lines = (
-        f'{{"key":"{key:016x}","time":{time},"label":{_number(label)},"prediction":{_number(prediction)}}}\n'
-        for key, time, label, prediction in columns
-    )
-    return "".join(lines).encode()
-
-
-def _number(value: float) -> str:
-    return json.dumps(value)

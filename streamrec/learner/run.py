@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.learner.exporter import LearnerCollector
-from streamrec.learner.loop import Report
+from streamrec.learner.report import Report
 from streamrec.learner.start import Plan, Started, start
 from streamrec.learner.status import telling_status
 from streamrec.metrics import exported

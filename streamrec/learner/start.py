@@ -21,10 +21,11 @@ from streamrec.join.decode import first_records
 from streamrec.join.reader import read
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.arrivals import ARRIVALS, Arrivals
-from streamrec.learner.loop import MODEL, Learner, Parts, Report
+from streamrec.learner.loop import MODEL, Learner, Parts
 from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
 from streamrec.learner.progress import Progress
+from streamrec.learner.report import Report
 from streamrec.learner.settings import LearnerSettings
 from streamrec.models.pipeline import Pipeline
 from streamrec.models.settings import ModelSettings

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from streamrec.clock import Clock
-from streamrec.learner.loop import Report
+from streamrec.learner.report import Report
 
 __all__ = ["status_line", "telling_status"]
 

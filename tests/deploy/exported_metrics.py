@@ -10,7 +10,7 @@ from streamrec.clock import SystemClock
 from streamrec.join.worker.meters import Meters
 from streamrec.join.worker.progress import Joined
 from streamrec.learner.exporter import LearnerCollector
-from streamrec.learner.loop import Report
+from streamrec.learner.report import Report
 from streamrec.serving.metrics import ServiceMetrics
 from streamrec.serving.scorer import Scorer
 from streamrec.store.base import Head

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 PLAN = Plan(
     model=ModelSettings(kind="ftrl"),
-    join=JoinSettings(window_ms=2000),
+    join=JoinSettings(window_ms=2000, late_ms=1000),
     learner=LearnerSettings(commit_interval_s=0.05, partition_wait_s=60),
 )
 

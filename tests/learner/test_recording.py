@@ -23,6 +23,7 @@ IMPATIENT = """
 kind = "ftrl"
 [join]
 window_ms = 2000
+late_ms = 1000
 [learner]
 commit_interval_s = 0.03
 partition_wait_s = 0.02
@@ -51,7 +52,7 @@ def learned_live(url, store_url, name, batches):
     plan = Plan(
         name=name,
         model=ModelSettings(kind="ftrl"),
-        join=JoinSettings(window_ms=2000),
+        join=JoinSettings(window_ms=2000, late_ms=1000),
         learner=LearnerSettings(commit_interval_s=0.03, partition_wait_s=0.02),
     )
     store = open_store(store_url)
@@ -106,7 +107,7 @@ def test_turns_of_the_records_that_features_were_inferred_from_outlive_a_first_c
     plan = Plan(
         name=store_of[-1],
         model=ModelSettings(kind="ftrl"),
-        join=JoinSettings(window_ms=2000),
+        join=JoinSettings(window_ms=2000, late_ms=1000),
         learner=LearnerSettings(partition_wait_s=0.02),
         rejects=f"{url}.rejects",
     )

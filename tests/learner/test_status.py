@@ -7,7 +7,7 @@ import pytest
 
 from streamrec.errors import StoreUnavailable, UsageError
 from streamrec.learner.exporter import LearnerCollector
-from streamrec.learner.loop import Report
+from streamrec.learner.report import Report
 from streamrec.learner.status import status_line, telling_status
 from streamrec.metrics import exported
 from streamrec.patience import patiently

@@ -17,6 +17,7 @@ SETTINGS = """
 kind = "ftrl"
 [join]
 window_ms = 2000
+late_ms = 1000
 [learner]
 commit_interval_s = 0.03
 partition_wait_s = 60.0
