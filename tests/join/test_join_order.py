@@ -45,7 +45,8 @@ def joined_as_recorded(topics, settings=None):
         feed = Feed(partitions, dict.fromkeys(partitions, 0), ends)
         for p in partitions:
             if records := sources[p.topic][number]:
-                feed.put(make_run(p, [offset for offset, _ in records], [value for _, value in records]))
+                offsets, values = zip(*records, strict=True)
+                feed.put(make_run(p, offsets[0], offsets[-1], offsets, values))
             feed.see(p, ends[p], ends[p])
         joiner, out = Joiner(settings or JoinSettings(window_ms=WINDOW_MS)), []
         order = Recorded(turns=turns, until=n_events)
