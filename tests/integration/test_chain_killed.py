@@ -78,7 +78,10 @@ def finished(chain: Chain, name: str) -> dict:
 
 
 def letters(chain: Chain, name: str) -> list[tuple]:
-    """Dead letters of a run, whichever worker wrote them; once each."""
+    """Dead letters of a run, whichever worker wrote them.
+
+    Not where they were: records without a key go to any partition, and move those behind them.
+    """
     found = []
     for topic in (f"{name}.rejects", f"{name}.examples.rejects"):
         try:
@@ -87,7 +90,7 @@ def letters(chain: Chain, name: str) -> list[tuple]:
             continue  # nothing was refused
         for value in (value for part in values.values() for value in part):
             letter = json.loads(value)
-            found.append((letter["reason"], letter["partition"].replace(name, ""), letter["offset"]))
+            found.append((letter["reason"], letter["raw"]))
     return sorted(found)
 
 
