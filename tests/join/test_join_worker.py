@@ -174,7 +174,7 @@ def test_what_a_rebuild_needs_was_deleted(kafka, client):
     topics.send(events(300))
     topics.join()
     truncate(topics, (topics.sources[0], 0), 200)
-    with pytest.raises(SourceError, match=r"records from 0 on are needed, .* before 200 are gone"):
+    with pytest.raises(SourceError, match=r"records from 0 on are needed, .* before 200 were deleted by retention"):
         topics.join()
     assert topics.join("anew").examples > 50  # begins where there is something
 

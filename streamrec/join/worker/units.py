@@ -216,8 +216,8 @@ def _start(begins: Mapping[Partition, int], state: JoinState | None) -> dict[Par
         if known.get(str(partition), begin) < begin:
             raise SourceError(
                 f"{partition}: to go on, records from {known[str(partition)]} on are needed, but those "
-                f"before {begin} are gone: retention deleted them. Keep records for at least twice "
-                "[join] memory_events; or join into a new target topic, with another --group"
+                f"before {begin} were deleted by retention: keep records for as long as four [join] "
+                "memory_events last, and join into a new target topic, with another --group"
             )
     return {partition: known.get(str(partition), begin) for partition, begin in begins.items()}
 
