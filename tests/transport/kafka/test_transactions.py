@@ -1,6 +1,5 @@
 """Transactions: what readers see of them, and who may write, over both libraries."""
 
-
 import pytest
 
 from streamrec.errors import BrokerError, SourceError, Superseded, UsageError
