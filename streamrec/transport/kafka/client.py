@@ -85,7 +85,8 @@ class Consumer(Protocol):
     `poll` returns nothing and `trouble` says so; it goes on by itself when they are back.
 
     All may raise `BrokerError`: the broker refused (login, permission); what asks the broker and waits for an
-    answer (`partitions`, `begins`, `ends`, `committed`) also `BrokerUnavailable`.
+    answer (`partitions`, `begins`, `ends`, `committed`) also `BrokerUnavailable`. A partition that is not
+    assigned is a `KeyError` of `seek`, `position` and `end`.
     """
 
     def partitions(self, topics: Collection[str]) -> list[Partition]:

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from streamrec.errors import BrokerError, BrokerUnavailable
+from streamrec.testing.kafka_broker import kafka_missing, private_kafka
 from streamrec.testing.redis_server import wait_until
-from streamrec.transport.kafka import Reading, Writing
+from streamrec.transport.kafka import GroupListener, Reading, Writing
 
 pytestmark = [
     pytest.mark.integration,
@@ -16,9 +17,22 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def _broker_of_the_module():
+    if kafka_missing():
+        yield None
+    else:
+        with private_kafka() as cluster:
+            yield cluster
+
+
 @pytest.fixture
-def broker(kafka_broker):
-    return kafka_broker
+def broker(_broker_of_the_module, request):
+    """A broker that runs; it may be killed."""
+    if _broker_of_the_module is None:
+        return request.getfixturevalue("kafka_broker")  # says what is missing
+    _broker_of_the_module.start()
+    return _broker_of_the_module
 
 
 @pytest.fixture
@@ -136,9 +150,31 @@ def test_no_room_while_the_broker_is_away(cluster, broker):
         fill()
     with pytest.raises(BrokerUnavailable):
         producer.flush(0.1)
-    consumer_fault = pytest.raises(BrokerUnavailable)
-    with consumer_fault:
+    with pytest.raises(BrokerUnavailable):
         cluster.close(producer)
+
+
+def test_leaving_while_the_broker_is_away(cluster, broker):
+    """What is asked and never answered must not hold up the end of a process for long."""
+    topic = cluster.topic()
+    consumer = cluster.consumer(group=cluster.name)
+    held = []
+
+    def assigned(partitions):
+        held.extend(partitions)
+        return dict.fromkeys(partitions, 0)
+
+    consumer.subscribe([topic], GroupListener(assigned, lambda _: None, lambda _: None))
+    reader = cluster.consumer(group=cluster.name + "b")
+    (partition,) = reader.partitions([topic])
+    reader.assign({partition: 0})
+    assert wait_until(lambda: consumer.poll(0.1, 1) == [] and held == [partition], 20)
+    broker.kill()
+    reader.commit({partition: 0})
+    start = time.monotonic()
+    cluster.close(reader)
+    cluster.close(consumer)
+    assert time.monotonic() - start < 30
 
 
 def test_questions_to_a_broker_that_is_away(cluster, broker):

@@ -150,6 +150,15 @@ def test_seek(cluster):
     assert read(consumer, 1) == {second: [(99, b"199")]}
 
 
+def test_a_partition_that_is_not_assigned(cluster):
+    consumer = cluster.consumer()
+    first, second = consumer.partitions([cluster.topic(2)])
+    consumer.assign({first: 0})
+    for use in (consumer.position, consumer.end, lambda partition: consumer.seek(partition, 0)):
+        with pytest.raises(KeyError):
+            use(second)
+
+
 def test_a_record_is_seen_soon(cluster):
     topic = cluster.topic()
     producer, consumer = cluster.producer(), cluster.consumer()
@@ -164,7 +173,6 @@ def test_a_record_is_seen_soon(cluster):
         producer.send(topic, b"%d" % i)
         read(consumer, 1)
         delays.append(time.monotonic() - start)
-    print(sorted(delays))
     assert sorted(delays)[10] < Reading().fetch_wait_ms / 1000  # it does not wait for the fetch to expire
 
 

@@ -1,7 +1,5 @@
 """Transactions: what readers see of them, and who may write, over both libraries."""
 
-import time
-
 import pytest
 
 from streamrec.errors import BrokerError, SourceError, Superseded, UsageError
@@ -242,14 +240,12 @@ def test_too_large_a_record_is_reported_by_the_next_call(cluster):
         producer.send(topic, b"x" * (2 << 20))
 
 
-def test_commits_are_quick(cluster):
+def test_many_transactions(cluster):
     topic = cluster.topic()
     producer = cluster.producer(transactional_id=cluster.name)
     reader = Reader(cluster, topic)
-    start = time.monotonic()
     for i in range(20):
         producer.begin()
         producer.send(topic, b"%d" % i)
         producer.commit()
-    print("20 transactions", time.monotonic() - start)
     assert reader.sees(*[b"%d" % i for i in range(20)])

@@ -32,6 +32,7 @@ class _Quiet(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.last_failure = ""
+        self.refusal = ""  # the last one that told of TLS or the login; those that follow say less
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass it on, without the exception, which keeps a socket from being closed."""
@@ -39,6 +40,8 @@ class _Quiet(logging.Handler):
         record.msg, record.args, record.exc_info = text, None, None
         if record.name.startswith("kafka.net") and "onnection" in text and "ailed: " in text:
             self.last_failure = text.partition("ailed: ")[2].partition(" (backoff")[0]
+            if "SSL" in self.last_failure or "Sasl" in self.last_failure:
+                self.refusal = self.last_failure
         _LOG.debug("kafka-python: %s", text)
 
 
@@ -101,13 +104,14 @@ class Link:
             BrokerError: a broker refused the login.
 
         """
-        self._quiet.last_failure = ""
+        self._quiet.last_failure = self._quiet.refusal = ""
         try:
             return kind(**self._settings, **settings, kafka_client=self._connect)
         except Exception as fault:
             self.close()
             if self._quiet.last_failure and "bootstrap" in str(fault):
-                raise no_connection(self.url.shown, self._quiet.last_failure) from None
+                reason = self._quiet.refusal or self._quiet.last_failure
+                raise no_connection(self.url.shown, reason) from None
             raise clear(fault, self.url.shown) from None
 
     def _connect(self, **configs: Any) -> Any:

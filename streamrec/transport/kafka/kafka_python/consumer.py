@@ -9,7 +9,7 @@ from typing import Any
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from streamrec.errors import Rebalanced, SourceError, StreamrecError, UsageError
 from streamrec.transport.kafka.client import Committed, GroupListener, Partition, Record, Run
@@ -122,7 +122,8 @@ class PythonConsumer:
         transaction be open, and the last stable offset is asked for.
         """
         key = TopicPartition(*partition)
-        high = self._library.highwater(key)
+        with self._faults():
+            high = self._library.highwater(key)
         if high is None or not self._reading.committed_only or key in self._busy:
             return high
         position = self.position(partition)
@@ -229,6 +230,8 @@ class PythonConsumer:
         """What our own callbacks raised goes first, then what the library did, as ours."""
         try:
             yield
+        except (IllegalStateError, ValueError) as fault:
+            raise KeyError(str(fault)) from None
         except OffsetOutOfRangeError as fault:
             raise self._out_of_range(fault) from None
         except KafkaError as fault:

@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streamrec.errors import Rebalanced, SourceError, StreamrecError, UsageError
+from streamrec.errors import BrokerUnavailable, Rebalanced, SourceError, StreamrecError, UsageError
 from streamrec.transport.kafka.client import Committed, GroupListener, Partition, Record, Run
 from streamrec.transport.kafka.faults import Trouble, make_error
 from streamrec.transport.kafka.librdkafka.connect import Link
@@ -16,6 +16,7 @@ from streamrec.transport.kafka.librdkafka.faults import clear
 from streamrec.transport.kafka.lines import make_run
 from streamrec.transport.kafka.settings import Reading
 from streamrec.transport.kafka.url import KafkaUrl
+from streamrec.transport.kafka.waiting import within
 
 __all__ = ["LibrdkafkaConsumer"]
 
@@ -23,6 +24,7 @@ _LOG = logging.getLogger("streamrec.transport.kafka")
 #: A commit of a dead member is resolved when its transaction times out and the broker notices, which takes
 #: up to ten seconds more.
 _PENDING_S = 60.0
+_CLOSE_S = 5.0
 #: Just assigned partitions refuse a seek for some milliseconds.
 _SEEK_S = 5.0
 _SEEK_AGAIN_S = 0.005
@@ -41,6 +43,7 @@ class LibrdkafkaConsumer:
         settings = _settings(group, reading) | {"on_commit": self._after_commit}
         self._library: Any = self._link.open(Consumer, settings)
         self._listener: GroupListener | None = None
+        self._closing = False
         self._positions: dict[Partition, int] = {}  # of what is assigned
         self._ends: dict[Partition, int] = {}  # where the library said that it had read to the end
         self._fault: StreamrecError | None = None  # met behind records that were handed out
@@ -69,6 +72,9 @@ class LibrdkafkaConsumer:
 
     def _assigned(self, _: object, library: list[TopicPartition]) -> None:
         assert self._listener is not None
+        if self._closing:  # too late to begin, and questions about it would not be answered
+            self._library.unassign()
+            return
         partitions = sorted(Partition(each.topic, each.partition) for each in library)
         positions = self._listener.assigned(partitions) if partitions else {}
         if missing := [str(each) for each in partitions if each not in positions]:
@@ -164,6 +170,8 @@ class LibrdkafkaConsumer:
 
     def seek(self, partition: Partition, offset: int) -> None:
         """Go on from here."""
+        if partition not in self._positions:
+            raise KeyError(partition)
         deadline_s = time.monotonic() + _SEEK_S
         while True:
             try:
@@ -277,8 +285,15 @@ class LibrdkafkaConsumer:
 
     def close(self) -> None:
         """Leave and free."""
-        with self._faults():
-            self._library.close()
+        self._closing = True
+        try:
+            with self._faults():
+                if self._listener is not None:  # its callbacks take what time they need
+                    self._library.close()
+                else:
+                    within(self._url.shown, _CLOSE_S, self._library.close)
+        except BrokerUnavailable as fault:
+            _LOG.debug("%s: while closing: %s", self._url.shown, fault)
 
     def _need_group(self) -> None:
         if self._group is None:
