@@ -93,7 +93,8 @@ class FileSource:
         total = sum(self._sizes)
         if not total:
             return None
-        consumed = self._reader.stream.raw.consumed if self._reader else 0
+        reader = self._reader  # asked from other threads than the one that reads
+        consumed = reader.stream.raw.consumed if reader else 0
         return min(1.0, (sum(self._sizes[: self._index]) + consumed) / total)
 
     def close(self) -> None:

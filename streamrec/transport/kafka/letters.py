@@ -126,7 +126,10 @@ class KafkaLetters:
             self._close_producer()
             if self._is_owner():  # a transaction timed out; or who was quicker is not the owner
                 raise BrokerUnavailable(str(error)) from None
-            raise
+            raise Superseded(
+                f"model {self._writer!r}: a newer learner writes its dead letters to {self._place.shown}: "
+                "stop this one"
+            ) from None
         except TopicMissing as error:  # it was there: a broker that has just started does not know it yet
             self._close_producer()
             raise BrokerUnavailable(str(error)) from None

@@ -88,7 +88,7 @@ def test_an_older_writer_is_stopped_and_what_it_had_open_is_not_there(topic):
     first = topic.open(is_owner=lambda: False)
     mark = write(first, 1)
     second = topic.open(mark)
-    with pytest.raises(Superseded):
+    with pytest.raises(Superseded, match="a newer learner writes its dead letters"):
         write(first, 2)
     write(second, 2)
     assert [offset for offset, _ in topic.read()] == [1, 2]

@@ -13,6 +13,9 @@ _TROUBLES: dict[Trouble, set[int]] = {
         KafkaError.PRODUCER_FENCED,
         KafkaError.INVALID_PRODUCER_EPOCH,
         KafkaError.TRANSACTION_COORDINATOR_FENCED,
+        # what was still queued is dropped, and that may be told before its reason is
+        KafkaError._PURGE_INFLIGHT,
+        KafkaError._PURGE_QUEUE,
     },
     Trouble.REBALANCED: {
         KafkaError.ILLEGAL_GENERATION,
