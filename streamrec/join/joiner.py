@@ -164,6 +164,10 @@ class Joiner:
         self._finished = self.n_events
         return self._close_all()
 
+    def scalars(self) -> dict[str, int]:
+        """What a joiner that begins after the last event must know of those before, as in a checkpoint."""
+        return {name: int(self._tally[name][0]) for name in SCALARS}
+
     def checkpoint(self) -> dict[str, Any]:
         """What a later joiner needs to get into this state, as JSON; it must read from `position` on."""
         if self.rebuilding:

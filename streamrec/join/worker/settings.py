@@ -1,5 +1,7 @@
 """What the user may choose about the join worker."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["JoinWorkerSettings"]
@@ -17,6 +19,9 @@ class JoinWorkerSettings(BaseModel):
         session_s: how long a worker may be silent (dead, or asleep) before others take its partitions over;
             brokers accept 6 and more unless told otherwise.
         patience_s: how long a worker without an end waits for its broker and topics when it starts.
+        on_deleted: what to do where records that a rebuild needs were deleted by retention. fail: end with an
+            error. forget: go on with those that are left; ids and what waited before them are forgotten, so
+            duplicates of those times would be joined again.
         report_s: seconds between two lines of log.
 
     """
@@ -28,4 +33,5 @@ class JoinWorkerSettings(BaseModel):
     retry_s: float = Field(1.0, gt=0, allow_inf_nan=False)
     session_s: float = Field(10.0, ge=0.5, allow_inf_nan=False)
     patience_s: float = Field(60.0, ge=0, allow_inf_nan=False)
+    on_deleted: Literal["fail", "forget"] = "fail"
     report_s: float = Field(5.0, gt=0, allow_inf_nan=False)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamrec.errors import BrokerUnavailable, StoreMismatch
+from streamrec.join.worker.footholds import Foothold
 from streamrec.join.worker.turns import Page, Pages, page_from_json
 from streamrec.transport.kafka.client import Consumer, Partition, Record
 from streamrec.transport.kafka.open import open_consumer
@@ -42,6 +43,7 @@ class JoinState(NamedTuple):
     checkpoint: Mapping[str, Any]
     writer: str  # whose transaction it was
     pages: Sequence[Page]  # turns since the checkpoint began
+    footholds: Sequence[Foothold] = ()
 
 
 def state_topic(target: str) -> str:
@@ -54,7 +56,11 @@ def state_topic(target: str) -> str:
 
 
 def state_record(
-    position: Mapping[str, int], checkpoint: Mapping[str, Any], pages: Pages, writer: str
+    position: Mapping[str, int],
+    checkpoint: Mapping[str, Any],
+    pages: Pages,
+    footholds: Sequence[Foothold],
+    writer: str,
 ) -> tuple[bytes, bytes]:
     """A transaction's key and value."""
     record = {
@@ -63,6 +69,7 @@ def state_record(
         "checkpoint": dict(checkpoint),
         "first_page": pages.first,
         "page": pages.open.as_json(),
+        "footholds": [each.as_json() for each in footholds],
         "writer": writer,
     }
     return _KEY, _json(record)
@@ -106,7 +113,8 @@ def read_state(url: KafkaUrl, partition: Partition) -> JoinState | None:
         state = _parsed(record)
         open_page = page_from_json(state["page"])
         pages = [*_older_pages(consumer, partition, range(state["first_page"], open_page.number)), open_page]
-        return JoinState(state["position"], state["checkpoint"], state["writer"], pages)
+        footholds = [Foothold(*each) for each in state.get("footholds", ())]
+        return JoinState(state["position"], state["checkpoint"], state["writer"], pages, footholds)
     finally:
         consumer.close()
 

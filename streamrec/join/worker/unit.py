@@ -33,6 +33,7 @@ from streamrec.join.merge import Recorded, merged
 from streamrec.join.settings import JoinSettings
 from streamrec.join.worker.counts import Counts, kind_of, label_counts
 from streamrec.join.worker.feed import Feed
+from streamrec.join.worker.footholds import Foothold, added
 from streamrec.join.worker.settings import JoinWorkerSettings
 from streamrec.join.worker.state import JoinState, page_key, page_record, state_record
 from streamrec.join.worker.turns import Pages, turns_of
@@ -94,6 +95,7 @@ class Unit:
         self._position = dict(self._committed)
         recorded = _recorded(state)
         self._pages = Pages(state.pages if state else ())
+        self._footholds = list(state.footholds) if state else []
         self._turns: list[Turn] = []
         self._letters: list[Refused] = []  # met in a rebuild, but not written before
         self._stream: Iterator[Decoded | None] = merged(
@@ -239,7 +241,9 @@ class Unit:
         self._turns = []
         for number in self._pages.forget(_begins_at(checkpoint)):
             send(topic, None, page_key(number), self.number)
-        key, value = state_record(self._position, checkpoint, self._pages, self.writer)
+        new = Foothold(self.joiner.n_events, dict(self._position), self.joiner.scalars())
+        self._footholds = added(self._footholds, new, _begins_at(checkpoint))
+        key, value = state_record(self._position, checkpoint, self._pages, self._footholds, self.writer)
         send(topic, value, key, self.number)
 
 

@@ -19,6 +19,7 @@ from streamrec.errors import (
     UsageError,
 )
 from streamrec.join.worker.feed import Feed
+from streamrec.join.worker.footholds import earliest
 from streamrec.join.worker.state import JoinState, read_state
 from streamrec.join.worker.turns import turns_of
 from streamrec.join.worker.unit import Unit, Work
@@ -175,10 +176,11 @@ class Units:
         producer = open_producer(self._target, transactional_id=f"{self._group}.{number}")
         try:
             place = Partition(self._work.topics.state, number)
-            state = read_state(self._target, place)
+            state, begins = read_state(self._target, place), consumer.begins(partitions)
             if state is not None:
                 self._check(place, state, partitions)
-            begins = consumer.begins(partitions)
+                may_forget = self._work.settings.on_deleted == "forget"
+                state = _with_what_is_left(state, begins, may_forget)
             return Unit(
                 number, Feed(partitions, _start(begins, state), self._ends), producer, state, self._work
             )
@@ -205,21 +207,39 @@ class Units:
 
 
 def _start(begins: Mapping[Partition, int], state: JoinState | None) -> dict[Partition, int]:
-    """Where to read each partition; those that nothing was read of from their beginning.
+    """Where to read each partition; those that nothing was read of from their beginning."""
+    known: Mapping[str, int] = state.checkpoint["position"] if state else {}
+    return {partition: known.get(str(partition), begin) for partition, begin in begins.items()}
+
+
+def _with_what_is_left(state: JoinState, begins: Mapping[Partition, int], may_forget: bool) -> JoinState:
+    """The state, to be rebuilt from later where records that it needs are gone.
 
     Raises:
-        SourceError: what a rebuild needs is gone.
+        SourceError: they are, and that is not wanted, or nothing is left that would do.
 
     """
-    known: Mapping[str, int] = state.checkpoint["position"] if state else {}
-    for partition, begin in begins.items():
-        if known.get(str(partition), begin) < begin:
-            raise SourceError(
-                f"{partition}: to go on, records from {known[str(partition)]} on are needed, but those "
-                f"before {begin} were deleted by retention: keep records for as long as four [join] "
-                "memory_events last, and join into a new target topic, with another --group"
-            )
-    return {partition: known.get(str(partition), begin) for partition, begin in begins.items()}
+    needed: Mapping[str, int] = state.checkpoint["position"]
+    gone = [(p, needed[str(p)], begin) for p, begin in begins.items() if needed.get(str(p), begin) < begin]
+    if not gone:
+        return state
+    partition, offset, begin = gone[0]
+    foothold = earliest(state.footholds, {str(p): begin for p, begin in begins.items()})
+    text = (
+        f"{partition}: to go on, records from {offset} on are needed, but those before {begin} were deleted"
+    )
+    if not may_forget or foothold is None:
+        raise SourceError(
+            f"{text} by retention: keep records for as long as four [join] memory_events last; go on without "
+            'them by [join_worker] on_deleted = "forget", or join into a new target with another --group'
+        )
+    _log.warning(
+        "%s by retention: %d events before %s are forgotten, and what waited there: a duplicate of one would "
+        "be joined again",
+        *(text, foothold.n_events - state.checkpoint["scalars"]["events"], dict(foothold.position)),
+    )
+    checkpoint = {**state.checkpoint, "position": foothold.position, "scalars": foothold.scalars}
+    return state._replace(checkpoint=checkpoint)
 
 
 def _note_fault(number: int, error: BaseException) -> None:
