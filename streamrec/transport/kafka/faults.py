@@ -29,6 +29,10 @@ class Trouble(Enum):
     TOO_LARGE = (BrokerError, ": a record is larger than accepted: {0}: see max.message.bytes")
     UNKNOWN = (TopicMissing, ": there is no such topic or partition")
     AWAY = (BrokerUnavailable, " does not answer: {0}: is the broker running and reachable?")
+    HUNG_UP = (
+        BrokerUnavailable,
+        " hangs up: {0}: check user, password, sasl= and tls=, or wait if it is just starting",
+    )
     REFUSED = (BrokerError, " refused: {0}")
 
 
@@ -48,4 +52,6 @@ def no_connection(where: str, reason: str) -> StreamrecError:
         return make_error(Trouble.TLS, where, reason)
     if "Sasl" in reason:
         return make_error(Trouble.LOGIN, where, reason)
+    if "disconnected" in reason.lower():  # some brokers say no more to a wrong login or without TLS
+        return make_error(Trouble.HUNG_UP, where, reason)
     return make_error(Trouble.AWAY, where, reason)

@@ -1,5 +1,6 @@
 """What is said where no broker answers, over both libraries."""
 
+import re
 import socket
 import time
 
@@ -8,6 +9,7 @@ import pytest
 from streamrec.errors import BrokerError, BrokerUnavailable
 from streamrec.services.port import free_port
 from streamrec.transport.kafka import open_admin, open_consumer, open_producer
+from streamrec.transport.kafka.faults import no_connection
 from streamrec.transport.kafka.kafka_python import connect as python_connect
 from streamrec.transport.kafka.librdkafka import connect as librdkafka_connect
 
@@ -59,6 +61,21 @@ def test_an_unknown_host(client):
 def test_something_else_listens(client, mute):
     kind, _ = refused(f"kafka://127.0.0.1:{mute}")
     assert kind is BrokerUnavailable
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("SSL handshake failed: Disconnected", "TLS failed"),
+        ("[Error 58] SaslAuthenticationFailedError: no", "the login was refused"),
+        ("socket disconnected", "hangs up: .* check user, password, sasl= and tls="),
+        ("111 ECONNREFUSED", "does not answer: 111 ECONNREFUSED: is the broker running"),
+    ],
+)
+def test_what_a_failed_connection_means(reason, message):
+    error = no_connection("kafka://h:1", reason)
+    assert isinstance(error, BrokerError)
+    assert re.match(f"kafka://h:1:? {message}", str(error))
 
 
 @pytest.mark.usefixtures("_soon")
