@@ -1,14 +1,12 @@
-"""Impressions' lines as example lines: by bytes and by JSON alike, and back through the decoder."""
+"""Impressions' lines as example lines of every role, and back through the decoder."""
 
 import json
-from unittest import mock
 
 import pytest
 
 from streamrec.events.codec import decode_line
 from streamrec.events.feedback import ARRIVAL, CONFIRMED, CORRECTION, EARLY, FEEDBACK, FINAL
 from streamrec.events.model import Example
-from streamrec.join import lines as module
 from streamrec.join.lines import Outcome, example_line
 
 USUAL = (
@@ -58,17 +56,6 @@ def test_an_impression_becomes_the_example_that_joining_made_of_it(line: str, ou
     assert (event.time, event.user, event.item) == (1, impression["user"], impression["item"])
     if role != CONFIRMED or event.features is not None:
         assert event.features == impression["features"]
-
-
-@pytest.mark.parametrize("line", LINES)
-@pytest.mark.parametrize("outcome", OUTCOMES)
-def test_bytes_and_json_say_the_same(line: str, outcome: Outcome) -> None:
-    fast = read(example_line(line.encode(), outcome))
-    with mock.patch.object(module, "_canonical_line", return_value=None):
-        slow = read(example_line(line.encode(), outcome))
-    if outcome.role == CONFIRMED:
-        fast, slow = (event.model_copy(update={"features": None}) for event in (fast, slow))
-    assert fast == slow
 
 
 def test_what_only_confirms_is_short() -> None:
