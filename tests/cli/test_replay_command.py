@@ -256,8 +256,7 @@ def test_a_pipe_that_gives_nothing_is_committed_and_left_on_sigterm(stream, tmp_
     )
     try:
         for n in b"123":  # more examples than the features are inferred from
-            again = stream.read_bytes().replace(b'"id":"', b'"id":"%c' % n)
-            process.stdin.write(again.replace(b'"impression":"', b'"impression":"%c' % n))
+            process.stdin.write(stream.read_bytes().replace(b'"id": "', b'"id": "%c' % n))
         process.stdin.flush()
         assert wait_until(lambda: committed_seq(store) > 0, 30), "nothing is committed while the pipe is idle"
         process.send_signal(signal.SIGTERM)
