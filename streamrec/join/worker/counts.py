@@ -13,6 +13,7 @@ _KINDS = {
     "second click for the same impression": "second_click",
     "click after the window": "late_click",
     "click without its impression": "lone_click",
+    "impression without a label": "no_clicks",
     "label outside 0 to 1": "bad_label",
 }
 _NO_EVENT = "no_event"
@@ -21,7 +22,7 @@ FATES = {"late_click": "late", "lone_click": "lone"}
 
 
 def kind_of(reason: str) -> str:
-    """A short name for a refusal's reason, one of six.
+    """A short name for a refusal's reason, one of seven.
 
     >>> kind_of("click after the window: more than 600 s after its impression"), kind_of("bad JSON")
     ('late_click', 'no_event')
