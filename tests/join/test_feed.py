@@ -35,13 +35,16 @@ def test_what_was_here_already_is_left_out():
     assert feed.read().data == b""
 
 
-def test_small_runs_come_together_and_large_ones_do_not(monkeypatch):
+def test_small_runs_come_together_and_large_ones_are_cut(monkeypatch):
     monkeypatch.setattr(module, "_CHUNK_RECORDS", 5)
     feed = Feed([A], {A: 0}, None)
     for offsets in ([0, 1], [2], [3, 4, 5], [6, 7, 8, 9, 10, 11]):
         feed.put(run(A, offsets))
-    sizes = [len(numbers(feed.read())) for _ in range(4)]
-    assert sizes == [3, 3, 6, 0]
+    chunks = [feed.read() for _ in range(5)]
+    assert [numbers(chunk) for chunk in chunks] == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9, 10], [11], []]
+    assert [chunk.end for chunk in chunks[:4]] == [3, 6, 11, 12]
+    feed.see(A, 12, 12)
+    assert feed.lag() == {"a:3": 0}
 
 
 @pytest.mark.parametrize("limit", ["_MOST_WAITING", "_MOST_BYTES"])

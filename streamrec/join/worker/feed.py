@@ -20,8 +20,9 @@ _LONGEST_BYTES = Writing().largest_bytes - (16 << 10)
 #: What may wait here of one partition, records and bytes; then the worker stops fetching it.
 _MOST_WAITING = 20_000
 _MOST_BYTES = 32 << 20
-#: What waits is handed out together up to so much: some milliseconds of decoding.
-_CHUNK_RECORDS = 8192
+#: What waits is handed out together up to so much: a tenth of a second of kafka-python's writing, so that a
+#: unit that is told to stop does soon.
+_CHUNK_RECORDS = 2500
 _CHUNK_BYTES = 4 << 20
 
 
@@ -97,7 +98,10 @@ class Feed:
 
     def _chunk(self, name: str) -> Chunk:
         runs = self._runs[name]
-        taken = [runs.popleft()]
+        first, rest = _cut(runs.popleft(), _CHUNK_RECORDS)
+        if rest is not None:
+            runs.appendleft(rest)
+        taken = [first]
         n_records, n_bytes = len(taken[0].offsets), len(taken[0].data)
         while runs and n_records + len(runs[0].offsets) <= _CHUNK_RECORDS:
             if n_bytes + len(runs[0].data) > _CHUNK_BYTES:
@@ -163,9 +167,16 @@ def _from(run: Run, offset: int) -> Run | None:
     if run.offsets[0] >= offset:
         return run
     n = int(np.searchsorted(run.offsets, offset))
-    if n == len(run.offsets):
-        return None
-    return run._replace(offsets=run.offsets[n:], data=run.data.split(b"\n", n)[n])
+    return _cut(run, n)[1]
+
+
+def _cut(run: Run, n: int) -> tuple[Run, Run | None]:
+    """The first n records, at least one, and the others; None where there are none."""
+    if n >= len(run.offsets):
+        return run, None
+    at = int(np.flatnonzero(np.frombuffer(run.data, np.uint8) == ord("\n"))[n - 1]) + 1
+    begin = run._replace(offsets=run.offsets[:n], data=run.data[:at], next_offset=int(run.offsets[n - 1]) + 1)
+    return begin, run._replace(offsets=run.offsets[n:], data=run.data[at:])
 
 
 def _together(runs: Sequence[Run]) -> Run:

@@ -118,10 +118,12 @@ class LibrdkafkaConsumer:
         with self._faults():
             messages = self._library.consume(max_records, 0)
             if not messages and timeout_s > 0:
-                first = self._library.poll(timeout_s)
+                first, assigned = self._library.poll(timeout_s), self._positions
                 messages = [] if first is None else [first]
                 if messages and max_records > 1:
-                    messages += self._library.consume(max_records - 1, 0)
+                    more = self._library.consume(max_records - 1, 0)
+                    # what came before partitions changed hands is read again, from where the listener said
+                    messages = messages + more if self._positions is assigned else more
         if messages:
             self._link.hear_answer()
         if any(map(Message.error, messages)):
