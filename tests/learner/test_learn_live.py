@@ -14,7 +14,7 @@ from streamrec.transport.kafka import parse_url
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-QUICK = SETTINGS + "log_interval_s = 0.2\npatience_s = 200\n"
+QUICK = SETTINGS.replace("wait_s = 60.0", "wait_s = 0.1") + "log_interval_s = 0.2\npatience_s = 200\n"
 
 
 def test_until_the_end_of_one_partition_is_a_replay_of_the_file(topic, store_of, settings, tmp_path):
