@@ -48,8 +48,8 @@ def test_a_library_that_swallows_it_does_not_keep_the_process(how):
     program = """
 try:
     with StopSignals((signal.SIGTERM,)) as signals:
-        say("ready")
         try:
+            say("ready")
             time.sleep(60)
         except BaseException:
             HOW
@@ -64,8 +64,8 @@ except Stopped:
 ASKED = """
 with StopSignals((signal.SIGTERM, signal.SIGINT), LEAVE) as signals:
     signals.ask(lambda: say("asked"))
-    say("ready")
     try:
+        say("ready")
         time.sleep(60)
     except KeyboardInterrupt:
         say("insisted")
