@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,18 +170,27 @@ class _Seen:
                 event = json.loads(record.value or b"{}")
                 if event.get("label"):
                     with self._lock:
-                        self._waiting.append((record.offset, event["id"].partition("/")[0]))
+                        self._waiting.append((record.offset, event["id"].partition("#")[0]))
             self._settle(perf_counter())
         consumer.close()
 
     def _follow(self) -> None:
         seq = 0
         while not self._over:
-            for commit in self._store.follow("default", seq, timeout_s=0.5) or ():
+            commits = self._store.follow("default", seq, timeout_s=0.5)
+            if commits is None:  # the model has just begun
+                snapshot = self._store.load("default")
+                seq = snapshot.head.seq
+                deque(snapshot.pieces, maxlen=0)
+                self._commit(snapshot.blobs)
+            for commit in commits or ():
                 seq = commit.seq
-                position = json.loads(commit.blobs.get("position", b"{}"))
-                self._position = position.get("examples:0", self._position)
-                self._settle(perf_counter())
+                self._commit(commit.blobs)
+
+    def _commit(self, blobs: Mapping[str, bytes]) -> None:
+        position = json.loads(blobs.get("position", b"{}"))
+        self._position = position.get("examples:0", self._position)
+        self._settle(perf_counter())
 
     def _settle(self, now_s: float) -> None:
         with self._lock:
