@@ -1,12 +1,11 @@
 """The join worker, beside a bare loop of the same client that reads every record and produces one."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from streamrec.cli.bench.client import using
 from streamrec.cli.bench.figure import Figure
 
 __all__ = ["figures"]
@@ -15,7 +14,6 @@ _N_IMPRESSIONS = 250_000
 _CLICKED = 5  # one of so many impressions
 _N_FEATURES, _DISTINCT = 20, 50_000
 _SOURCE = "bench"
-_CLIENT = "STREAMREC_KAFKA_CLIENT"
 #: Library → least share of its bare loop's speed.
 _GOALS = {"python": 0.5, "librdkafka": 0.5}
 #: Each figure is the best of so many runs.
@@ -40,7 +38,7 @@ def figures() -> list[Figure]:
 def _of(library: str, bootstrap: str, n: int) -> list[Figure]:
     bare: Callable[[str, str, int], float] = _bare_python if library == "python" else _bare_librdkafka
     targets = [f"bare.{library}.{run}" for run in range(_RUNS)]
-    with _client(library):
+    with using(library):
         for target in targets:
             _make_topic(bootstrap, target)
         beside = max(bare(bootstrap, target, n) for target in targets)
@@ -52,19 +50,6 @@ def _of(library: str, bootstrap: str, n: int) -> list[Figure]:
         Figure(f"join with {library}", n / seconds, "events/s", beside, "bare read-then-produce loop", goal),
         Figure(f"join with {library}, transactions", transactions / seconds, "1/s"),
     ]
-
-
-@contextmanager
-def _client(library: str) -> Iterator[None]:
-    before = os.environ.get(_CLIENT)
-    os.environ[_CLIENT] = library
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_CLIENT]
-        else:
-            os.environ[_CLIENT] = before
 
 
 def _events() -> Iterator[bytes]:

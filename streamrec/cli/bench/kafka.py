@@ -1,12 +1,10 @@
 """From a Kafka topic to weights committed in Redis, beside a bare loop of the same client that only reads."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from streamrec.cli.bench.client import using
 from streamrec.cli.bench.figure import Figure
 from streamrec.cli.bench.stream import streams
 
@@ -14,7 +12,6 @@ __all__ = ["figures"]
 
 _N_EVENTS = 300_000
 _TOPIC = "bench"
-_CLIENT = "STREAMREC_KAFKA_CLIENT"
 #: Each figure is the best of so many runs.
 _RUNS = 3
 #: Library → least share of its bare loop's speed.
@@ -46,24 +43,11 @@ def figures() -> list[Figure]:
 
 
 def _of(library: str, bootstrap: str) -> list[Figure]:
-    with _client(library):
+    with using(library):
         bare = max(_read_rate(library, bootstrap) for _ in range(_RUNS))
         ours = max(_learn_rate(bootstrap) for _ in range(_RUNS))
     goal = (_GOALS[library], None)
     return [Figure(f"kafka, learned with {library}", ours, "examples/s", bare, "bare read loop", goal)]
-
-
-@contextmanager
-def _client(library: str) -> Iterator[None]:
-    before = os.environ.get(_CLIENT)
-    os.environ[_CLIENT] = library
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_CLIENT]
-        else:
-            os.environ[_CLIENT] = before
 
 
 def _fill(bootstrap: str, path: Path) -> None:
