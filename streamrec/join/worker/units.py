@@ -24,7 +24,7 @@ from streamrec.join.worker.state import JoinState, read_state
 from streamrec.join.worker.turns import turns_of
 from streamrec.join.worker.unit import Unit, Work
 from streamrec.transport.kafka.client import Consumer, Partition
-from streamrec.transport.kafka.open import open_producer
+from streamrec.transport.kafka.takeover import take_over
 from streamrec.transport.kafka.url import KafkaUrl
 
 __all__ = ["Units", "leave_all"]
@@ -173,9 +173,11 @@ class Units:
 
     def _open(self, number: int, partitions: list[Partition], consumer: Consumer) -> Unit:
         """Take a partition over: from here on, older owners are refused."""
-        producer = open_producer(self._target, transactional_id=f"{self._group}.{number}")
+        topics = self._work.topics
+        place = Partition(topics.state, number)
+        outputs = [place, Partition(topics.target, number), *consumer.partitions([topics.rejects])]
+        producer = take_over(self._target, f"{self._group}.{number}", outputs)
         try:
-            place = Partition(self._work.topics.state, number)
             state, begins = read_state(self._target, place), consumer.begins(partitions)
             if state is not None:
                 self._check(place, state, partitions)

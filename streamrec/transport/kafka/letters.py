@@ -20,8 +20,9 @@ from typing import NamedTuple
 from streamrec.errors import BrokerError, BrokerUnavailable, Superseded, TopicMissing
 from streamrec.transport.deadletter import MAX_RAW_BYTES, Mark, dead_letter
 from streamrec.transport.kafka.client import Consumer, Partition, Producer
-from streamrec.transport.kafka.open import open_admin, open_consumer, open_producer
+from streamrec.transport.kafka.open import open_admin, open_consumer
 from streamrec.transport.kafka.settings import Writing
+from streamrec.transport.kafka.takeover import take_over
 from streamrec.transport.kafka.url import parse_url
 
 __all__ = ["KafkaLetters", "Letter", "letter_of", "topic_name"]
@@ -153,7 +154,7 @@ class KafkaLetters:
 
     def _open(self) -> None:
         """Stop older writers of this life, and see what was written since the last mark."""
-        self._producer = open_producer(self._place, transactional_id=f"streamrec-letters-{self._life}")
+        self._producer = take_over(self._place, f"streamrec-letters-{self._life}", [self._partition])
         end = self._ends()
         if self._end < end:
             consumer = open_consumer(self._place)

@@ -234,8 +234,9 @@ class LibrdkafkaConsumer:
             return self._ask_range(partition)
 
     def _ask_range(self, partition: Partition) -> tuple[int, int]:
-        begin, end = self._library.get_watermark_offsets(
-            TopicPartition(*partition), timeout=self._reading.answer_s
+        # librdkafka 2.16 gives the two in the order of their answers: begin may come second after a retry
+        begin, end = sorted(
+            self._library.get_watermark_offsets(TopicPartition(*partition), timeout=self._reading.answer_s)
         )
         return begin, end
 
