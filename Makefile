@@ -25,8 +25,8 @@ $(STAMP): pyproject.toml deploy/constraints.txt
 demo: $(STAMP)
 	@$(BIN)/streamrec demo
 
-test: $(STAMP)
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## two processes: tests wait for servers more than they compute; those of a file stay together
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

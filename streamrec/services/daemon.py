@@ -18,7 +18,7 @@ from time import monotonic, sleep
 
 from streamrec.errors import ServiceError
 
-__all__ = ["Daemon", "exclusive", "make_directory", "poll", "remove"]
+__all__ = ["STOP_S", "Daemon", "exclusive", "make_directory", "poll", "remove"]
 
 #: A fortieth of the shortest start: waiting costs nothing that is felt.
 _POLL_S = 0.05

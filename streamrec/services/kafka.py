@@ -1,11 +1,12 @@
 """A Kafka cluster of one or three brokers in a directory, each broker a process of its own."""
 
 import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streamrec.errors import UsageError
-from streamrec.services.daemon import Daemon, exclusive, make_directory, poll, remove
+from streamrec.services.daemon import STOP_S, Daemon, exclusive, make_directory, poll, remove
 from streamrec.services.java import kafka_jars, require_java
 from streamrec.services.kafka_nodes import Node, plan_nodes
 from streamrec.services.kafka_settings import JAVA_OPTIONS, properties
@@ -24,6 +25,8 @@ __all__ = ["BROKERS", "KafkaCluster"]
 
 #: Numbers of brokers that a cluster may have: three is the least that goes on when one dies.
 BROKERS = (1, 3)
+#: A broker that ends gives up its partitions within a second or two, if anybody is there to take note.
+_ALONE_S = 10.0
 #: From start to in service: 2.5 s for one broker, 6 s for three; an overloaded machine takes longer.
 _START_S = 90.0
 
@@ -125,10 +128,13 @@ class KafkaCluster:
             return False
         with exclusive(self.directory / "lock"):
             daemons = [self._daemon(node) for node in self.nodes]
-            for daemon in daemons:  # all at once: the last of three would wait for a quorum that is gone
-                daemon.signal(signal.SIGTERM)
-            ran = [daemon.stop() for daemon in daemons]
-            return True in ran
+            ran = [daemon for daemon in daemons if daemon.signal(signal.SIGTERM) is not None]  # all at once
+            if len(ran) > 1:
+                _end_the_last(ran)
+            for daemon in ran:
+                if daemon.pid() is not None:
+                    daemon.stop()
+            return bool(ran)
 
     def kill(self, index: int = 0) -> None:
         """`kill -9` of one broker, counted from 0; returns once it is gone. `start` starts it again."""
@@ -196,3 +202,21 @@ class KafkaCluster:
 
 def _knows(node: Node, ids: frozenset[int]) -> bool:
     return ids <= brokers_known(HOST, node.port)
+
+
+def _end_the_last(daemons: Sequence[Daemon]) -> None:
+    """Kill the one that is left a while after the others: it may wait for a quorum that is gone.
+
+    What it acknowledged is on disk, and the others have ended in good order.
+    """
+    alone_s: float | None = None
+    for _ in poll(_ALONE_S + STOP_S):
+        left = [daemon for daemon in daemons if daemon.pid() is not None]
+        if len(left) != 1:
+            alone_s = None
+        elif alone_s is None:
+            alone_s = time.monotonic()
+        elif time.monotonic() - alone_s > _ALONE_S:
+            left[0].kill()
+        if not left:
+            return

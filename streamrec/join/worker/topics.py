@@ -39,8 +39,10 @@ def equally_many(partitions: Iterable[Partition]) -> int:
     return next(iter(counts.values()))
 
 
-def made_topics(target: KafkaUrl, rejects: str, source: KafkaUrl, n: int) -> Topics:
+def made_topics(target: KafkaUrl, rejects: str, source: KafkaUrl, n: int) -> tuple[Topics, list[Partition]]:
     """The topics to write to; those that are missing are made, with n partitions as the source has.
+
+    Returns also the partitions of the rejects.
 
     Raises:
         UsageError: one is there with another number, or two of them are one.
@@ -60,7 +62,7 @@ def made_topics(target: KafkaUrl, rejects: str, source: KafkaUrl, n: int) -> Top
                     f"topic {name}: expected {n} partitions, as {source.shown} has, got {found}: "
                     "partition i is joined into partition i"
                 )
-        admin.ensure_topic(topics.rejects, 1)
+        n_rejects = admin.ensure_topic(topics.rejects, 1)
     finally:
         admin.close()
-    return topics
+    return topics, [Partition(topics.rejects, number) for number in range(n_rejects)]

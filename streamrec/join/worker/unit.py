@@ -18,7 +18,7 @@ What a transaction adds is counted once it is committed.
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event, Thread
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ from streamrec.join.worker.footholds import Foothold, added
 from streamrec.join.worker.settings import JoinWorkerSettings
 from streamrec.join.worker.state import JoinState, page_key, page_record, state_record
 from streamrec.join.worker.turns import Pages, turns_of
-from streamrec.transport.kafka.client import Producer
+from streamrec.transport.kafka.client import Partition, Producer
 from streamrec.transport.kafka.letters import letter_of
 
 __all__ = ["Topics", "Unit", "Work"]
@@ -60,6 +60,7 @@ class Work(NamedTuple):
     """What the units of a worker have in common."""
 
     topics: Topics
+    rejects: Sequence[Partition]  # all of that topic
     join: JoinSettings
     settings: JoinWorkerSettings
     clock: Clock

@@ -175,7 +175,7 @@ class Units:
         """Take a partition over: from here on, older owners are refused."""
         topics = self._work.topics
         place = Partition(topics.state, number)
-        outputs = [place, Partition(topics.target, number), *consumer.partitions([topics.rejects])]
+        outputs = [place, Partition(topics.target, number), *self._work.rejects]
         producer = take_over(self._target, f"{self._group}.{number}", outputs)
         try:
             state, begins = read_state(self._target, place), consumer.begins(partitions)

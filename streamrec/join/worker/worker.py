@@ -100,9 +100,9 @@ class JoinWorker:
         plan, names = self._plan, self._plan.source.some_topics()
         partitions = self._consumer.partitions(names)
         n_partitions = equally_many(partitions)
-        topics = made_topics(plan.target, plan.rejects, plan.source, n_partitions)
+        topics, rejects = made_topics(plan.target, plan.rejects, plan.source, n_partitions)
         self._counts = Counts()
-        work = Work(topics, plan.join, plan.settings, self._clock, self._counts, lambda: self._token)
+        work = Work(topics, rejects, plan.join, plan.settings, self._clock, self._counts, lambda: self._token)
         self._ends = self._consumer.ends(partitions) if plan.until_end else None
         self._units = Units(plan.target, plan.group, n_partitions, self._ends, work)
         self._units.stopping = lambda: self._stopping
