@@ -1,142 +1,143 @@
 """Products of matrices whose result for one row does not depend on the other rows.
 
 NumPy's `matmul` promises no bits: BLAS adds in another order for one row than for five hundred, on one
-processor than on another. Here every element of a product is the sum over the inner index in its own order,
-each step one fused multiply-add: the same bits alone or in a batch, in the learner or in a server on another
-machine, and at about the speed of BLAS (`tile`).
+processor than on another, and takes a second thread where it sees fit. Here every element of a product is
+the sum over the inner index in its own order, each step one fused multiply-add: the same bits alone or in a
+batch, in the learner or in a server on another machine, and at the speed of BLAS on one core (`tile`). Only
+`rows_times_transposed`, whose rows nobody compares, adds in another order for few rows than for many.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from streamrec.layers.tile import VECTOR_BYTES, fused, tile
+from streamrec.layers.tile import VECTOR_BYTES, dots, fused, move, tile
 from streamrec.memory import INNER, JIT, address
 
 __all__ = ["add_product", "columns_times", "rows_times", "rows_times_transposed"]
 
 #: Sums of 6 × 2 vectors, 2 vectors of the right matrix and one number of the left: 15 of AVX2's 16 registers.
 _ROWS, _VECTORS = 6, 2
-_BLOCK = tile(_ROWS, _VECTORS)
-_ROW = tile(1, _VECTORS)
+_SIX, _FIVE, _FOUR, _THREE, _TWO, _ONE = (tile(rows, _VECTORS) for rows in range(6, 0, -1))
 #: One row alone: 8 sums keep two multipliers of four cycles' latency busy.
-_WIDE = tile(1, 8)
+_WIDE_VECTORS = 8
+_WIDE = tile(1, _WIDE_VECTORS)
+_DOTS = 8
+_EIGHT_DOTS, _ONE_DOT = dots(_DOTS), dots(1)
+_MOVE = move(_VECTORS)
 #: Rows of the left matrix taken at a time: 96 rows of 320 float32 are 120 kB, a quarter of a common L2 cache.
 _STRIP = 96
 #: From this many rows on, the right matrix is first copied into panels of adjacent vectors.
-_PACKED_FROM = 24
+_PACKED_FROM = 32
+#: Up to this many rows a product with a transposed matrix is dot products: copying it turned costs as much.
+_DOTS_UP_TO = 6
+#: Examples summed at a time in the gradient of a kernel: their columns are read with large steps, from L2.
+_CHUNK = 128
 
 
 @njit(**INNER)
-def _pack(w, transposed, start, panel):  # type: ignore[no-untyped-def]
-    """Columns start … of w, or of its transpose, into panel (n, width), zeros past the last."""
+def _pack(w: np.ndarray, start: int, panel: np.ndarray) -> None:
+    """Columns start … of w (n, O) into panel (n, width), zeros past the last."""
     n, width = panel.shape
-    columns = w.shape[0] if transposed else w.shape[1]
-    taken = min(width, columns - start)
-    if transposed:
-        for j in range(taken):
-            for k in range(n):
-                panel[k, j] = w[start + j, k]
-    else:
+    taken = min(width, w.shape[1] - start)
+    if taken == width:
+        step, to_step = np.uint64(w.shape[1] * w.itemsize), np.uint64(width * w.itemsize)
+        at, to = address(w) + np.uint64(start * w.itemsize), address(panel)
         for k in range(n):
-            for j in range(taken):
-                panel[k, j] = w[k, start + j]
+            _MOVE(w, at + np.uint64(k) * step, to + np.uint64(k) * to_step)
+        return
+    panel[:] = 0.0
     for k in range(n):
-        for j in range(taken, width):
-            panel[k, j] = 0.0
+        for j in range(taken):
+            panel[k, j] = w[k, start + j]
 
 
 @njit(**INNER)
-def _strip(like, a, a_row, a_step, w, w_step, n, out, out_row, rows):  # type: ignore[no-untyped-def]
-    """One panel's width of `rows` rows; all but `like` and `rows` as in `tile`."""
-    r = np.uint64(0)
-    six, one = np.uint64(_ROWS), np.uint64(1)
-    while r + six <= rows:
-        _BLOCK(like, (a + r * a_row, a_row, a_step, w, w_step, n, out + r * out_row, out_row))
-        r += six
-    while r < rows:
-        _ROW(like, (a + r * a_row, a_row, a_step, w, w_step, n, out + r * out_row, out_row))
-        r += one
+def _pack_turned(w: np.ndarray, start: int, panel: np.ndarray) -> None:
+    """Rows start … of w (I, n) as columns of panel (n, width), zeros past the last."""
+    n, width = panel.shape
+    taken = min(width, w.shape[0] - start)
+    if taken < width:
+        panel[:] = 0.0
+    for j in range(taken):
+        for k in range(n):
+            panel[k, j] = w[start + j, k]
 
 
 @njit(**INNER)
-def _edge(like, a, a_row, a_step, w, w_step, n, out, first, last, start):  # type: ignore[no-untyped-def]
-    """Rows first … last − 1 of the last columns of the result, fewer than a panel has."""
-    scratch = np.zeros((last - first, w_step // np.uint64(like.itemsize)), like.dtype)
+def _strip(like: np.ndarray, places: Any, rows: int) -> None:
+    """`tile` of any number of rows."""
+    a, a_row, a_step, w, w_step, n, out, out_row = places
+    for _ in range(rows // _ROWS):
+        _SIX(like, (a, a_row, a_step, w, w_step, n, out, out_row))
+        a += np.uint64(_ROWS) * a_row
+        out += np.uint64(_ROWS) * out_row
+    rest = rows % _ROWS
+    if rest == 5:
+        _FIVE(like, (a, a_row, a_step, w, w_step, n, out, out_row))
+    elif rest == 4:
+        _FOUR(like, (a, a_row, a_step, w, w_step, n, out, out_row))
+    elif rest == 3:
+        _THREE(like, (a, a_row, a_step, w, w_step, n, out, out_row))
+    elif rest == 2:
+        _TWO(like, (a, a_row, a_step, w, w_step, n, out, out_row))
+    elif rest == 1:
+        _ONE(like, (a, a_row, a_step, w, w_step, n, out, out_row))
+
+
+@njit(**INNER)
+def _edge(places: Any, out: np.ndarray, start: int) -> None:
+    """The columns start … of out, fewer than a panel has; `places` as in `tile`, but for the result's."""
+    a, a_row, a_step, w, w_step, n = places
+    scratch = np.zeros((len(out), w_step // np.uint64(out.itemsize)), out.dtype)
     taken = out.shape[1] - start
-    for r in range(last - first):
-        for j in range(taken):
-            scratch[r, j] = out[first + r, start + j]
-    _strip(like, a, a_row, a_step, w, w_step, n, address(scratch), w_step, np.uint64(last - first))
-    for r in range(last - first):
-        for j in range(taken):
-            out[first + r, start + j] = scratch[r, j]
+    scratch[:, :taken] = out[:, start:]
+    _strip(out, (a, a_row, a_step, w, w_step, n, address(scratch), w_step), len(out))
+    out[:, start:] = scratch[:, :taken]
 
 
 @njit(**INNER)
-def _add(a, a_row, a_step, w, transposed, n, out):  # type: ignore[no-untyped-def]
-    """out += left · right; left is given by the distances of its rows and columns in bytes."""
-    size = out.itemsize
-    width = _VECTORS * VECTOR_BYTES // size
+def _add(left: Any, packed: np.ndarray, out: np.ndarray) -> None:
+    """out += left · right: left as address and distances of rows and columns in bytes, right in panels."""
+    a, a_row, a_step = left
     rows, columns = out.shape
-    out_row = np.uint64(columns * size)
-    panels = (columns + width - 1) // width
-    w_step = np.uint64(width * size)
-    packed = np.empty((panels, n, width), out.dtype)
-    for p in range(panels):
-        _pack(w, transposed, p * width, packed[p])
+    panels, n, width = packed.shape
+    out_row, w_step = np.uint64(columns * out.itemsize), np.uint64(width * out.itemsize)
     for first in range(0, rows, _STRIP):
-        last = min(first + _STRIP, rows)
-        left = address(a) + np.uint64(first) * a_row
+        part = out[first : first + _STRIP]
+        at = a + np.uint64(first) * a_row
         for p in range(panels):
             right = address(packed[p])
             if (p + 1) * width <= columns:
-                to = address(out) + np.uint64(first) * out_row + np.uint64(p * width * size)
-                _strip(
-                    out,
-                    left,
-                    a_row,
-                    a_step,
-                    right,
-                    w_step,
-                    np.uint64(n),
-                    to,
-                    out_row,
-                    np.uint64(last - first),
-                )
+                to = address(part) + np.uint64(p) * w_step
+                _strip(out, (at, a_row, a_step, right, w_step, np.uint64(n), to, out_row), len(part))
             else:
-                _edge(out, left, a_row, a_step, right, w_step, np.uint64(n), out, first, last, p * width)
+                _edge((at, a_row, a_step, right, w_step, np.uint64(n)), part, p * width)
 
 
 @njit(**INNER)
-def _add_few(x, w, out):  # type: ignore[no-untyped-def]
+def _panels(columns: int, n: int, like: np.ndarray) -> np.ndarray:
+    """Room for the panels of a right matrix (n, columns)."""
+    width = _VECTORS * VECTOR_BYTES // like.itemsize
+    return np.empty(((columns + width - 1) // width, n, width), like.dtype)
+
+
+@njit(**INNER)
+def _add_few(x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
     """out += x · w of few rows: w is read where it lies, the last columns one by one."""
     size = out.itemsize
-    wide, narrow = 8 * VECTOR_BYTES // size, _VECTORS * VECTOR_BYTES // size
     (rows, n), columns = x.shape, w.shape[1]
-    x_row, w_step = np.uint64(n * size), np.uint64(columns * size)
-    step, steps = np.uint64(size), np.uint64(n)
+    x_row, w_step, step = np.uint64(n * size), np.uint64(columns * size), np.uint64(size)
+    wide, narrow = _WIDE_VECTORS * VECTOR_BYTES // size, _VECTORS * VECTOR_BYTES // size
     j = 0
-    if rows < 3:
-        while j + wide <= columns:
-            for r in range(rows):
-                at = address(x) + np.uint64(r) * x_row
-                to = address(out) + np.uint64(r) * w_step + np.uint64(j * size)
-                _WIDE(out, (at, x_row, step, address(w) + np.uint64(j * size), w_step, steps, to, w_step))
-            j += wide
+    while rows == 1 and j + wide <= columns:
+        at, to = address(w) + np.uint64(j * size), address(out) + np.uint64(j * size)
+        _WIDE(out, (address(x), x_row, step, at, w_step, np.uint64(n), to, w_step))
+        j += wide
     while j + narrow <= columns:
-        to = address(out) + np.uint64(j * size)
-        _strip(
-            out,
-            address(x),
-            x_row,
-            step,
-            address(w) + np.uint64(j * size),
-            w_step,
-            steps,
-            to,
-            w_step,
-            np.uint64(rows),
-        )
+        at, to = address(w) + np.uint64(j * size), address(out) + np.uint64(j * size)
+        _strip(out, (address(x), x_row, step, at, w_step, np.uint64(n), to, w_step), rows)
         j += narrow
     for r in range(rows):
         for k in range(n):
@@ -145,33 +146,68 @@ def _add_few(x, w, out):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def add_product(x, w, out):  # type: ignore[no-untyped-def]
-    """out (B, O) += x (B, I) · w (I, O), C-contiguous and of one float type; bits of a row as promised."""
+def add_product(x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
+    """out (B, O) += x (B, I) · w (I, O), all C-contiguous and of one float type."""
     if len(out) < _PACKED_FROM:
         _add_few(x, w, out)
-    else:
-        size = out.itemsize
-        _add(x, np.uint64(x.shape[1] * size), np.uint64(size), w, False, x.shape[1], out)
+        return
+    packed = _panels(w.shape[1], w.shape[0], w)
+    for p in range(len(packed)):
+        _pack(w, p * packed.shape[2], packed[p])
+    _add((address(x), np.uint64(x.shape[1] * x.itemsize), np.uint64(x.itemsize)), packed, out)
 
 
 @njit(**JIT)
-def rows_times(x, w):  # type: ignore[no-untyped-def]
+def rows_times(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """x (B, I) · w (I, O)."""
     out = np.zeros((x.shape[0], w.shape[1]), x.dtype)
     add_product(x, w, out)
     return out
 
 
+@njit(**INNER)
+def _dots(dy: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
+    """out[i] += dy (O,) · w[i] (I, O)."""
+    size = w.itemsize
+    inputs, units = w.shape
+    lanes = VECTOR_BYTES // size
+    w_row, step, n = np.uint64(units * size), np.uint64(size), np.uint64(units // lanes)
+    i = 0
+    while i + _DOTS <= inputs:
+        at, to = address(w) + np.uint64(i) * w_row, address(out) + np.uint64(i) * step
+        _EIGHT_DOTS(w, (at, w_row, address(dy), n, to, step))
+        i += _DOTS
+    while i < inputs:
+        at, to = address(w) + np.uint64(i) * w_row, address(out) + np.uint64(i) * step
+        _ONE_DOT(w, (at, w_row, address(dy), n, to, step))
+        i += 1
+    for i in range(inputs):
+        for k in range(units // lanes * lanes, units):
+            out[i] = fused(dy[k], w[i, k], out[i])
+
+
 @njit(**JIT)
-def rows_times_transposed(dy, w):  # type: ignore[no-untyped-def]
-    """dy (B, O) · wᵀ of w (I, O)."""
+def rows_times_transposed(dy: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """dy (B, O) · wᵀ of w (I, O): what comes back through a kernel."""
     out = np.zeros((dy.shape[0], w.shape[0]), dy.dtype)
-    _add(dy, np.uint64(dy.shape[1] * dy.itemsize), np.uint64(dy.itemsize), w, True, dy.shape[1], out)
+    if len(dy) <= _DOTS_UP_TO:
+        for b in range(len(dy)):
+            _dots(dy[b], w, out[b])
+        return out
+    packed = _panels(w.shape[0], w.shape[1], w)
+    for p in range(len(packed)):
+        _pack_turned(w, p * packed.shape[2], packed[p])
+    _add((address(dy), np.uint64(dy.shape[1] * dy.itemsize), np.uint64(dy.itemsize)), packed, out)
     return out
 
 
 @njit(**JIT)
-def columns_times(x, dy, out):  # type: ignore[no-untyped-def]
+def columns_times(x: np.ndarray, dy: np.ndarray, out: np.ndarray) -> None:
     """out (I, O) = xᵀ · dy of x (B, I), dy (B, O): the gradient of a kernel."""
     out[:] = 0.0
-    _add(x, np.uint64(x.itemsize), np.uint64(x.shape[1] * x.itemsize), dy, False, x.shape[0], out)
+    for first in range(0, len(x), _CHUNK):
+        part, right = x[first : first + _CHUNK], dy[first : first + _CHUNK]
+        packed = _panels(dy.shape[1], len(part), dy)
+        for p in range(len(packed)):
+            _pack(right, p * packed.shape[2], packed[p])
+        _add((address(part), np.uint64(x.itemsize), np.uint64(x.shape[1] * x.itemsize)), packed, out)
