@@ -145,9 +145,19 @@ def _add_few(x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
                 out[r, c] = fused(x[r, k], w[k, c], out[r, c])
 
 
+@njit(**INNER)
+def _require(left: np.ndarray, right: np.ndarray, out: np.ndarray, fits: bool) -> None:
+    """Kernels work by address: what does not fit would write anywhere."""
+    if not fits:
+        raise ValueError("product: the shapes of the matrices do not fit each other")
+    if not (left.flags.c_contiguous and right.flags.c_contiguous and out.flags.c_contiguous):
+        raise ValueError("product: expected C-contiguous arrays; use np.ascontiguousarray")
+
+
 @njit(**JIT)
 def add_product(x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
     """out (B, O) += x (B, I) · w (I, O), all C-contiguous and of one float type."""
+    _require(x, w, out, x.shape[1] == w.shape[0] and out.shape == (x.shape[0], w.shape[1]))
     if len(out) < _PACKED_FROM:
         _add_few(x, w, out)
         return
@@ -190,6 +200,7 @@ def _dots(dy: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
 def rows_times_transposed(dy: np.ndarray, w: np.ndarray) -> np.ndarray:
     """dy (B, O) · wᵀ of w (I, O): what comes back through a kernel."""
     out = np.zeros((dy.shape[0], w.shape[0]), dy.dtype)
+    _require(dy, w, out, dy.shape[1] == w.shape[1])
     if len(dy) <= _DOTS_UP_TO:
         for b in range(len(dy)):
             _dots(dy[b], w, out[b])
@@ -204,6 +215,7 @@ def rows_times_transposed(dy: np.ndarray, w: np.ndarray) -> np.ndarray:
 @njit(**JIT)
 def columns_times(x: np.ndarray, dy: np.ndarray, out: np.ndarray) -> None:
     """out (I, O) = xᵀ · dy of x (B, I), dy (B, O): the gradient of a kernel."""
+    _require(x, dy, out, x.shape[0] == dy.shape[0] and out.shape == (x.shape[1], dy.shape[1]))
     out[:] = 0.0
     for first in range(0, len(x), _CHUNK):
         part, right = x[first : first + _CHUNK], dy[first : first + _CHUNK]

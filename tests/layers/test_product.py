@@ -101,3 +101,24 @@ def test_nothing_is_written_past_the_result():
         x, dy = random((9, rows), 1, np.float32), random((9, units), 2, np.float32)
         columns_times(x, dy, room[1:-1])
         assert (room[[0, -1]] == 7.0).all()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a: rows_times(a, a),
+        lambda a: rows_times_transposed(a, a.T.copy()),
+        lambda a: columns_times(a, a, np.empty((3, 2))),
+        lambda a: columns_times(a, a[:1], np.empty((3, 3))),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(call):
+    with pytest.raises(ValueError, match=r"^product: the shapes of the matrices do not fit each other$"):
+        call(np.ones((2, 3)))
+
+
+def test_steps_in_memory_are_refused():
+    with pytest.raises(
+        ValueError, match=r"^product: expected C-contiguous arrays; use np\.ascontiguousarray$"
+    ):
+        rows_times(np.ones((4, 3))[::2], np.ones((3, 2)))
