@@ -17,8 +17,9 @@ __all__ = ["bounded", "limited", "read", "read_ahead"]
 
 _T = TypeVar("_T")
 
-#: After so long without anything the caller is told: it may have a commit to make, or a signal to obey.
-_IDLE_S = 0.1
+#: After so long without anything the caller is told: it may have a commit to make, or a signal to obey. Short
+#: beside the interval of live commits, which would else be late by this.
+_IDLE_S = 0.02
 #: How long the thread is waited for at the end: decoding a chunk takes less, reading from a pipe that gives
 #: nothing cannot be interrupted, and such a thread is left to end with the process.
 _LEAVE_S = 2.0

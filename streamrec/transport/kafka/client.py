@@ -99,7 +99,10 @@ class Consumer(Protocol):
         ...
 
     def assign(self, positions: Mapping[Partition, int]) -> None:
-        """Read these partitions from these offsets, and no others. Not for members of a group."""
+        """Read these partitions from these offsets, and no others; none is paused any more.
+
+        Not for members of a group.
+        """
         ...
 
     def subscribe(self, topics: Collection[str], listener: GroupListener) -> None:
@@ -128,7 +131,7 @@ class Consumer(Protocol):
         ...
 
     def pause(self, partitions: Collection[Partition]) -> None:
-        """`poll` leaves these out until `resume`; their positions stay."""
+        """`poll` leaves these out until `resume`; their positions stay, and what was fetched is kept."""
         ...
 
     def resume(self, partitions: Collection[Partition]) -> None:

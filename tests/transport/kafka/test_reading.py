@@ -134,6 +134,29 @@ def test_pause_and_resume(cluster):
     assert lines[first] == lines[second] == list(range(1000))
 
 
+def test_a_pause_that_lasts(cluster, client, monkeypatch):
+    if client == "librdkafka":
+        monkeypatch.setattr("streamrec.transport.kafka.librdkafka.parking._MOST", 20)
+    topic = cluster.topic(2)
+    producer, consumer = cluster.producer(), cluster.consumer()
+    for i in range(2000):
+        producer.send(topic, b"%d" % i, partition=i % 2)
+    producer.flush(10)
+    first, second = consumer.partitions([topic])
+    consumer.assign({first: 0, second: 0})
+    consumer.pause([first, second])
+    assert all(consumer.poll(0.01, 100) == [] for _ in range(60))
+    assert (consumer.position(first), consumer.position(second)) == (0, 0)
+    consumer.resume([second])
+    assert [offset for offset, _ in read(consumer, 1000)[second]] == list(range(1000))
+    consumer.seek(first, 900)
+    consumer.resume([first])
+    assert [offset for offset, _ in read(consumer, 100)[first]] == list(range(900, 1000))
+    consumer.pause([first])
+    consumer.assign({first: 990})  # as if it never had been paused
+    assert len(read(consumer, 10)[first]) == 10
+
+
 def test_seek(cluster):
     topic = cluster.topic(2)
     producer, consumer = cluster.producer(), cluster.consumer()

@@ -57,6 +57,7 @@ class PythonConsumer:
         """Read these from here."""
         with self._faults():
             self._library.assign([TopicPartition(*each) for each in positions])
+            self._library.resume(*self._library.paused())  # which it keeps of those that it had
             for partition, offset in positions.items():
                 self._library.seek(TopicPartition(*partition), int(offset))
         self._forget()

@@ -13,6 +13,7 @@ from streamrec.transport.kafka.client import Committed, GroupListener, Partition
 from streamrec.transport.kafka.faults import Trouble, make_error
 from streamrec.transport.kafka.librdkafka.connect import Link
 from streamrec.transport.kafka.librdkafka.faults import clear
+from streamrec.transport.kafka.librdkafka.parking import Parking
 from streamrec.transport.kafka.lines import make_run
 from streamrec.transport.kafka.settings import Reading
 from streamrec.transport.kafka.url import KafkaUrl
@@ -44,6 +45,7 @@ class LibrdkafkaConsumer:
         self._library: Any = self._link.open(Consumer, settings)
         self._listener: GroupListener | None = None
         self._closing = False
+        self._parking = Parking()
         self._positions: dict[Partition, int] = {}  # of what is assigned
         self._ends: dict[Partition, int] = {}  # where the library said that it had read to the end
         self._fault: StreamrecError | None = None  # met behind records that were handed out
@@ -56,6 +58,8 @@ class LibrdkafkaConsumer:
     def assign(self, positions: Mapping[Partition, int]) -> None:
         """Read these from here."""
         with self._faults():
+            if told := [each for each in self._parking.clear() if each in self._positions]:
+                self._library.resume([TopicPartition(*each) for each in told])
             self._library.assign([TopicPartition(*p, int(offset)) for p, offset in positions.items()])
         self._positions = {p: int(offset) for p, offset in positions.items()}
         self._ends, self._fault = {}, None
@@ -96,6 +100,7 @@ class LibrdkafkaConsumer:
             self._listener.lost(partitions)
         elif partitions:
             self._listener.revoked(partitions)
+        self._parking.clear()
         self._positions = {}
 
     def poll(self, timeout_s: float, max_records: int) -> list[Run]:
@@ -109,14 +114,46 @@ class LibrdkafkaConsumer:
         return [_record(partition, each) for partition, some in fetched.items() for each in some]
 
     def _fetch(self, timeout_s: float, max_records: int) -> dict[Partition, list[Message]]:
-        """Messages by partition.
-
-        The library's `consume` waits until it has as many as it may give; so only `poll`, which gives one,
-        is let wait.
-        """
+        """Messages by partition."""
         self._raise_fault()
+        messages = self._parking.take(max_records) or self._unparked(timeout_s, max_records)
+        if any(map(Message.error, messages)):
+            messages = [each for each in messages if not self._is_event(each)]
+        groups = self._group_by_partition(messages)
+        for partition, some in groups.items():
+            self._positions[partition] = max(self._positions.get(partition, 0), some[-1].offset() + 1)
+        if not groups:
+            self._raise_fault()
+        return groups
+
+    def _unparked(self, timeout_s: float, max_records: int) -> list[Message]:
+        """The next messages of partitions that are not paused; of others a few are parked.
+
+        Where all are paused the library is asked all the same, for its callbacks, but not for many messages.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            idle = self._parking.holds_all(self._positions)
+            left_s = max(0.0, deadline_s - time.monotonic())
+            messages = self._consume(left_s, 1 if idle else max_records)
+            others = self._parking.park(messages)
+            if full := self._parking.take_full():
+                with self._faults():
+                    self._library.pause([TopicPartition(*each) for each in full])
+            left_s = deadline_s - time.monotonic()
+            if others or not messages or left_s <= 0:
+                return others
+            if idle:
+                time.sleep(left_s)
+                return []
+
+    def _consume(self, timeout_s: float, max_records: int) -> list[Message]:
+        """What the library has.
+
+        Its `consume` waits until it has as many as it may give; so only `poll`, which gives one, is let wait.
+        """
         with self._faults():
-            messages = self._library.consume(max_records, 0)
+            messages: list[Message] = self._library.consume(max_records, 0)
             if not messages and timeout_s > 0:
                 first, assigned = self._library.poll(timeout_s), self._positions
                 messages = [] if first is None else [first]
@@ -126,14 +163,7 @@ class LibrdkafkaConsumer:
                     messages = messages + more if self._positions is assigned else more
         if messages:
             self._link.hear_answer()
-        if any(map(Message.error, messages)):
-            messages = [each for each in messages if not self._is_event(each)]
-        groups = self._group_by_partition(messages)
-        for partition, some in groups.items():
-            self._positions[partition] = max(self._positions.get(partition, 0), some[-1].offset() + 1)
-        if not groups:
-            self._raise_fault()
-        return groups
+        return messages
 
     def _group_by_partition(self, messages: list[Message]) -> dict[Partition, list[Message]]:
         if not messages:
@@ -183,18 +213,19 @@ class LibrdkafkaConsumer:
                 if fault.args[0].code() != KafkaError._STATE or time.monotonic() > deadline_s:
                     raise clear(fault, f"{self._url.shown}: {partition}") from None
                 time.sleep(_SEEK_AGAIN_S)
+        self._parking.forget(partition)
         self._positions[partition] = int(offset)
         self._ends.pop(partition, None)
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """Leave these out."""
-        with self._faults():
-            self._library.pause([TopicPartition(*each) for each in partitions])
+        self._parking.pause(partitions)
 
     def resume(self, partitions: Collection[Partition]) -> None:
         """Bring these again."""
-        with self._faults():
-            self._library.resume([TopicPartition(*each) for each in partitions])
+        if told := self._parking.resume(partitions):
+            with self._faults():
+                self._library.resume([TopicPartition(*each) for each in told])
 
     def position(self, partition: Partition) -> int:
         """The next offset."""
