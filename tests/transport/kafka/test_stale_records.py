@@ -54,7 +54,7 @@ def test_one_record_from_before(is_shared, monkeypatch):
     consumer = object.__new__(module.LibrdkafkaConsumer)
     consumer._positions, consumer._ends, consumer._fault = {A: 7}, {}, None
     consumer._link = type("Link", (), {"hear_answer": lambda self: None})()
-    consumer._url, consumer._parking = None, module.Parking()
+    consumer._url, consumer._parking, consumer._coming = None, module.Parking(), None
     consumer._library = Library(consumer, is_shared)
     (run,) = consumer.poll(1.0, 10)
     assert run.partition == (B if is_shared else A)

@@ -46,6 +46,7 @@ class LibrdkafkaConsumer:
         self._listener: GroupListener | None = None
         self._closing = False
         self._parking = Parking()
+        self._coming: list[Partition] | None = None  # assigned, but not yet taken up
         self._positions: dict[Partition, int] = {}  # of what is assigned
         self._ends: dict[Partition, int] = {}  # where the library said that it had read to the end
         self._fault: StreamrecError | None = None  # met behind records that were handed out
@@ -79,7 +80,20 @@ class LibrdkafkaConsumer:
         if self._closing:  # too late to begin, and questions about it would not be answered
             self._library.unassign()
             return
-        partitions = sorted(Partition(each.topic, each.partition) for each in library)
+        self._library.assign([])
+        self._positions = {}
+        self._coming = sorted(Partition(each.topic, each.partition) for each in library)
+
+    def _take_coming(self) -> None:
+        """Take up partitions that were assigned, after the call of the library in which they were.
+
+        A call within its callbacks makes confluent-kafka 2.16 forget that it is in one; if another callback
+        follows in it, the process is aborted (`CallState_get: cs != NULL`).
+        """
+        if self._coming is None:
+            return
+        partitions, self._coming = self._coming, None
+        assert self._listener is not None
         positions = self._listener.assigned(partitions) if partitions else {}
         if missing := [str(each) for each in partitions if each not in positions]:
             raise UsageError(f"no position was given for {', '.join(missing)}")
@@ -96,6 +110,8 @@ class LibrdkafkaConsumer:
     def _leave(self, library: list[TopicPartition], *, lost: bool) -> None:
         assert self._listener is not None
         partitions = sorted(Partition(each.topic, each.partition) for each in library)
+        if self._coming is not None:  # nobody has heard of them yet
+            partitions, self._coming = [], None
         if partitions and lost:
             self._listener.lost(partitions)
         elif partitions:
@@ -154,6 +170,7 @@ class LibrdkafkaConsumer:
         """
         with self._faults():
             messages: list[Message] = self._library.consume(max_records, 0)
+            self._take_coming()
             if not messages and timeout_s > 0:
                 first, assigned = self._library.poll(timeout_s), self._positions
                 messages = [] if first is None else [first]
@@ -161,6 +178,7 @@ class LibrdkafkaConsumer:
                     more = self._library.consume(max_records - 1, 0)
                     # what came before partitions changed hands is read again, from where the listener said
                     messages = messages + more if self._positions is assigned else more
+                self._take_coming()
         if messages:
             self._link.hear_answer()
         return messages
