@@ -13,25 +13,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import DTypeLike
 
-from streamrec.layers.activation import Activation, activate, code_of, multiply_slope
+from streamrec.layers.activation import Activation, code_of
+from streamrec.layers.affine import affine, through_activation
 from streamrec.layers.base import Gradients, Parameters, Tape, checked, put, put_product, shared
 from streamrec.layers.initial import generator, truncated_normal
-from streamrec.layers.product import add_product, rows_times, rows_times_transposed
+from streamrec.layers.product import rows_times, rows_times_transposed
 from streamrec.memory import JIT
 
 __all__ = ["Cross", "CrossStack", "CrossV1"]
-
-
-@njit(**JIT)
-def _inner(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, code: int) -> np.ndarray:
-    """activation(x · kernel + bias)."""
-    out = np.empty((len(x), kernel.shape[1]), x.dtype)
-    for row in out:
-        for j in range(len(row)):
-            row[j] = bias[j] if len(bias) else 0.0
-    add_product(x, kernel, out)
-    activate(code, out)
-    return out
 
 
 @njit(**JIT)
@@ -51,7 +40,6 @@ def _outer_backward(
 ) -> tuple[Any, Any, Any, Any]:
     """(dx0, dx past the kernel, dz, dz summed over examples), z being what the activation is of."""
     dx0, dx, dz = np.empty_like(x), np.empty_like(x), np.empty_like(x)
-    total = np.zeros(x.shape[1], x.dtype)
     scale = x.dtype.type(diag_scale)
     for b in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -59,10 +47,18 @@ def _outer_backward(
             dz[b, j] = du
             dx0[b, j] = dy[b, j] * (inner[b, j] + scale * x[b, j])
             dx[b, j] = dy[b, j] + scale * du
-    multiply_slope(code, inner, dz)
-    for row in dz:
-        total += row
-    return dx0, dx, dz, total
+    return dx0, dx, dz, through_activation(code, inner, dz)
+
+
+def _checked_pair(
+    x0: np.ndarray, x: np.ndarray, width: int, dtype: np.dtype[Any], where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """x0 and x, C-contiguous; ValueError if they are not both (B, width) of this dtype."""
+    x0 = checked(x0, width, dtype, f"{where} x0")
+    x = checked(x, width, dtype, f"{where} x")
+    if len(x0) != len(x):
+        raise ValueError(f"{where}: expected as many rows of x as of x0, got {len(x)} and {len(x0)}")
+    return x0, x
 
 
 class Cross:
@@ -127,15 +123,10 @@ class Cross:
 
     def forward(self, x0: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, Tape]:
         """x' of x0 and x."""
-        x0 = checked(x0, self.inputs, self.dtype, f"{self._where} x0")
-        x = checked(x, self.inputs, self.dtype, f"{self._where} x")
-        if len(x0) != len(x):
-            raise ValueError(
-                f"{self._where}: expected as many rows of x as of x0, got {len(x)} and {len(x0)}"
-            )
+        x0, x = _checked_pair(x0, x, self.inputs, self.dtype, self._where)
         bias = self.parameters[self._bias] if self._bias else self._without_bias
         low = rows_times(x, self.parameters[self._first]) if self._first else x
-        inner = _inner(low, self.parameters[self._kernel], bias, self._code)
+        inner = affine(low, self.parameters[self._kernel], bias, self._code)
         if self._own:
             inner = self._own.apply(inner)
         return _outer(x0, x, inner, self._diag_scale), (x0, x, low, inner)
@@ -186,12 +177,7 @@ class CrossV1:
 
     def forward(self, x0: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, Tape]:
         """x' of x0 and x."""
-        x0 = checked(x0, self.inputs, self.dtype, f"{self._where} x0")
-        x = checked(x, self.inputs, self.dtype, f"{self._where} x")
-        if len(x0) != len(x):
-            raise ValueError(
-                f"{self._where}: expected as many rows of x as of x0, got {len(x)} and {len(x0)}"
-            )
+        x0, x = _checked_pair(x0, x, self.inputs, self.dtype, self._where)
         s = rows_times(x, self.parameters[self._kernel])
         y = x0 * s + x
         if self._bias:

@@ -6,34 +6,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import DTypeLike
 
-from streamrec.layers.activation import Activation, activate, code_of, multiply_slope
+from streamrec.layers.activation import Activation, code_of
+from streamrec.layers.affine import affine, through_activation
 from streamrec.layers.base import Gradients, Parameters, Tape, checked, put, put_product
 from streamrec.layers.initial import generator, glorot_uniform
-from streamrec.layers.product import add_product, rows_times_transposed
+from streamrec.layers.product import rows_times_transposed
 from streamrec.memory import JIT
 
 __all__ = ["Dense"]
 
 
 @njit(**JIT)
-def _forward(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, code: int) -> np.ndarray:
-    out = np.empty((len(x), kernel.shape[1]), x.dtype)
-    for row in out:
-        for j in range(len(row)):
-            row[j] = bias[j] if len(bias) else 0.0
-    add_product(x, kernel, out)
-    activate(code, out)
-    return out
-
-
-@njit(**JIT)
 def _backward(y: np.ndarray, dy: np.ndarray, kernel: np.ndarray, code: int) -> tuple[Any, Any, Any]:
     """dz, its sum over examples, and dx."""
     dz = dy.copy()
-    multiply_slope(code, y, dz)
-    total = np.zeros(kernel.shape[1], y.dtype)
-    for row in dz:
-        total += row
+    total = through_activation(code, y, dz)
     return dz, total, rows_times_transposed(dz, kernel)
 
 
@@ -84,7 +71,7 @@ class Dense:
         """y of x."""
         x = checked(x, self.inputs, self.dtype, self._where)
         bias = self.parameters[self._bias] if self._bias else self._without_bias
-        y = _forward(x, self.parameters[self._kernel], bias, self._code)
+        y = affine(x, self.parameters[self._kernel], bias, self._code)
         if self._own:
             y = self._own.apply(y)
         return y, (x, y)
