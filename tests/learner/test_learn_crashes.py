@@ -95,7 +95,10 @@ def test_a_zombie_is_refused_and_writes_no_letter_twice(topic, redis_url, settin
 
 
 def live_through(trouble, url, store_url, config, restarted):
-    """Learn live, with trouble in the middle; events sent before, during and after are all learned once."""
+    """Learn live, with trouble in the middle; events sent before, during and after are all learned once.
+
+    Returns the dead letters.
+    """
     name = f"live{uuid.uuid4().hex[:8]}"
     n = len(send(url, events(1500)))
     with Learning(url, "--store", store_url, "--name", name, *config) as learning:
@@ -109,11 +112,21 @@ def live_through(trouble, url, store_url, config, restarted):
         assert (code, json.loads(out)["events"]) == (0, n)
     model = ("--store", store_url, "--name", name)
     result = run("learn", url, *model, *config, "--until-end", "--json")
-    assert letters_of(url, name) == undisturbed(url, store_url, config)[1]
     # brokers that come back may give one partition long before the other: the order is the one that was taken
-    recorded = config[1].with_name("recorded.jsonl")
+    recorded, rejects = config[1].with_name("recorded.jsonl"), config[1].with_name("rejects.jsonl")
     run("record", url, *model, "-o", recorded, "--json")
-    assert run("replay", recorded, *config, "--json") == result
+    assert run("replay", recorded, *config, "--rejects", rejects, "--json") == result
+    letters = letters_of(url, name)
+    assert len(letters) == result["rejected"]
+    of_replay = [json.loads(line) for line in rejects.read_text().splitlines()]
+    of_topic = [value for _, value, headers in letters_in(url) if headers["streamrec-model"] == name.encode()]
+    assert sorted(map(told_of, of_topic)) == sorted(map(told_of, of_replay))
+    return letters
+
+
+def told_of(letter):
+    """What a dead letter says, but for the place in its stream."""
+    return letter["reason"], letter.get("raw", letter.get("raw_base64"))
 
 
 def n_events(store_url, name):
@@ -136,7 +149,9 @@ def test_redis_is_killed_and_comes_back_while_learning_live(topic, redis_server,
         redis_server.start()
         assert learning.says("learning goes on")
 
-    live_through(kill, url, redis_server.url, settings(LIVE), start)
+    config = settings(LIVE)
+    letters = live_through(kill, url, redis_server.url, config, start)
+    assert letters == undisturbed(url, redis_server.url, config)[1]
 
 
 def test_the_broker_is_killed_and_comes_back_while_learning_live(kafka_broker, redis_url, settings):

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 HEAD = """
-import signal, sys, time
+import os, signal, sys, time
 from contextlib import ExitStack
 from streamrec.signals import StopSignals, Stopped, close_soon
-def say(text): print(text, flush=True)
+def say(text): os.write(1, text.encode() + bytes([10]))  # a print can be interrupted in its middle
 """
 
 

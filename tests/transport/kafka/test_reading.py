@@ -28,13 +28,18 @@ def read(consumer, n, timeout_s=10.0):
     return lines
 
 
-def test_records_come_in_order(cluster):
+def numbered(cluster, n):
+    """A consumer, and two partitions with the records 0 … n − 1 in turn."""
     topic = cluster.topic(2)
     producer, consumer = cluster.producer(), cluster.consumer()
-    for i in range(3000):
+    for i in range(n):
         producer.send(topic, b"%d" % i, partition=i % 2)
     producer.flush(10)
-    first, second = consumer.partitions([topic])
+    return consumer, *consumer.partitions([topic])
+
+
+def test_records_come_in_order(cluster):
+    consumer, first, second = numbered(cluster, 3000)
     consumer.assign({first: 0, second: 10})
     lines = read(consumer, 2990)
     assert lines[first] == [(i, b"%d" % (2 * i)) for i in range(1500)]
@@ -110,12 +115,7 @@ def test_an_offset_that_is_not_there(cluster, offset):
 
 
 def test_pause_and_resume(cluster):
-    topic = cluster.topic(2)
-    producer, consumer = cluster.producer(), cluster.consumer()
-    for i in range(2000):
-        producer.send(topic, b"%d" % i, partition=i % 2)
-    producer.flush(10)
-    first, second = consumer.partitions([topic])
+    consumer, first, second = numbered(cluster, 2000)
     consumer.assign({first: 0, second: 0})
     lines = {first: [], second: []}
 
@@ -137,12 +137,7 @@ def test_pause_and_resume(cluster):
 def test_a_pause_that_lasts(cluster, client, monkeypatch):
     if client == "librdkafka":
         monkeypatch.setattr("streamrec.transport.kafka.librdkafka.parking._MOST", 20)
-    topic = cluster.topic(2)
-    producer, consumer = cluster.producer(), cluster.consumer()
-    for i in range(2000):
-        producer.send(topic, b"%d" % i, partition=i % 2)
-    producer.flush(10)
-    first, second = consumer.partitions([topic])
+    consumer, first, second = numbered(cluster, 2000)
     consumer.assign({first: 0, second: 0})
     consumer.pause([first, second])
     assert all(consumer.poll(0.01, 100) == [] for _ in range(60))
@@ -158,12 +153,7 @@ def test_a_pause_that_lasts(cluster, client, monkeypatch):
 
 
 def test_seek(cluster):
-    topic = cluster.topic(2)
-    producer, consumer = cluster.producer(), cluster.consumer()
-    for i in range(200):
-        producer.send(topic, b"%d" % i, partition=i % 2)
-    producer.flush(10)
-    first, second = consumer.partitions([topic])
+    consumer, first, second = numbered(cluster, 200)
     consumer.assign({first: 0, second: 0})
     read(consumer, 200)
     consumer.seek(first, 40)
