@@ -132,8 +132,7 @@ class KafkaCluster:
             if len(ran) > 1:
                 _end_the_last(ran)
             for daemon in ran:
-                if daemon.pid() is not None:
-                    daemon.stop()
+                daemon.stop()
             return bool(ran)
 
     def kill(self, index: int = 0) -> None:

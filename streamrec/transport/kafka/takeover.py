@@ -47,13 +47,13 @@ def take_over(url: KafkaUrl, transactional_id: str, partitions: Collection[Parti
 def _with_open_transactions(url: KafkaUrl, partitions: Collection[Partition]) -> set[Partition]:
     """Those whose committed records end before all records do."""
     ends = []
-    for committed_only in (True, False):  # in this order: what is open now may end before the second look
+    for committed_only in (False, True):  # in this order: what others write meanwhile is not taken for open
         consumer = open_consumer(url, reading=Reading(committed_only=committed_only))
         try:
             ends.append(consumer.ends(partitions))
         finally:
             consumer.close()
-    committed, written = ends
+    written, committed = ends
     return {partition for partition in partitions if committed[partition] < written[partition]}
 
 
