@@ -34,6 +34,8 @@ _LARGEST_BYTES = Writing().largest_bytes - 2048
 _POLL_S, _MOST_RECORDS = 0.5, 5000
 #: How often, and how far apart, a new topic is asked for its end.
 _TRIES, _BETWEEN_S = 20, 0.1
+#: How often, and how far apart, the topic is asked whether a commit is seen: a second in all.
+_LOOKS, _BETWEEN_LOOKS_S = 200, 0.005
 #: Headers of a letter: the writer's name, for people, and which life of it, for the writer itself.
 _MODEL, _LIFE = "streamrec-model", "streamrec-life"
 
@@ -146,11 +148,25 @@ class KafkaLetters:
             return
         headers = ((_MODEL, self._writer.encode()), (_LIFE, self._life.encode()))
         topic, number = self._partition
+        before = self._ends()
         producer.begin()  # 1
         for letter in letters:
             producer.send(topic, letter.value, letter.key.encode(), number, headers)
         producer.commit()
-        self._end = self._ends()  # 2
+        self._end = self._end_after(before)  # 2
+
+    def _end_after(self, before: int) -> int:
+        """The end, once it has moved.
+
+        Brokers answer a commit a few milliseconds before it is seen, and may forget it in between, after
+        which a successor aborts it (`takeover`): letters that nobody can see are not settled. Where another
+        writer's transaction holds the end back, it is not waited for long.
+        """
+        for _ in range(_LOOKS):
+            if (end := self._ends()) > before:
+                return end
+            sleep(_BETWEEN_LOOKS_S)
+        return self._ends()
 
     def _open(self) -> None:
         """Stop older writers of this life, and see what was written since the last mark."""
