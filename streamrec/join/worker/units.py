@@ -176,7 +176,7 @@ class Units:
         topics = self._work.topics
         place = Partition(topics.state, number)
         outputs = [place, Partition(topics.target, number), *self._work.rejects]
-        producer = take_over(self._target, f"{self._group}.{number}", outputs)
+        producer = take_over(self._target, f"{self._group}.{number}", outputs, consumer)
         try:
             state, begins = read_state(self._target, place), consumer.begins(partitions)
             if state is not None:

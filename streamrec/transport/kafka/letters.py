@@ -170,7 +170,9 @@ class KafkaLetters:
 
     def _open(self) -> None:
         """Stop older writers of this life, and see what was written since the last mark."""
-        self._producer = take_over(self._place, f"streamrec-letters-{self._life}", [self._partition])
+        self._producer = take_over(
+            self._place, f"streamrec-letters-{self._life}", [self._partition], self._consumer
+        )
         end = self._ends()
         if self._end < end:
             consumer = open_consumer(self._place)

@@ -10,7 +10,7 @@ of its own there: its marker ends both.
 import logging
 from collections.abc import Collection
 
-from streamrec.transport.kafka.client import Partition, Producer
+from streamrec.transport.kafka.client import Consumer, Partition, Producer
 from streamrec.transport.kafka.open import open_consumer, open_producer
 from streamrec.transport.kafka.settings import Reading
 from streamrec.transport.kafka.url import KafkaUrl
@@ -24,18 +24,21 @@ _FLUSH_S = 15.0
 _KEY = b"streamrec-aborted"
 
 
-def take_over(url: KafkaUrl, transactional_id: str, partitions: Collection[Partition]) -> Producer:
+def take_over(
+    url: KafkaUrl, transactional_id: str, partitions: Collection[Partition], reader: Consumer
+) -> Producer:
     """A producer before which no transaction of this id is left open in the partitions.
 
     partitions: where the predecessor may have written; others may write there too.
+    reader: of the same cluster, of what is committed only.
 
     Raises: as `open_producer`.
     """
     producer = open_producer(url, transactional_id=transactional_id)
     try:
-        if left := _with_open_transactions(url, partitions):
+        if left := _with_open_transactions(url, partitions, reader):
             _abort_in(producer, left)
-            if forgotten := left - _with_open_transactions(url, left):
+            if forgotten := left - _with_open_transactions(url, left, reader):
                 names = ", ".join(map(str, sorted(forgotten)))
                 _log.warning("%s: a transaction that the broker had forgotten was aborted", names)
     except BaseException:
@@ -44,16 +47,16 @@ def take_over(url: KafkaUrl, transactional_id: str, partitions: Collection[Parti
     return producer
 
 
-def _with_open_transactions(url: KafkaUrl, partitions: Collection[Partition]) -> set[Partition]:
+def _with_open_transactions(
+    url: KafkaUrl, partitions: Collection[Partition], reader: Consumer
+) -> set[Partition]:
     """Those whose committed records end before all records do."""
-    ends = []
-    for committed_only in (False, True):  # in this order: what others write meanwhile is not taken for open
-        consumer = open_consumer(url, reading=Reading(committed_only=committed_only))
-        try:
-            ends.append(consumer.ends(partitions))
-        finally:
-            consumer.close()
-    written, committed = ends
+    everything = open_consumer(url, reading=Reading(committed_only=False))
+    try:
+        written = everything.ends(partitions)
+    finally:
+        everything.close()
+    committed = reader.ends(partitions)  # after it: what others write meanwhile is not taken for open
     return {partition for partition in partitions if committed[partition] < written[partition]}
 
 

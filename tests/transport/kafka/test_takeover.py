@@ -33,6 +33,10 @@ def is_open(cluster, partition):
     return committed[partition] < written[partition]
 
 
+def taken_over(cluster, partition):
+    return cluster.keep(take_over(parse_url(cluster.url), cluster.name, [partition], cluster.consumer()))
+
+
 def left_open(cluster, topic, value):
     """A transaction whose broker is killed, and rolls it back for its age while it has no leader."""
     old = cluster.producer(transactional_id=cluster.name, writing=Writing(transaction_s=1.0))
@@ -49,7 +53,7 @@ def test_what_the_broker_forgot_is_aborted(cluster, kafka_broker, caplog):
         kafka_broker.kill()
         kafka_broker.start()
         with caplog.at_level(logging.WARNING, logger="streamrec"):
-            new = cluster.keep(take_over(parse_url(cluster.url), cluster.name, [partition]))
+            new = taken_over(cluster, partition)
         assert not is_open(cluster, partition)
         new.begin()
         new.send(partition.topic, b"new %d" % i)
@@ -67,7 +71,7 @@ def test_transactions_of_others_go_on(cluster):
     other.begin()
     other.send(partition.topic, b"other")
     other.flush(10)
-    new = cluster.keep(take_over(parse_url(cluster.url), cluster.name, [partition]))
+    new = taken_over(cluster, partition)
     new.begin()
     new.send(partition.topic, b"new")
     new.commit()
