@@ -12,7 +12,7 @@ from streamrec.errors import BrokerUnavailable, Rebalanced, SourceError, Streamr
 from streamrec.transport.kafka.client import Committed, GroupListener, Partition, Record, Run
 from streamrec.transport.kafka.faults import Trouble, make_error
 from streamrec.transport.kafka.librdkafka.connect import Link
-from streamrec.transport.kafka.librdkafka.faults import clear
+from streamrec.transport.kafka.librdkafka.faults import clear, passes
 from streamrec.transport.kafka.librdkafka.parking import Parking
 from streamrec.transport.kafka.lines import make_run
 from streamrec.transport.kafka.settings import Reading
@@ -207,7 +207,7 @@ class LibrdkafkaConsumer:
             self._ends[partition] = self._positions[partition] = message.offset()
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             self._fault = self._fault or self._out_of_range(partition)
-        elif error.retriable() or error.code() in {KafkaError._MAX_POLL_EXCEEDED, KafkaError._TRANSPORT}:
+        elif passes(error) or error.code() == KafkaError._MAX_POLL_EXCEEDED:
             _LOG.debug("librdkafka: %s: %s", partition, error)
         else:
             self._fault = self._fault or clear(error, f"{self._url.shown}: {partition}")

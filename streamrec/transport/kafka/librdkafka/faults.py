@@ -5,7 +5,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamrec.errors import StreamrecError
 from streamrec.transport.kafka.faults import Trouble, make_error
 
-__all__ = ["clear"]
+__all__ = ["clear", "passes"]
 
 _TROUBLES: dict[Trouble, set[int]] = {
     Trouble.SUPERSEDED: {
@@ -45,11 +45,19 @@ _TROUBLES: dict[Trouble, set[int]] = {
     },
     Trouble.AWAY: {
         KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._DESTROY_BROKER,  # a question's connection was replaced, since metadata changed meanwhile
+        KafkaError._FAIL,
+        KafkaError._INTR,
         KafkaError._MSG_TIMED_OUT,
+        KafkaError._NODE_UPDATE,
+        KafkaError._OUTDATED,
         KafkaError._RESOLVE,
+        KafkaError._RETRY,
         KafkaError._TIMED_OUT,
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._TRANSPORT,
+        KafkaError._UNKNOWN_BROKER,
+        KafkaError._WAIT_CACHE,
         KafkaError._WAIT_COORD,
         KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.CONCURRENT_TRANSACTIONS,
@@ -71,6 +79,11 @@ _TROUBLES: dict[Trouble, set[int]] = {
 _BY_CODE = {code: trouble for trouble, codes in _TROUBLES.items() for code in codes}
 
 
+def passes(error: KafkaError) -> bool:
+    """Whether it is about connections and leaders, which the library goes on mending by itself."""
+    return error.retriable() or _BY_CODE.get(error.code()) is Trouble.AWAY
+
+
 def clear(fault: BaseException | KafkaError, where: str) -> StreamrecError:
     """The same fault as one of ours.
 
@@ -83,5 +96,5 @@ def clear(fault: BaseException | KafkaError, where: str) -> StreamrecError:
         return make_error(Trouble.REFUSED, where, error)
     if error.fatal() and "fenced" in error.str():
         return make_error(Trouble.SUPERSEDED, where)
-    otherwise = Trouble.AWAY if error.retriable() else Trouble.REFUSED
+    otherwise = Trouble.AWAY if passes(error) else Trouble.REFUSED
     return make_error(_BY_CODE.get(error.code(), otherwise), where, error.str())
