@@ -170,6 +170,8 @@ def is_silent(tally: Tally) -> bool:
     """Whether clicks have stopped coming while impressions go on."""
     if tally.clicks < _KNOWN_CLICKS or tally.breaker == 0.0:
         return False
+    if tally.watermark_ms - tally.click_ms < tally.breaker_ms:
+        return False
     heard = tally.impressions - tally.unclicked
     silent: bool = tally.unclicked * tally.clicks > tally.breaker * heard
     return silent

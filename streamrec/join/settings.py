@@ -40,6 +40,9 @@ class JoinSettings(BaseModel):
     """When no click came for so many impressions that this many were to be expected, by the share of clicked
     impressions so far, the clicks have stopped and not the interest: nothing becomes a negative until they
     are back. 0: never."""
+    breaker_ms: int = Field(1000, ge=0, le=10**14)
+    """So much event time must also have gone by since the last click, milliseconds: at thousands of events a
+    second, clicks that took another way to the broker are behind by as many as `breaker` at any moment."""
     positive_rating: float = Field(4.0, allow_inf_nan=False)
     """Lowest rating that is a positive for the click task."""
     memory_events: int = Field(2**20, ge=1, le=2**30)

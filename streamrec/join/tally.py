@@ -40,6 +40,7 @@ _FIELDS: list[tuple[str, Any]] = [
     ("memory_events", np.int64),
     ("positive_rating", np.float64),
     ("breaker", np.float64),
+    ("breaker_ms", np.int64),
     ("is_rating", np.bool_),
     ("is_early", np.bool_),
     ("arrivals", np.bool_),
@@ -77,6 +78,7 @@ def started(settings: JoinSettings) -> np.ndarray:
         "positive_rating",
         "arrivals",
         "breaker",
+        "breaker_ms",
     ):
         tally[name] = getattr(settings, name)
     tally["is_rating"] = settings.task == "rating"

@@ -11,7 +11,7 @@ from streamrec.join import Joiner, JoinSettings
 
 WINDOW_MS = 1000
 STEP_MS = 10  # between two impressions; every fifth is clicked 20 ms later
-SETTINGS = JoinSettings(window_ms=WINDOW_MS, late_ms=0, feedback="wait", breaker=10.0)
+SETTINGS = JoinSettings(window_ms=WINDOW_MS, late_ms=0, feedback="wait", breaker=10.0, breaker_ms=0)
 
 
 def impression(i):
@@ -90,6 +90,13 @@ def test_what_waited_while_clicks_were_lost_is_refused_and_never_a_negative():
     }
     assert len(refused) > 750
     assert len(refused) + len(labels(given)) > 2850
+
+
+def test_a_moment_without_clicks_is_no_silence_however_many_were_to_be_expected():
+    settings = SETTINGS.model_copy(update={"breaker_ms": 1000})  # of 10 clicks in 500 ms
+    for end, silent in ((1090, False), (1130, True)):
+        assert joined(Joiner(settings), stream(end, range(1000, end)))[2] == silent
+        assert joined(Joiner(SETTINGS), stream(end, range(1000, end)))[2]
 
 
 def test_memory_is_bounded_while_it_holds_back():
