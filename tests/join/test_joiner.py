@@ -33,7 +33,9 @@ STREAMS = st.builds(stream, st.integers(0, 2**32), st.integers(1, 120))
 
 
 def oracle(choice: JoinSettings) -> Oracle:
-    return Oracle(**choice.model_dump(exclude={"breaker", "breaker_ms"}))  # these streams are too short for it
+    return Oracle(
+        **choice.model_dump(exclude={"breaker", "breaker_ms"})
+    )  # these streams are too short for it
 
 
 def cut(events: list[Event], seed: int) -> list[list[Event]]:
