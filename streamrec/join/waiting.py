@@ -101,22 +101,47 @@ def roomier(waiting: Waiting, tally: np.ndarray, n_slots: int, n_entries: int, n
 
 def _copied(old: Waiting, tally: Tally, n_slots: int, n_entries: int, n_raw: int) -> Waiting:
     """What waits, in the order of arrival and with the same heap; room for that much more, twice."""
-    waits = old.slots["place"][: tally["n_slots"]] >= 0
-    slots = old.slots[: tally["n_slots"]][waits]
-    is_click, first, size = slots["is_click"], slots["first"].copy(), slots["size"]
-    of_entries, of_raw = int(size[~is_click].sum()), int(size[is_click].sum())
-    new = empty(2 * (len(slots) + n_slots), 2 * (of_entries + n_entries), 2 * (of_raw + n_raw))
-    for kind in (is_click, ~is_click):
-        slots["first"][kind] = np.cumsum(size[kind]) - size[kind]
-    new.slots[: len(slots)] = slots
-    copy_runs(new.entries, slots["first"][~is_click], old.entries, first[~is_click], size[~is_click])
-    lines = [old.raw[at : at + n] for at, n in zip(first[is_click], size[is_click], strict=True)]
-    new.raw[:of_raw] = np.concatenate(lines) if lines else 0
-    moved = np.cumsum(waits) - 1
-    new.heap[: len(slots)] = moved[old.heap[: len(slots)]]
-    _fill_table(new.slots, new.table, len(slots))
-    tally["n_slots"], tally["n_entries"], tally["n_raw"], tally["oldest"] = len(slots), of_entries, of_raw, 0
+    n_old, live = int(tally["n_slots"]), int(tally["n_live"])
+    of_entries, of_raw = _sizes(old.slots, n_old)
+    new = empty(2 * (live + n_slots), 2 * (of_entries + n_entries), 2 * (of_raw + n_raw))
+    _move(old, n_old, live, new)
+    tally["n_slots"], tally["n_entries"], tally["n_raw"], tally["oldest"] = live, of_entries, of_raw, 0
     return new
+
+
+@njit(**JIT)
+def _sizes(slots: np.ndarray, n: int) -> tuple[int, int]:
+    """How many entries, and bytes of lines, those of the first n slots have that wait."""
+    of_entries, of_raw = 0, 0
+    for i in range(n):
+        if slots[i].place >= 0 and slots[i].is_click:
+            of_raw += slots[i].size
+        elif slots[i].place >= 0:
+            of_entries += slots[i].size
+    return of_entries, of_raw
+
+
+@njit(**JIT)
+def _move(old: Waiting, n: int, live: int, new: Waiting) -> None:
+    """Copy what waits of the first n slots into new, empty ones."""
+    to, at, n_entries, n_raw = new.slots, 0, 0, 0
+    for i in range(n):
+        if old.slots[i].place < 0:
+            continue
+        to[at] = old.slots[i]
+        first, size = to[at].first, to[at].size
+        if to[at].is_click:
+            new.raw[n_raw : n_raw + size] = old.raw[first : first + size]
+            to[at].first = n_raw
+            n_raw += size
+        else:
+            copy_run(new.entries, n_entries, old.entries, first, size)
+            to[at].first = n_entries
+            n_entries += size
+        new.heap[to[at].place] = at
+        new.table[_place(to, new.table, to[at].impression)] = at
+        at += 1
+    assert at == live
 
 
 @njit(**JIT)
@@ -238,9 +263,3 @@ def _sift_down(slots: np.ndarray, heap: np.ndarray, at: int, n_live: int) -> Non
         at = child
     heap[at] = slot
     slots[slot].place = at
-
-
-@njit(**JIT)
-def _fill_table(slots: np.ndarray, table: np.ndarray, n: int) -> None:
-    for slot in range(n):
-        table[_place(slots, table, slots[slot].impression)] = slot
