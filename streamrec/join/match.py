@@ -100,12 +100,13 @@ def match(
     entries = Entries(block.entry_field, block.entry_kind, block.entry_value)
     for i in range(span[0], span[1]):
         kind = block.type[i]
+        if kind != ITEM:
+            _advance(tally, block.time_ms[i])
+        _close_due(slots, heap, table, out, tally)  # by number of events an item may be the one that closes
         if kind == ITEM:
             tally.items += 1
             tally.events += 1
             continue
-        _advance(tally, block.time_ms[i])
-        _close_due(slots, heap, table, out, tally)
         again, new = remember(young, old, block.key[i] ^ TAGS[kind])
         tally.n_seen += new
         slot = tally.n_slots

@@ -60,11 +60,12 @@ class Oracle:
     def push(self, e: Event) -> None:
         if e.type != ITEM:
             self._time(e.time_ms)
-            while over := [w for w in self.open.values() if w.due_ms < self.now]:
-                self._turn(min(over, key=lambda w: (w.due_ms, w.arrival)))
-            for w in sorted(self.open.values(), key=lambda w: w.arrival):
-                if self.n - w.arrival >= self.memory_events:
-                    self._close(w)
+        while over := [w for w in self.open.values() if w.due_ms < self.now]:
+            self._turn(min(over, key=lambda w: (w.due_ms, w.arrival)))
+        for w in sorted(self.open.values(), key=lambda w: w.arrival):
+            if self.n - w.arrival >= self.memory_events:
+                self._close(w)
+        if e.type != ITEM:
             self._take(e)
         self.n += 1
 

@@ -139,6 +139,21 @@ def test_rebuilds_its_state_after_a_crash_at_every_block_boundary(events, choice
     check_rebuilds(cut(events, seed), choice, finish_midway, seed)
 
 
+def test_a_load_of_the_catalogue_closes_what_the_memory_no_longer_holds():
+    """Items are no examples, but their number counts: what is open longer could not be rebuilt."""
+    choice = JoinSettings(memory_events=4, window_ms=1000, feedback="wait")
+    events = [Event(RATING, at(0), 100 + i) for i in range(17)]
+    events += [Event(IMPRESSION, at(0), 1), *(Event(ITEM, at(0), 200 + i) for i in range(40))]
+    for i, e in enumerate(events):
+        e.line, e.offset = b"line", 5 * i
+    joiner = Joiner(choice)
+    joined(joiner, [[e] for e in events[:21]], finish=False)
+    assert joiner.waiting == 1
+    assert len(joined(joiner, [[events[21]]], finish=False).given) == 1
+    assert joiner.waiting == 0
+    check_rebuilds([[e] for e in events], choice)
+
+
 @pytest.mark.parametrize("window_ms", [10, 1000])
 def test_a_rebuild_knows_what_decided_about_the_other_half(window_ms):
     """Only who has seen the first click refuses the second, and lets the impression wait for the third.
