@@ -68,6 +68,7 @@ AnyOptimizer = Annotated[SerializeAsAny[OptimizerSettings], BeforeValidator(opti
 def optimizer_of(settings: OptimizerSettings) -> Optimizer:
     """The optimizer that these settings describe.
 
+    >>> import numpy as np
     >>> optimizer = optimizer_of(optimizer_settings({"name": "momentum", "learning_rate": 0.5}))
     >>> row = np.array([[1.0, 2.0, 0.0, 0.0]], np.float32)
     >>> optimizer.apply(row, np.ones((1, 2), np.float32))
