@@ -1,8 +1,8 @@
 """Embedding tables: a learned vector for each id, kept in a `SparseTable`.
 
-A row is the vector, what its optimizer remembers, and where rows are removed, what `layers.retention` keeps. A
-new id starts at a vector that is a function of the seed and the id alone, so it does not matter when, in which
-order or in which process it is met first; and until it has a row, it counts as that.
+A row is the vector, what its optimizer remembers, and where rows are removed, what `layers.retention` keeps.
+A new id starts at a vector that is a function of the seed and the id alone, so it does not matter when, in
+which order or in which process it is met first; and until it has a row, it counts as that.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class EmbeddingSettings(BaseModel):
         width: numbers of a vector, 1 to 4096.
         optimizer: how vectors are learned: a name of `optim.registry.OPTIMIZERS`, or its settings.
         scale: ≥ 0; a new vector's numbers are uniform within ±scale.
-        absent: what an id without a row counts as: "start", the vector that it would start with; "zero", zeros.
+        absent: what an id without a row counts as: "start", the vector that it would start with; "zero".
         admission: which new ids get a row.
         retention: which rows are removed again.
 
@@ -84,7 +84,10 @@ class EmbeddingTable:
         return self._vectors(ids, _NOBODY_ASKS)[0]
 
     def acquire(self, ids: np.ndarray) -> np.ndarray:
-        """`lookup`, after ids uint64 (N,), in the order of the stream, got rows if they have none and are admitted."""
+        """`lookup`, after ids uint64 (N,), in the order of the stream, got rows where they have none.
+
+        Those that are not admitted stay absent.
+        """
         absent = np.empty_like(ids)
         vectors, n = self._vectors(ids, absent)
         if n == 0:
@@ -119,7 +122,7 @@ class EmbeddingTable:
         write_back(addresses[:n], rows[:n])
 
     def retain(self, ids: np.ndarray, ends: np.ndarray, time_ms: np.ndarray, counted: np.ndarray) -> int:
-        """Call at the end of a micro-batch: remembers that its rows were used, and removes others where that is due.
+        """The end of a micro-batch: its rows were used; others are removed where that is due.
 
         Args:
             ids: uint64 (nnz,), of all examples, in order.

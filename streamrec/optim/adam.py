@@ -5,8 +5,8 @@
     v' = β2·v + (1 − β2)·g²
     w' = w − lr·m'/(1 − β1^t') / (√(v'/(1 − β2^t')) + ε)
 
-The slots of a vector are m, v and one t for all of it, so each id has its own count of steps and its first ones
-are corrected as the paper's are. Ids without a gradient stay as they are (TensorFlow's "lazy" Adam).
+The slots of a vector are m, v and one t for all of it, so each id has its own count of steps and its first
+ones are corrected as the paper's are. Ids without a gradient stay as they are (TensorFlow's "lazy" Adam).
 Arithmetic is float32, but for the powers.
 """
 

@@ -7,9 +7,9 @@ Systems", Algorithm 1), with TensorFlow Recommenders' settings:
     w' = w − c·δ
     n' = n + g²                                       (c·g)² with clip_accumulator
 
-The factor c is that of one vector: of an id's embedding, or of one dense parameter. TensorFlow Recommenders takes
-one for all rows of a table that a batch touches; there an id's step would depend on its neighbours. The slots of
-a vector are its n. Arithmetic is float32.
+The factor c is that of one vector: of an id's embedding, or of one dense parameter. TensorFlow Recommenders
+takes one for all rows of a table that a batch touches; there an id's step would depend on its neighbours. The
+slots of a vector are its n. Arithmetic is float32.
 """
 
 import math

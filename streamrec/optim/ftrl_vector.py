@@ -1,7 +1,7 @@
 """FTRL-Proximal for vectors: the formulas of `optim.ftrl`, weight by weight.
 
-A weight is a function of (z, n), so one that does not start at 0 must start with the z that gives it (REFERENCE
-1: with z = 0 it would be lost at its first gradient):
+A weight is a function of (z, n), so one that does not start at 0 must start with the z that gives it
+(REFERENCE 1: with z = 0 it would be lost at its first gradient):
 
     z0 = −w0·q0 − sign(w0)·l1        q0 = (n0^(−p) + beta)/lr + 2·l2
 

@@ -1,11 +1,11 @@
-"""Gradient descent with momentum (Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and
-momentum in deep learning", equations 1 to 4), as in Keras:
+"""Gradient descent with momentum (Polyak 1964; Sutskever et al. 2013, "On the importance of initialization
+and momentum in deep learning", equations 1 to 4), as in Keras:
 
     v' = μ·v − lr·g
     w' = w + v'              Nesterov's: w + μ·v' − lr·g
 
-The slots of a vector are its v. A vector moves when it has a gradient, not in between: the stream has no steps
-that all ids share. Arithmetic is float32.
+The slots of a vector are its v. A vector moves when it has a gradient, not in between: the stream has no
+steps that all ids share. Arithmetic is float32.
 """
 
 from typing import Literal

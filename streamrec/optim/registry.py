@@ -60,8 +60,8 @@ def optimizer_settings(value: Any) -> OptimizerSettings:
         raise ValueError(f"optimizer {name}: {key}: expected {expected}, got {first['input']!r}") from None
 
 
-#: A field of settings that takes any optimizer: its name, or a table with its `name` and whatever differs from
-#: the defaults.
+#: A field of settings that takes any optimizer: its name, or a table with its `name` and whatever differs
+#: from the defaults.
 AnyOptimizer = Annotated[SerializeAsAny[OptimizerSettings], BeforeValidator(optimizer_settings)]
 
 

@@ -1,4 +1,5 @@
-"""What a row is worth: how often its id was shown and clicked, old times counting less (Paddle's CTR accessor).
+"""What a row is worth: how often its id was shown and clicked, old times counting less (as in Paddle's CTR
+accessor).
 
     value = Σ (show·(impressions − clicks) + click·clicks)·2^(−age/half-life)      over the examples of the id
 
@@ -62,9 +63,9 @@ def _count(
     hours: np.ndarray,
     half_life_h: float,
 ) -> None:
-    """Add gains[b] to the value of every id of example b, which came at hours[b]; ends[b] is one past its last id.
+    """Add gains[b] to the value of every id of example b, which came at hours[b].
 
-    A late example's gain is as old as it is, and the time of last use stays.
+    ends[b] is one past its last id. A late example's gain is as old as it is, and the time of last use stays.
     """
     directory, stride = table
     k = 0

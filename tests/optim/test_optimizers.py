@@ -206,10 +206,10 @@ def test_settings_by_name_in_a_dictionary_and_through_json(name):
 
 
 def test_unknown_names_and_settings_are_one_line():
-    with pytest.raises(ValidationError, match="expected one of adagrad, .*, got 'sgd'"):
+    with pytest.raises(ValidationError, match=r"expected one of adagrad, .*, got 'sgd'"):
         Holder(optimizer="sgd")
     for value in ({}, 3, None):
-        with pytest.raises(ValueError, match="expected one of adagrad, .*, got .*$"):
+        with pytest.raises(ValueError, match=r"expected one of adagrad, .*, got .*$"):
             optimizer_settings(value)
     with pytest.raises(
         ValueError, match=r"^optimizer adam: 'lr' is not a setting; there are learning_rate, "
