@@ -112,12 +112,10 @@ class EmbeddingTable:
                 f"{self.name}: expected gradients float32 of shape {(len(ids), self.width)}, "
                 f"got {gradients.dtype} of shape {gradients.shape}"
             )
-        rows, sums = (
-            np.empty((len(ids), table.width), np.float32),
-            np.empty((len(ids), self.width), np.float32),
-        )
+        rows, sums = np.empty((len(ids), table.width), np.float32), np.empty_like(gradients, order="C")
         addresses, places = np.empty_like(ids), np.empty(1 << (2 * len(ids)).bit_length(), np.int32)
-        n = gather((table.directory, table.stride), ids, gradients, (rows, sums, addresses, places))
+        work = rows, sums, addresses, places
+        n = gather((table.directory, table.stride), ids, np.ascontiguousarray(gradients), work)
         self._optimizer.apply(rows[:n], sums[:n])
         write_back(addresses[:n], rows[:n])
 

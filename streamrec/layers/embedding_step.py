@@ -4,13 +4,13 @@ import numpy as np
 from numba import njit
 
 from streamrec.hashing import mix
-from streamrec.memory import INNER, JIT, load_f32, store_f32
-from streamrec.state.probe import find, mark_dirty, prefetch_slot, row_address, spread
+from streamrec.memory import INNER, JIT, load_f32, prefetch, store_f32
+from streamrec.state.probe import find, home_address, mark_dirty, row_address, spread
 
 __all__ = ["begin", "gather", "look_up", "write_back"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: the step of the counter (Steele et al. 2014)
-_1, _4, _32, _40 = np.uint64(1), np.uint64(4), np.uint64(32), np.uint64(40)
+_1, _4, _6, _8, _32, _40, _63 = (np.uint64(n) for n in (1, 4, 6, 8, 32, 40, 63))
 _AHEAD = 8  # ids between prefetch and use
 
 
@@ -31,6 +31,15 @@ def begin(ids: np.ndarray, start: tuple[np.uint64, float], width: int, rows: np.
         _start(ids[i], seed, np.float32(scale), rows[i, :width])
 
 
+@njit(**INNER)
+def _prefetch_row(table: tuple[np.ndarray, np.uint64], identity: np.uint64, n_bytes: np.uint64) -> None:
+    """Ask for the cache lines of the id and so much of its row, where its search will start."""
+    directory, stride = table
+    at = home_address(directory, stride, identity)
+    for line in range((n_bytes + _8 + _63) >> _6):
+        prefetch(at + (np.uint64(line) << _6))
+
+
 @njit(**JIT)
 def look_up(
     table: tuple[np.ndarray, np.uint64],
@@ -48,7 +57,7 @@ def look_up(
     n = 0
     for i in range(ids.size):
         if i + _AHEAD < ids.size:
-            prefetch_slot(directory, stride, ids[i + _AHEAD])
+            _prefetch_row(table, ids[i + _AHEAD], _4 * np.uint64(out.shape[1]))
         h = spread(ids[i])
         slot = find(directory, stride, ids[i], h)
         if slot >= 0:
@@ -92,6 +101,8 @@ def gather(
     places[:] = -1
     n = 0
     for i in range(ids.size):
+        if i + _AHEAD < ids.size:
+            _prefetch_row(table, ids[i + _AHEAD], stride)
         h = spread(ids[i])
         slot = find(directory, stride, ids[i], h)
         if slot < 0:
