@@ -1,8 +1,8 @@
 """Optimizers chosen by groups of parameters: what TensorFlow Recommenders calls a composite optimizer.
 
 A group names its parameters by patterns (`fnmatch`: * any text, ? any character). Every parameter must be in
-exactly one group, and every pattern must mean something: whoever misspells one learns it at once, and not from
-parameters that stay as they were.
+exactly one group, and every pattern must mean something: whoever misspells one learns it at once, and not
+from parameters that stay as they were.
 """
 
 from collections.abc import Iterable, Sequence
