@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from streamrec.hashing import mix
-from streamrec.memory import INNER, JIT, load_f32, prefetch, store_f32
+from streamrec.memory import INNER, JIT, address, copy_bytes, prefetch
 from streamrec.state.probe import find, home_address, mark_dirty, row_address, spread
 
 __all__ = ["begin", "gather", "look_up", "write_back"]
@@ -54,16 +54,14 @@ def look_up(
     """
     directory, stride = table
     seed, scale = start
-    n = 0
+    n, to, n_bytes = 0, address(out), _4 * np.uint64(out.shape[1])
     for i in range(ids.size):
         if i + _AHEAD < ids.size:
-            _prefetch_row(table, ids[i + _AHEAD], _4 * np.uint64(out.shape[1]))
+            _prefetch_row(table, ids[i + _AHEAD], n_bytes)
         h = spread(ids[i])
         slot = find(directory, stride, ids[i], h)
         if slot >= 0:
-            at = row_address(directory, stride, h, slot)
-            for j in range(out.shape[1]):
-                out[i, j] = load_f32(at + _4 * np.uint64(j))
+            copy_bytes(row_address(directory, stride, h, slot), to + np.uint64(i) * n_bytes, n_bytes)
         else:
             _start(ids[i], seed, np.float32(scale), out[i])
             if absent.size:
@@ -99,7 +97,7 @@ def gather(
     directory, stride = table
     rows, sums, addresses, places = work
     places[:] = -1
-    n = 0
+    n, to, n_bytes = 0, address(rows), _4 * np.uint64(rows.shape[1])
     for i in range(ids.size):
         if i + _AHEAD < ids.size:
             _prefetch_row(table, ids[i + _AHEAD], stride)
@@ -115,8 +113,7 @@ def gather(
                 sums[u, j] += gradients[i, j]
             continue
         places[place], addresses[n] = n, at
-        for j in range(rows.shape[1]):
-            rows[n, j] = load_f32(at + _4 * np.uint64(j))
+        copy_bytes(at, to + np.uint64(n) * n_bytes, n_bytes)
         for j in range(sums.shape[1]):
             sums[n, j] = gradients[i, j]
         mark_dirty(directory, stride, h, slot)
@@ -127,6 +124,6 @@ def gather(
 @njit(**JIT)
 def write_back(addresses: np.ndarray, rows: np.ndarray) -> None:
     """Rows (N, W) to where `gather` found them; the table must not have grown since."""
+    at, n_bytes = address(rows), _4 * np.uint64(rows.shape[1])
     for u in range(len(rows)):
-        for j in range(rows.shape[1]):
-            store_f32(addresses[u] + _4 * np.uint64(j), rows[u, j])
+        copy_bytes(at + np.uint64(u) * n_bytes, addresses[u], n_bytes)
