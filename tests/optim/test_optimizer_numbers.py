@@ -8,7 +8,6 @@ from streamrec.optim.clippy import Clippy, ClippySettings
 from streamrec.optim.ftrl_vector import FTRLVector, FTRLVectorSettings
 from streamrec.optim.registry import OPTIMIZERS, optimizer_of, optimizer_settings
 
-
 FACTORS = [0.012649123, 0.074392036, 0.09933936]
 
 
