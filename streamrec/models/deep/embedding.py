@@ -10,6 +10,7 @@ from streamrec.features.batch import Batch
 from streamrec.layers.bag import Pooling
 from streamrec.layers.embedding import EmbeddingSettings, EmbeddingTable
 from streamrec.memory import JIT
+from streamrec.optim.registry import optimizer_of
 from streamrec.state.rows import Table
 
 __all__ = ["BagEmbedding"]
@@ -54,6 +55,7 @@ class BagEmbedding:
         self.fields, self.width, self.units = fields, settings.width, fields * settings.width
         self._bags = bags
         self._table = EmbeddingTable("embedding", settings, seed)
+        self._optimizer = optimizer_of(settings.optimizer)
         self._pooling = Pooling(fields, settings.width, "sum")
 
     @property
@@ -74,6 +76,28 @@ class BagEmbedding:
         ids, values, offsets = tape
         self._table.acquire(ids)
         self._table.apply(ids, self._pooling.backward(values, offsets, dx))
+
+    def bound(self, tape: Any, dx: np.ndarray) -> np.ndarray:
+        """float64 (B,): Σ g·(v − v′) over the ids of an example, v′ after one step of v along its slope g."""
+        ids, values, offsets = tape
+        g = self._pooling.backward(values, offsets, dx)
+        rows, found = self._table.table.get(ids)
+        new = rows[~found]
+        self._optimizer.begin(new, self.width)
+        rows[~found] = new
+        moved = rows[:, : self.width].copy()
+        self._optimizer.apply(rows, g)
+        moved -= rows[:, : self.width]
+        by_id = np.einsum("ij,ij->i", moved, g, dtype=np.float64)
+        sums = np.concatenate([[0.0], np.cumsum(by_id)])
+        return np.diff(sums[offsets[:: self.fields]])
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """State of the table that is not in rows."""
+        return {}
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
 
     def shadow(self, table: str, rows: np.ndarray) -> np.ndarray:
         """bool (N,): rows that no reader needs."""
