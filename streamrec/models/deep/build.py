@@ -103,8 +103,17 @@ def ranking_model(
 
 
 def network_part(settings: ModelSettings, inputs: Inputs, network: str) -> RankingModel:
-    """The network of a kind as its settings say, over empty tables."""
-    return ranking_model(inputs, network, settings.deep)
+    """The network of a kind as its settings say, over empty tables.
+
+    Admission and expiry are the model's, where the embedding has none of its own.
+    """
+    deep, own = settings.deep, settings.deep.embedding
+    admission = settings.admission if own.admission.policy == "all" else own.admission
+    retention = own.retention
+    if retention.expire_after_s is None:
+        retention = retention.model_copy(update={"expire_after_s": settings.expire_after_s})
+    embedding = own.model_copy(update={"admission": admission, "retention": retention})
+    return ranking_model(inputs, network, deep.model_copy(update={"embedding": embedding}))
 
 
 def deep_model(settings: ModelSettings, inputs: Inputs) -> Model:
