@@ -8,8 +8,9 @@ from streamrec.errors import ConfigError
 from streamrec.layers.mlp import MLP
 from streamrec.models.deep.build import INTERACTIONS, deep_model, ranking_model
 from streamrec.models.deep.embedding import BagEmbedding
-from streamrec.models.deep.ranking import RankingModel, Stacks
+from streamrec.models.deep.ranking import RankingModel
 from streamrec.models.deep.settings import DeepSettings, filled
+from streamrec.models.deep.stacks import Stacks
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings
 
