@@ -25,8 +25,17 @@ class _Step(NamedTuple):
     op: dict[str, int]
     scale: float
     stack: str
-    layer: Any
-    affine: Affine | None
+    affine: Affine | None  # None of a join
+
+
+class _Learned(NamedTuple):
+    """Where the gradients of a layer's parameters are found."""
+
+    stack: str
+    affine: Affine
+    x: _Matrix  # what the kernel was applied to
+    dz: _Matrix  # what comes back to the kernel
+    bias: slice  # of the sums of dz
 
 
 class CompiledStacks:
@@ -43,7 +52,7 @@ class CompiledStacks:
         self._steps, self._width, self._flat = steps, width, flat
         self._ops = np.array([[s.op.get(name, 0) for name in OPERATION] for s in steps], np.int64)
         self._scales = np.array([step.scale for step in steps], np.float64)
-        self._learned = [(step, *self._places(step)) for step in steps if step.affine]
+        self._learned = list(self._places())
 
     def forward(self, e: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, Any]:
         """Evidence float32 (B,) of vectors e (B, E) and dense columns d (B, D), and what `backward` needs."""
@@ -60,19 +69,23 @@ class CompiledStacks:
         of[n * (self._width - 1) :] = slopes
         sums = back(self._ops, self._scales, self._flat, (board, of), n)
         gradients: dict[str, Gradients] = {}
-        for step, x, dz, bias in self._learned:
-            its = gradients.setdefault(step.stack, {})
-            its[step.affine.kernel] = Factors(_matrix(board, n, x), _matrix(of, n, dz))  # type: ignore[union-attr]
-            if step.affine.bias:  # type: ignore[union-attr]
-                its[step.affine.bias] = sums[bias]  # type: ignore[union-attr]
+        for stack, affine, x, dz, bias in self._learned:
+            its = gradients.setdefault(stack, {})
+            its[affine.kernel] = Factors(_matrix(board, n, x), _matrix(of, n, dz))
+            if affine.bias:
+                its[affine.bias] = sums[bias]
         return of[: n * of_e].reshape(n, of_e), gradients
 
-    def _places(self, step: _Step) -> tuple[_Matrix, _Matrix, slice]:
-        """Where a layer's x and dz stand on the boards, and its bias's gradient in the sums."""
-        op, before = step.op, sum(s.op["out_width"] for s in self._steps[: self._steps.index(step)])
-        dz = op["inner"] if op["op"] == CROSS else op["out"]
-        bias = slice(before, before + op["out_width"])
-        return _Matrix(op["x"], op["x_width"]), _Matrix(dz, op["out_width"]), bias
+    def _places(self) -> Iterator[_Learned]:
+        """Where the gradients of each layer's parameters will be."""
+        before = 0
+        for step in self._steps:
+            op, end = step.op, before + step.op["out_width"]
+            if step.affine:
+                dz = _Matrix(op["inner" if op["op"] == CROSS else "out"], op["out_width"])
+                x = _Matrix(op["x"], op["x_width"])
+                yield _Learned(step.stack, step.affine, x, dz, slice(before, end))
+            before = end
 
 
 def _matrix(board: np.ndarray, n: int, place: _Matrix) -> np.ndarray:
@@ -126,7 +139,7 @@ class _Writer:
             if isinstance(layer, Cross):
                 op |= {"op": CROSS, **_named("right", x0), "inner": self._place(layer.units).start}
             x = self._place(layer.units)
-            self.steps.append(_Step(op | _named("out", x), affine.diag_scale, name, layer, affine))
+            self.steps.append(_Step(op | _named("out", x), affine.diag_scale, name, affine))
         return x
 
     def join(self, left: _Matrix, right: _Matrix) -> _Matrix:
@@ -137,7 +150,7 @@ class _Writer:
             return left
         out = self._place(left.width + right.width)
         op = {"op": JOIN, **_named("x", left), **_named("right", right), **_named("out", out)}
-        self.steps.append(_Step(op, 0.0, "", None, None))
+        self.steps.append(_Step(op, 0.0, "", None))
         return out
 
     def _place(self, width: int) -> _Matrix:

@@ -16,6 +16,7 @@ from streamrec.features.batch import Batch
 from streamrec.models.deep.compiled import compiled
 from streamrec.models.deep.parameters import DenseParameters
 from streamrec.models.deep.stacks import LayeredStacks, Stacks, takes_dense
+from streamrec.optim.base import OptimizerSettings
 from streamrec.state.rows import Table
 
 __all__ = ["Embedding", "RankingModel"]
@@ -77,7 +78,7 @@ class RankingModel:
     """
 
     def __init__(
-        self, embedding: Embedding, stacks: Stacks, n_dense: int, optimizers: Mapping[str, Any]
+        self, embedding: Embedding, stacks: Stacks, n_dense: int, optimizers: Mapping[str, OptimizerSettings]
     ) -> None:
         self.embedding, self.stacks = embedding, stacks
         crosses_dense = takes_dense(embedding.units, stacks, n_dense)
