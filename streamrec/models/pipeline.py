@@ -14,10 +14,10 @@ from streamrec.events.feedback import ARRIVAL, CONFIRMED
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.gather import part, picked
+from streamrec.models.inputs import inputs_of
 from streamrec.models.registry import build_model
 from streamrec.models.settings import ModelSettings
-from streamrec.state.rows import Rows
-from streamrec.state.table import SparseTable
+from streamrec.state.rows import Rows, Table
 
 __all__ = ["Pipeline"]
 
@@ -42,8 +42,8 @@ class Pipeline:
         self.settings = settings
         self.spec = spec
         self.extractor = Extractor(spec)
-        self.model = build_model(settings)
-        self.tables: Mapping[str, SparseTable] = {**self.model.tables, **self.extractor.tables}
+        self.model = build_model(settings, inputs_of(self.extractor))
+        self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables}
         self._decoder: BlockDecoder | None = None
 
     @classmethod
