@@ -49,6 +49,9 @@ class Joint:
         optimizer.begin(self._row[None], self.width)
 
     def step(self, slope: float, curvature: float) -> None:
-        """Learn one example, whose derivative of the output is in `gradients`; slope and curvature of the loss."""
+        """Learn one example, the derivative of whose output is in `gradients`.
+
+        Slope and curvature are of its loss, weight included.
+        """
         self._optimizer.step(self._row, self._derivative, slope, curvature)
         self.table.mark()

@@ -6,7 +6,7 @@ Recursive Identification", the recursive prediction error method; of squared err
 filter):
 
     q  = jᵀPj
-    w' = w − P·j·l′/(λ + c·q)
+    w' = w − lr·P·j·l′/(λ + c·q)
     P' = (P − P·j·jᵀ·P·c/(λ + c·q))/λ            forgetting λ = 1 − 1/memory
     P″ = P' − P'eᵢeᵢᵀP'·d/(1 + d·P'ᵢᵢ)           d = n·damping·(1 − λ), i = 0, 1, … n − 1, 0, …
 
@@ -15,8 +15,11 @@ The last line gives back the damping that was forgotten, to one weight after ano
 algorithm"): directions that no example speaks of stay at 1/damping instead of growing without bound. The
 first examples are linearised at weights that are soon others, so the memory grows with the stream.
 
-P has n² numbers and a step takes as much time: for a few hundred weights that must be right after one pass,
-not for a wide network. Slots: P's lower triangle by rows, how many steps there were, i. Arithmetic is float64.
+P is kept as U·D·Uᵀ, U unit upper triangular, D diagonal (Bierman 1977, "Factorization methods for discrete
+sequential estimation", chapter V.3): however it is rounded, no direction's variance falls below 0. That is
+n²/2 numbers, and a step takes as much time: for a few hundred weights that must be right after one pass, not
+for a wide network. Slots: U by columns with D in its diagonal, how many steps there were, i. Arithmetic is
+float64.
 """
 
 from typing import Literal
@@ -32,6 +35,8 @@ __all__ = ["MOST_WEIGHTS", "Newton", "NewtonSettings"]
 
 #: Weights of a group: P of so many is 8 MB, and a step takes milliseconds.
 MOST_WEIGHTS = 2048
+#: What is left of a variance after gradients of any size: not 0, which no forgetting could raise.
+_LEAST = 1e-36
 #: Counts stop here: float32 has no next integer from twice that on.
 _MOST_STEPS = float(1 << 23)
 
@@ -41,6 +46,7 @@ class NewtonSettings(OptimizerSettings):
 
     Attributes:
         name: "newton".
+        learning_rate: > 0; the share of a step that is taken: 1 is Newton's.
         damping: > 0; 1/damping is the variance of a weight around its start, in units of 1/curvature. Greater
             values trust the start, and the linearisation, more.
         memory: ≥ 10; how many examples count, in the long run.
@@ -50,66 +56,53 @@ class NewtonSettings(OptimizerSettings):
     """
 
     name: Literal["newton"] = "newton"
-    damping: Positive = 0.01
+    learning_rate: Positive = 1.0
+    damping: Positive = 0.1
     memory: float = Field(10_000.0, ge=10, allow_inf_nan=False)
     first_memory: float = Field(100.0, ge=10, allow_inf_nan=False)
     memory_growth: float = Field(0.1, ge=0, allow_inf_nan=False)
 
 
 @njit(**INNER)
-def _times(p: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
-    """out = P·v, P as its lower triangle."""
+def _see(p: np.ndarray, j: np.ndarray, curvature: float, forget: float, pj: np.ndarray) -> float:
+    """P' of the module, in place, for float64 j (n,); pj becomes P·j of the old P. Returns λ + c·q."""
+    alpha = forget
     at = 0
-    for i in range(v.size):
-        total = 0.0
-        for k in range(i):
-            total += p[at + k] * v[k]
-            out[k] += p[at + k] * v[i]
-        out[i] = total + p[at + i] * v[i]
-        at += i + 1
-
-
-@njit(**INNER)
-def _downdate(p: np.ndarray, v: np.ndarray, factor: float, scale: float) -> None:
-    """P = (P − factor·v·vᵀ)·scale."""
-    at = 0
-    for i in range(v.size):
-        row = factor * v[i]
-        for k in range(i + 1):
-            p[at + k] = (p[at + k] - row * v[k]) * scale
-        at += i + 1
-
-
-@njit(**INNER)
-def _column(p: np.ndarray, i: int, out: np.ndarray) -> None:
-    """out = column i of P."""
-    for k in range(out.size):
-        low, high = min(i, k), max(i, k)
-        out[k] = p[high * (high + 1) // 2 + low]
+    for k in range(j.size):
+        f = j[k]
+        for i in range(k):
+            f += p[at + i] * j[i]
+        v = p[at + k] * f
+        before = alpha
+        alpha += curvature * f * v
+        p[at + k] = max(p[at + k] * before / (alpha * forget), _LEAST)
+        share = curvature * f / before
+        for i in range(k):
+            u = np.float64(p[at + i])
+            p[at + i] = u - share * pj[i]
+            pj[i] += u * v
+        pj[k] = v
+        at += k + 1
+    return alpha
 
 
 @njit(**JIT)
 def _step(row: np.ndarray, j: np.ndarray, slope: float, curvature: float, scalars: np.ndarray) -> None:
-    """The equations of the module for one example; scalars: damping, memory, first_memory, memory_growth."""
-    damping, memory, first, growth = scalars
+    """The equations of the module for one example; scalars: settings in their order."""
+    rate, damping, memory, first, growth = scalars
     n = j.size
     end = n + n * (n + 1) // 2
-    p, steps, i = row[n:end], np.float64(row[end]), int(row[end + 1])
+    p, steps, turn = row[n:end], np.float64(row[end]), int(row[end + 1])
     forget = 1.0 - 1.0 / min(memory, first + growth * steps)
     pj = np.zeros(n, np.float64)
-    _times(p, j, pj)
-    q = 0.0
+    divisor = _see(p, j.astype(np.float64), curvature, forget, pj)
     for k in range(n):
-        q += j[k] * pj[k]
-    divisor = forget + curvature * max(q, 0.0)  # P is rounded: of a direction that is known q may be below 0
-    for k in range(n):
-        row[k] -= pj[k] * slope / divisor
-    _downdate(p, pj, curvature / divisor, 1.0 / forget)
-    _column(p, i, pj)
-    given = n * damping * (1.0 - forget)
-    _downdate(p, pj, given / (1.0 + given * max(pj[i], 0.0)), 1.0)
+        row[k] -= rate * slope * pj[k] / divisor
+    unit = np.zeros(n, np.float64)
+    unit[turn] = 1.0
+    _see(p, unit, n * damping * (1.0 - forget), 1.0, pj)
     row[end] = min(steps + 1.0, _MOST_STEPS)
-    row[end + 1] = (i + 1) % n
+    row[end + 1] = (turn + 1) % n
 
 
 @njit(**JIT)
@@ -123,9 +116,7 @@ class Newton:
 
     def __init__(self, settings: NewtonSettings) -> None:
         self._damping = settings.damping
-        self._scalars = np.array(
-            [settings.damping, settings.memory, settings.first_memory, settings.memory_growth]
-        )
+        self._scalars = np.array([value for name, value in settings if name != "name"], np.float64)
 
     def slots(self, width: int) -> int:
         """P, and two counts.
@@ -144,7 +135,7 @@ class Newton:
     def begin(self, rows: np.ndarray, width: int) -> None:
         """P = 1/damping, nothing seen."""
         rows[:, width : width + self.slots(width)] = 0.0
-        diagonal = width + np.arange(1, width + 1) * np.arange(2, width + 2) // 2 - 1
+        diagonal = width - 1 + np.cumsum(np.arange(1, width + 1))
         rows[:, diagonal] = 1.0 / self._damping
 
     def step(self, row: np.ndarray, j: np.ndarray, slope: float, curvature: float) -> None:
