@@ -1,0 +1,120 @@
+"""The embedding layer of a network: one vector for each bag of an example, from vectors of its ids."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from streamrec.events.feedback import CORRECTION, EARLY
+from streamrec.features.batch import Batch
+from streamrec.layers.bag import Pooling
+from streamrec.layers.embedding import EmbeddingSettings, EmbeddingTable
+from streamrec.layers.retention import RetentionSettings
+from streamrec.memory import JIT
+from streamrec.optim.registry import optimizer_of
+from streamrec.state.rows import Table
+
+__all__ = ["BagEmbedding"]
+
+
+@njit(**JIT)
+def _leading(
+    ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, taken: int, bags: int
+) -> tuple[Any, Any, Any]:
+    """Ids, values and offsets of the first `taken` of every example's `bags`."""
+    n = (offsets.size - 1) // bags
+    starts = np.empty(n * taken + 1, np.int64)
+    at = 0
+    for b in range(n):
+        for f in range(taken):
+            starts[b * taken + f] = at
+            at += offsets[b * bags + f + 1] - offsets[b * bags + f]
+    starts[n * taken] = at
+    its_ids, its_values = np.empty(at, np.uint64), np.empty(at, np.float32)
+    for b in range(n):
+        first, to = offsets[b * bags], starts[b * taken]
+        for k in range(starts[(b + 1) * taken] - to):
+            its_ids[to + k], its_values[to + k] = ids[first + k], values[first + k]
+    return its_ids, its_values, starts
+
+
+def _counted(batch: Batch) -> np.ndarray:
+    """float32 (2, B): clicks and impressions that each example is; an early negative's click comes later."""
+    return np.stack(
+        (
+            np.where(batch.role == EARLY, np.float32(0), batch.labels),
+            np.float32(1) * (batch.role != CORRECTION),
+        )
+    )
+
+
+class BagEmbedding:
+    """x (B, fields·width): the vectors of the first bags of every example, one table for all of them.
+
+    An id is a hash of field and value, so fields that share a table share no vector. A bag's vector is the
+    sum of its ids' times their values, which are 1/n where the spec pools by mean.
+
+    Args:
+        fields: how many bags have vectors, from the first one on.
+        bags: how many an example has.
+        settings: of the table.
+        seed: of the vectors' start.
+
+    """
+
+    def __init__(self, fields: int, bags: int, settings: EmbeddingSettings, seed: int = 0) -> None:
+        self.fields, self.width, self.units = fields, settings.width, fields * settings.width
+        self._bags, self._retains = bags, settings.retention != RetentionSettings()
+        self._table = EmbeddingTable("embedding", settings, seed)
+        self._optimizer = optimizer_of(settings.optimizer)
+        self._pooling = Pooling(fields, settings.width, "sum")
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """Of the commit."""
+        return self._table.tables
+
+    def forward(self, batch: Batch) -> tuple[np.ndarray, Any]:
+        """x of a batch, and what `backward` needs; pure."""
+        bags = batch.ids, batch.values, batch.offsets
+        if self.fields != self._bags:
+            bags = _leading(*bags, self.fields, self._bags)
+        ids, values, offsets = bags
+        return self._pooling.forward(self._table.lookup(ids), values, offsets), (batch, *bags)
+
+    def backward(self, tape: Any, dx: np.ndarray) -> None:
+        """Learn: rows for ids that have none, one step for each id; then remove what is due to go."""
+        batch, ids, values, offsets = tape
+        self._table.acquire(ids)
+        self._table.apply(ids, self._pooling.backward(values, offsets, dx))
+        if self._retains:
+            ends = offsets[self.fields :: self.fields]
+            self._table.retain(ids, ends, batch.time_ms, _counted(batch))
+
+    def bound(self, tape: Any, dx: np.ndarray) -> np.ndarray:
+        """float64 (B,): Σ g·(v − v′) over the ids of an example, v′ after one step of v along its slope g."""
+        _, ids, values, offsets = tape
+        g = self._pooling.backward(values, offsets, dx)
+        rows, found = self._table.table.get(ids)
+        new = rows[~found]
+        self._optimizer.begin(new, self.width)
+        rows[~found] = new
+        moved = rows[:, : self.width].copy()
+        self._optimizer.apply(rows, g)
+        moved -= rows[:, : self.width]
+        by_id = np.einsum("ij,ij->i", moved, g, dtype=np.float64)
+        sums = np.concatenate([[0.0], np.cumsum(by_id)])
+        return np.diff(sums[offsets[:: self.fields]])
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """State of the table that is not in rows."""
+        return self._table.blobs()
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
+        self._table.restore(blobs)
+
+    def shadow(self, table: str, rows: np.ndarray) -> np.ndarray:
+        """bool (N,): rows that no reader needs."""
+        return self._table.hidden(table, rows)
