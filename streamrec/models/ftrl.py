@@ -185,6 +185,15 @@ def score_examples(
         scores[1, b] = bound
 
 
+@njit(**JIT)
+def weights(rows: np.ndarray, parameters: FTRLParameters) -> np.ndarray:
+    """Float64 (N,): the weight of each row float32 (N, W)."""
+    out = np.empty(len(rows), np.float64)
+    for i in range(len(rows)):
+        out[i] = weight(np.float64(rows[i, 0]), np.float64(rows[i, 1]), parameters)
+    return out
+
+
 class FTRLModel:
     """FTRL-Proximal over every id of a batch, an intercept included.
 
@@ -248,6 +257,10 @@ class FTRLModel:
             table.directory, table.stride, _arrays(batch), self.parameters, self._options(batch), scores
         )
         return scores
+
+    def weights(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Float64 (N,) of rows float32 (N, W); 0 of rows of zeros, which no id has."""
+        return weights(rows, self.parameters)
 
     def blobs(self) -> Mapping[str, bytes]:
         """Base rate and gain, where there are such; the clock of expiry, where rows expire."""

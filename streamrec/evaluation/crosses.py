@@ -1,0 +1,141 @@
+"""Which fields of a model act together, and how strongly: the content of `streamrec inspect --crosses`.
+
+Of cross layers it is read off the first layer's kernel (`layers.strength`). Of a linear model's crosses it is
+what they add to the evidence: the root mean square, over examples of a stream, of the weights of a cross's
+ids times their values. Ids are hashes, so only examples can tell which cross they belong to.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamrec.errors import UsageError
+from streamrec.features.batch import Batch
+from streamrec.features.spec import FeatureSpec
+from streamrec.layers.cross import Cross, CrossStack, CrossV1
+from streamrec.layers.strength import pair_strengths, ranked_pairs
+from streamrec.models.deep.model import DeepModel
+from streamrec.models.deep.ranking import RankingModel
+from streamrec.models.ftrl import FTRLModel
+from streamrec.models.inputs import inputs_of
+from streamrec.models.pipeline import Pipeline
+
+__all__ = ["CrossStrengths", "learned_strengths", "needs_examples"]
+
+_KERNEL = "norm of the blocks of the first cross layer's kernel"
+_EVIDENCE = "root mean square of what a cross adds to the evidence; on the diagonal, of the field alone"
+
+
+class CrossStrengths(NamedTuple):
+    """How strongly pairs of fields act together."""
+
+    measure: str  # what the numbers are
+    fields: Sequence[str]
+    strength: np.ndarray  # float64 (F, F), symmetric; diagonal: a field with itself or alone
+
+    def pairs(self) -> list[tuple[str, str, float]]:
+        """Two different fields and their strength, strongest first; without those that are not crossed."""
+        return [pair for pair in ranked_pairs(self.strength, self.fields) if pair[2] > 0.0]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        pairs = [{"fields": [a, b], "strength": strength} for a, b, strength in self.pairs()]
+        return {
+            "measure": self.measure,
+            "fields": list(self.fields),
+            "strength": self.strength.tolist(),
+            "pairs": pairs,
+        }
+
+
+def needs_examples(pipeline: Pipeline) -> bool:
+    """Whether strengths are seen in examples only.
+
+    Raises:
+        UsageError: the model has nothing that crosses fields.
+
+    """
+    if _cross_stack(pipeline) is not None:
+        return False
+    if isinstance(pipeline.model, FTRLModel) and pipeline.spec.crosses:
+        return True
+    hint = "name some in its settings ([[crosses]])" if isinstance(pipeline.model, FTRLModel) else ""
+    raise UsageError(
+        f"a model of kind {pipeline.settings.kind} without cross layers and crosses has none to show: "
+        f"{hint or 'take kind dcn'}, or learn one of kind wide or dcn"
+    )
+
+
+def learned_strengths(pipeline: Pipeline, batches: Iterable[Batch] = ()) -> CrossStrengths:
+    """Strengths of a model for which `needs_examples` does not raise.
+
+    Args:
+        pipeline: the model, not changed.
+        batches: examples, as the model would predict them; read where it needs some.
+
+    Raises:
+        UsageError: it needs some, and there are none.
+
+    """
+    stack = _cross_stack(pipeline)
+    if stack is not None:
+        return _of_kernel(pipeline, stack)
+    squares, n = np.zeros(pipeline.extractor.n_fields), 0
+    for batch in batches:
+        squares += np.square(_added(pipeline.model, batch)).sum(0)
+        n += len(batch)
+    if not n:
+        raise UsageError(
+            "crosses: expected at least one impression, rating or example in the stream, got none"
+        )
+    return CrossStrengths(_EVIDENCE, *_by_field(pipeline.spec, np.sqrt(squares / n)))
+
+
+def _cross_stack(pipeline: Pipeline) -> CrossStack | None:
+    model = pipeline.model
+    if isinstance(model, DeepModel) and isinstance(model.part, RankingModel):
+        interaction = model.part.stacks.interaction
+        return interaction if isinstance(interaction, CrossStack) else None
+    return None
+
+
+def _of_kernel(pipeline: Pipeline, stack: CrossStack) -> CrossStrengths:
+    """By the blocks of the first layer's kernel; the dense columns are one field more."""
+    model: Any = pipeline.model
+    inputs, embedding = inputs_of(pipeline.extractor), model.part.embedding
+    names = [*inputs.fields, *inputs.crosses]
+    widths = [embedding.width] * len(names)
+    if stack.inputs > embedding.units:
+        names, widths = [*names, "numbers"], [*widths, stack.inputs - embedding.units]
+    return CrossStrengths(_KERNEL, names, pair_strengths(_kernel(stack.layers[0]), widths))
+
+
+def _kernel(layer: Cross | CrossV1) -> np.ndarray:
+    """W (I, I) of a cross layer's x0 ⊙ (x·W)."""
+    its = [value for name, value in layer.parameters.items() if name.startswith("0.kernel")]
+    if isinstance(layer, CrossV1):
+        return np.tile(its[0], (1, layer.inputs))
+    return its[0] if len(its) == 1 else its[0] @ its[1]
+
+
+def _added(model: Any, batch: Batch) -> np.ndarray:
+    """Float64 (B, F): what the ids of each bag add to the evidence."""
+    rows, _ = model.table.get(batch.ids)
+    added = model.weights(rows) * batch.values
+    bags = np.repeat(np.arange(len(batch.offsets) - 1), np.diff(batch.offsets))
+    return np.bincount(bags, added, len(batch.offsets) - 1).reshape(len(batch), batch.n_fields)
+
+
+def _by_field(spec: FeatureSpec, sizes: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Fields that are crossed, and sizes of bags by pair of them; a cross of three counts for each pair."""
+    crossed = {name for cross in spec.crosses for name in cross.fields}
+    place = {field.name: i for i, field in enumerate(spec.fields)}
+    names = [field.name for field in spec.fields if field.name in crossed]
+    squares = np.diag([sizes[place[name]] ** 2 for name in names])
+    for cross, size in zip(spec.crosses, sizes[len(spec.fields) :], strict=False):
+        parts = [names.index(name) for name in cross.fields]
+        for i in parts:
+            for j in parts:
+                squares[i, j] += size**2 if i != j else 0.0
+    return names, np.sqrt(squares)
