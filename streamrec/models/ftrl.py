@@ -233,11 +233,11 @@ class FTRLModel:
         start, trusted_ms = 0, np.empty(len(batch), np.int64)
         while start < len(batch):
             end = self._expiry.clock.next_sweep(batch.time_ms, trusted_ms, start)
-            part = batch.part(start, end)
-            self._learn(part, predictions[start:end])
-            self._expiry.touch(
-                self.table, part.ids, part.offsets[part.n_fields :: part.n_fields], trusted_ms[start:end]
-            )
+            if end > start:
+                part = batch.part(start, end)
+                self._learn(part, predictions[start:end])
+                ends = part.offsets[part.n_fields :: part.n_fields]
+                self._expiry.touch(self.table, part.ids, ends, trusted_ms[start:end])
             if end < len(batch):
                 self._expiry.sweep(self.table)
             start = end
