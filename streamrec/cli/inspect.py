@@ -23,11 +23,15 @@ __all__ = ["command"]
     metavar="[PATH]",
     help="Write how strongly fields act together, PATH.png and PATH.json; without PATH: crosses.",
 )
-@click.option("--over", metavar="STREAM", help="With --crosses: examples to see a linear model's crosses in.")
+@click.option(
+    "--over",
+    metavar="STREAM",
+    help="With --crosses: examples to see them in; linear models need some.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    default=100_000,
+    default=20_000,
     show_default=True,
     help="Records of STREAM to read.",
 )

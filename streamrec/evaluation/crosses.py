@@ -1,8 +1,10 @@
 """Which fields of a model act together, and how strongly: the content of `streamrec inspect --crosses`.
 
-Of cross layers it is read off the first layer's kernel (`layers.strength`). Of a linear model's crosses it is
-what they add to the evidence: the root mean square, over examples of a stream, of the weights of a cross's
-ids times their values. Ids are hashes, so only examples can tell which cross they belong to.
+Of cross layers it is read off the first layer's kernel (`layers.strength`); or, over examples of a stream, it
+is the root mean square length of what a pair of fields adds, x0_i ⊙ (x_j·K_ji) and x0_j ⊙ (x_i·K_ij): vectors
+that learned little are short, so the kernel's random start counts for less. Of a linear model's crosses it is
+what they add to the evidence: the root mean square of the weights of a cross's ids times their values. Ids
+are hashes, so only examples can tell which cross they belong to.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,8 +15,9 @@ import numpy as np
 from streamrec.errors import UsageError
 from streamrec.features.batch import Batch
 from streamrec.features.spec import FeatureSpec
+from streamrec.features.statistics import COLUMNS
 from streamrec.layers.cross import Cross, CrossStack, CrossV1
-from streamrec.layers.strength import pair_strengths, ranked_pairs
+from streamrec.layers.strength import added_squares, pair_strengths, ranked_pairs
 from streamrec.models.deep.model import DeepModel
 from streamrec.models.deep.ranking import RankingModel
 from streamrec.models.ftrl import FTRLModel
@@ -23,6 +26,7 @@ from streamrec.models.pipeline import Pipeline
 
 __all__ = ["CrossStrengths", "learned_strengths", "needs_examples"]
 
+_LENGTH = "root mean square length of what two fields add in the first cross layer"
 _KERNEL = "norm of the blocks of the first cross layer's kernel"
 _EVIDENCE = "root mean square of what a cross adds to the evidence; on the diagonal, of the field alone"
 
@@ -72,7 +76,7 @@ def learned_strengths(pipeline: Pipeline, batches: Iterable[Batch] = ()) -> Cros
 
     Args:
         pipeline: the model, not changed.
-        batches: examples, as the model would predict them; read where it needs some.
+        batches: examples, as the model would predict them.
 
     Raises:
         UsageError: it needs some, and there are none.
@@ -80,7 +84,7 @@ def learned_strengths(pipeline: Pipeline, batches: Iterable[Batch] = ()) -> Cros
     """
     stack = _cross_stack(pipeline)
     if stack is not None:
-        return _of_kernel(pipeline, stack)
+        return _of_layer(pipeline, stack, batches)
     squares, n = np.zeros(pipeline.extractor.n_fields), 0
     for batch in batches:
         squares += np.square(_added(pipeline.model, batch)).sum(0)
@@ -100,15 +104,37 @@ def _cross_stack(pipeline: Pipeline) -> CrossStack | None:
     return None
 
 
-def _of_kernel(pipeline: Pipeline, stack: CrossStack) -> CrossStrengths:
-    """By the blocks of the first layer's kernel; the dense columns are one field more."""
+def _of_layer(pipeline: Pipeline, stack: CrossStack, batches: Iterable[Batch]) -> CrossStrengths:
+    """Of the first layer."""
     model: Any = pipeline.model
-    inputs, embedding = inputs_of(pipeline.extractor), model.part.embedding
-    names = [*inputs.fields, *inputs.crosses]
-    widths = [embedding.width] * len(names)
-    if stack.inputs > embedding.units:
-        names, widths = [*names, "numbers"], [*widths, stack.inputs - embedding.units]
-    return CrossStrengths(_KERNEL, names, pair_strengths(_kernel(stack.layers[0]), widths))
+    blocks = _blocks(pipeline, stack.inputs)
+    names, widths = list(blocks), list(blocks.values())
+    kernel = _kernel(stack.layers[0])
+    squares, n = np.zeros((len(names), len(names))), 0
+    for batch in batches:
+        x0 = model.part.forward(batch)[1].interaction[0][0]  # the first layer's tape begins with it
+        squares += added_squares(x0, kernel, widths)
+        n += len(batch)
+    if not n:
+        return CrossStrengths(_KERNEL, names, pair_strengths(kernel, widths))
+    there = np.flatnonzero(squares.any(0))
+    strengths = np.sqrt(squares[np.ix_(there, there)] / n)
+    return CrossStrengths(_LENGTH, [names[i] for i in there], strengths)
+
+
+def _blocks(pipeline: Pipeline, n_inputs: int) -> dict[str, int]:
+    """Name → width of what the inputs of a network's interaction are: vectors, then dense columns."""
+    model: Any = pipeline.model
+    inputs, width = inputs_of(pipeline.extractor), model.part.embedding.width
+    blocks = dict.fromkeys((*inputs.fields, *inputs.crosses), width)
+    beside = n_inputs - sum(blocks.values())
+    if beside == 0:
+        return blocks
+    if model.part.stacks.bottom is not None:
+        return {**blocks, "bottom stack": beside}
+    numbers = [field.name for field in pipeline.spec.fields if field.kind == "number" and field.normalise]
+    columns = {f"number({name})": 1 for name in numbers}
+    return {**blocks, **columns, **dict.fromkeys(inputs.statistics, COLUMNS)}
 
 
 def _kernel(layer: Cross | CrossV1) -> np.ndarray:

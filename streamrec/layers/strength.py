@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["pair_strengths", "ranked_pairs"]
+__all__ = ["added_squares", "pair_strengths", "ranked_pairs"]
 
 
 def pair_strengths(kernel: np.ndarray, widths: Sequence[int], behind: np.ndarray | None = None) -> np.ndarray:
@@ -38,6 +38,23 @@ def pair_strengths(kernel: np.ndarray, widths: Sequence[int], behind: np.ndarray
     strengths = np.sqrt(np.maximum(blocks, 0.0))
     strengths[np.diag_indices_from(strengths)] /= 2.0  # each product is there twice
     return strengths
+
+
+def added_squares(x: np.ndarray, kernel: np.ndarray, widths: Sequence[int]) -> np.ndarray:
+    """Float64 (F, F): |x_i ⊙ (x_j·K_ji)|² + |x_j ⊙ (x_i·K_ij)|², summed over rows x (B, I); symmetric.
+
+    >>> added_squares(np.array([[1.0, 2.0]]), np.array([[0.0, 3.0], [4.0, 0.0]]), [1, 1]).tolist()
+    [[0.0, 100.0], [100.0, 0.0]]
+    """
+    starts = np.cumsum([0, *widths[:-1]])
+    squares = np.empty((len(widths), len(widths)))
+    for i, (start, width) in enumerate(zip(starts.tolist(), widths, strict=True)):
+        rows = slice(start, start + width)
+        added = x * (x[:, rows] @ kernel[rows])
+        squares[i] = np.add.reduceat(np.square(added, dtype=np.float64).sum(0), starts)
+    both = squares + squares.T
+    both[np.diag_indices_from(both)] /= 2.0
+    return both
 
 
 def ranked_pairs(strengths: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, float]]:

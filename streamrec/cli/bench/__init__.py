@@ -25,6 +25,8 @@ BENCHES: Mapping[str, str] = {
     "feedback": "what was predicted on arrival: early, sampled and waited-for negatives",
     "quality": "log loss without configuration on recorded streams, beside tuned Vowpal Wabbit",
     "dcn-walkthrough": "TFRS's Deep & Cross walk-through in one pass, beside the published 100 epochs",
+    "tfrs": "a deep & cross network learned and scored, beside TensorFlow Recommenders",
+    "rating": "MovieLens ratings predicted one after another, beside river's recommenders",
     "serve": "time of /v1/rank",
 }
 
