@@ -1,8 +1,8 @@
 """A deep & cross network learned and scored, beside TensorFlow Recommenders on TensorFlow for CPUs.
 
-20 fields with vectors of 16, two full cross layers, ReLU 128-64, AdaGrad: the same network, rates and kinds of
-start on both sides. The peer runs in a process of its own, by this Python or by STREAMREC_TFRS_PYTHON, and both
-take turns. Without it the figures stand alone.
+20 fields with vectors of 16, two full cross layers, ReLU 128-64, AdaGrad: the same network, rates and kinds
+of start on both sides. The peer runs in a process of its own, by this Python or by STREAMREC_TFRS_PYTHON, and
+both take turns. Without it the figures stand alone.
 """
 
 import json
@@ -173,7 +173,7 @@ def _scoring(given: Rows, ask: _Ask | None) -> list[Figure]:
 def _peer(given: Rows) -> Iterator[_Ask | None]:
     """What asks the peer to do the same; None where it is not installed, and said so."""
     python = os.environ.get(_PYTHON) or sys.executable
-    if subprocess.run([python, "-c", _PROBE], capture_output=True).returncode:
+    if subprocess.run([python, "-c", _PROBE], capture_output=True, check=False).returncode:
         hint = f"pip install tensorflow-cpu tensorflow-recommenders tf-keras, here or where {_PYTHON} is"
         click.echo(f"  TFRS: not measured, {python} has none: {hint}", err=True)
         yield None

@@ -66,7 +66,7 @@ class Network(tf.Module):  # type: ignore[misc]
 def _learn(values: np.ndarray, labels: np.ndarray, batch: int, n: int) -> dict[str, float]:
     network = Network(int(values.max()) + 1, values.shape[1])
     network.learn(values[-batch:], labels[-batch:])  # traces the step, from rows that are not learned again
-    total, began = 0.0, perf_counter()
+    began = perf_counter()
     losses = [network.learn(values[i : i + batch], labels[i : i + batch]) for i in range(0, n, batch)]
     total = sum(float(loss) for loss in losses)
     return {"seconds": perf_counter() - began, "log_loss": total / len(losses)}
