@@ -1,5 +1,5 @@
-"""MovieLens ratings, each predicted before it is learned, by our kinds as they come and by river's recommenders
-with their settings swept.
+"""MovieLens ratings, each predicted before it is learned: by our kinds as they come, and by recommenders of
+river with their settings swept.
 """
 
 import json
@@ -90,7 +90,7 @@ def _rated(path: Path) -> Iterator[Rated]:
 
 
 def _sweep() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Name → how to build. Around the best of a wider sweep (rates .01 to .1, l2 0 to .3, 5 to 20 factors)."""
+    """Name → how to build. Around the best of rates .01 to .1, l2 0 to .3, 5 to 20 factors."""
     for rate in (0.03, 0.05, 0.07):
         for l2 in (0.1, 0.3):
             yield f"Baseline, rate {rate:g}, l2 {l2:g}", partial(_baseline, rate, l2)
