@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from streamrec.features.batch import Batch
-from streamrec.models.frame import new_frame
-from streamrec.models.head import head_of
-from streamrec.models.linear_part import INTERCEPT, LinearPart
+from streamrec.models.example import predict_all
+from streamrec.models.feedback import AS_IT_IS
+from streamrec.models.frame import frame_gain, new_frame
+from streamrec.models.linear_part import INTERCEPT, Head, LinearPart
 from streamrec.models.settings import ModelSettings
 
 __all__ = ["INTERCEPT", "FTRLModel"]
@@ -30,41 +31,43 @@ class FTRLModel:
     kind = "ftrl"
 
     def __init__(self, settings: ModelSettings) -> None:
-        frame = new_frame() if settings.kind == "wide" else np.empty(0, np.float64)
-        self._head = head_of(settings, frame)
-        self._linear = LinearPart(settings)
-        self.parameters, self.table, self.tables = (
-            self._linear.parameters,
-            self._linear.table,
-            self._linear.tables,
-        )
+        linear = settings.task == "rating"
+        feedback = AS_IT_IS if linear else settings.feedback.parameters()
+        self._frame = new_frame() if settings.kind == "wide" else np.empty(0, np.float64)
+        self._head: Head = self._frame, linear, feedback
+        self._part = LinearPart(settings)
+        self.parameters, self.table = self._part.parameters, self._part.table
+        self.tables = self._part.tables
 
     def learn(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Learn one example after another; returns each one's prediction made before, float32 (B,)."""
-        return self._linear.learn(batch, self._head)
+        return self._part.learn(batch, self._head)
 
     def predict(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Predictions float32 (B,); changes nothing."""
-        return self.score(batch)[0]
+        return predict_all(self._part.forward(batch)[0], *self._head)
 
     def score(self, batch: Batch) -> np.ndarray[Any, Any]:
         """float32 (2, B): predictions, and the bound on how much the next update could move each logit
         (REFERENCE 3).
         """
-        return self._linear.score(batch, self._head)
+        evidence, tape = self._part.forward(batch)
+        scores = np.empty((2, len(batch)), np.float32)
+        scores[0] = predict_all(evidence, *self._head)
+        scores[1] = frame_gain(self._frame) * self._part.bound(tape)
+        return scores
 
     def blobs(self) -> Mapping[str, bytes]:
         """Base rate and gain, where there are such; the clock of expiry, where rows expire."""
-        frame = self._head.frame
-        blobs = {_FRAME: frame.astype("<f8").tobytes()} if len(frame) else {}
-        return {**blobs, **self._linear.blobs()}
+        blobs = {_FRAME: self._frame.astype("<f8").tobytes()} if len(self._frame) else {}
+        return {**blobs, **self._part.blobs()}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         if _FRAME in blobs:
-            self._head.frame[:] = np.frombuffer(blobs[_FRAME], "<f8")
-        self._linear.restore(blobs)
+            self._frame[:] = np.frombuffer(blobs[_FRAME], "<f8")
+        self._part.restore(blobs)
 
     def shadow(self, table: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Rows that have no influence on a prediction."""
-        return self._linear.shadow(table, rows)
+        return self._part.shadow(table, rows)

@@ -1,11 +1,11 @@
 """The linear part of a model: Σ wᵢ·xᵢ over sparse ids, learned by FTRL-Proximal one example after another.
 
-Alone under a head it is the model `ftrl`; where other parts stand beside it under one loss, the evidence is
-the sum of all, and each learns with the slope of the joint loss.
+Alone it is the model `ftrl`, whose loop goes through an example once, from evidence to update. As a `Part`
+beside others it gives its evidence first, and learns when the slope of the joint loss is there.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -13,8 +13,8 @@ from numba import njit
 from streamrec.features.batch import Batch
 from streamrec.hashing import hash_text
 from streamrec.memory import JIT, load_f32, store_f32
-from streamrec.models.frame import frame_gain
-from streamrec.models.head import Head, head_learn, head_predict
+from streamrec.models.example import take_example
+from streamrec.models.feedback import Feedback
 from streamrec.models.settings import ModelSettings
 from streamrec.optim.ftrl import FTRLParameters, confidence, update_float32, weight
 from streamrec.state.admission import Admission
@@ -22,26 +22,18 @@ from streamrec.state.expiry import Expiry
 from streamrec.state.probe import acquire, find, mark_dirty, prefetch_slot, row_address, spread
 from streamrec.state.table import SparseTable
 
-__all__ = ["INTERCEPT", "Beside", "LinearPart"]
+__all__ = ["INTERCEPT", "Head", "LinearPart"]
 
 #: The id of the intercept: one more coordinate of value 1, learned like the others.
 INTERCEPT = np.uint64(hash_text("streamrec.intercept"))
+
+#: (frame, whether the link is the identity, feedback): what stands between evidence and loss.
+Head = tuple[np.ndarray[Any, Any], bool, Feedback]
 
 _CLOCK = "expiry"  # blob
 _TABLE, _ADMISSION = "linear", "admission"
 _AHEAD = 2  # examples between prefetch and use: 40 cache lines on the way hide most of a memory access
 _N = np.uint64(4)  # byte offset of n behind z in a row
-
-
-class Beside(NamedTuple):
-    """What the other parts under the same loss say about B examples, and what they get back."""
-
-    evidence: np.ndarray  # float64 (B,), added to the linear part's
-    slopes: np.ndarray  # float64 (B,), written by learning: d loss / d evidence
-
-    def part(self, start: int, end: int) -> "Beside":
-        """Of examples start … end − 1, as views."""
-        return Beside(self.evidence[start:end], self.slopes[start:end])
 
 
 @njit(inline="always", **JIT)
@@ -99,32 +91,39 @@ def _slots(at: np.uint64) -> tuple[float, float]:
 
 @njit(**JIT)
 def learn_examples(
-    directory: np.ndarray,
-    stride: np.uint64,
-    batch: Any,
-    parameters: FTRLParameters,
-    options: Any,
-    beside: Any,
-    predictions: np.ndarray,
-    start: int,
+    table: Any, bags: Any, options: Any, head: Any, examples: Any, out: np.ndarray, start: int
 ) -> tuple[int, np.uint64]:
-    """Learn examples start, start + 1, …; each one's prediction is made before it is learned.
+    """Learn examples start, start + 1, …, one after another.
 
     Returns (B, 0), or (b, id) where example b could not be started because the segment of this id is full.
-    `options` is (n_fields, blank row, `Head`); `beside` a `Beside` or None.
+
+    Args:
+        table: (directory, stride).
+        bags: (ids, values, offsets).
+        options: (parameters, blank row).
+        head: (frame, linear link, `Feedback`); None: slopes are given.
+        examples: (roles, labels, weights).
+        out: takes the prediction made before each is learned, float32 (B,); without a head it has the slopes
+            of their losses, float64 (B,).
+        start: number of the first.
+
     """
-    ids, values, offsets, labels, weights, roles = batch
-    n_fields, blank, head = options
-    n_examples = labels.size
-    longest = _most_ids(offsets, n_fields, start, n_examples)
+    directory, stride = table
+    ids, values, offsets = bags
+    parameters, blank = options
+    roles, labels, weights = examples
+    if head is not None:
+        frame, linear, feedback = head
+    n_fields = (offsets.size - 1) // max(labels.size, 1)
+    longest = _most_ids(offsets, n_fields, start, labels.size)
     xs = np.empty(longest + 1, np.float64)
     ws = np.empty(longest + 1, np.float64)
     spreads = np.empty(longest + 1, np.uint64)
     slots = np.empty(longest + 1, np.int64)
     rows = np.empty(longest + 1, np.uint64)
-    for b in range(start, n_examples):
+    for b in range(start, labels.size):
         first = offsets[b * n_fields]
-        if b + _AHEAD < n_examples:
+        if b + _AHEAD < labels.size:
             ahead = (b + _AHEAD) * n_fields
             _prefetch_example(directory, stride, ids, offsets[ahead], offsets[ahead + n_fields])
         n = _load_values(ids, values, offsets, b, n_fields, xs)
@@ -140,12 +139,11 @@ def learn_examples(
             z, n_old = _slots(rows[k])
             ws[k] = weight(z, n_old, parameters)
             evidence += ws[k] * xs[k]
-        if beside is not None:
-            evidence += beside.evidence[b]
-        label, weighed = np.float64(labels[b]), np.float64(weights[b])
-        predictions[b], slope = head_learn(head, evidence, roles[b], label, weighed)
-        if beside is not None:
-            beside.slopes[b] = slope
+        if head is not None:
+            example = roles[b], np.float64(labels[b]), np.float64(weights[b])
+            out[b], slope = take_example(evidence, example, frame, linear, feedback)
+        else:
+            slope = out[b]
         for k in range(n + 1):
             mark_dirty(directory, stride, spreads[k], slots[k])  # with the value 0 too: the row may be new
             if xs[k] != 0.0:
@@ -154,28 +152,20 @@ def learn_examples(
                 z, grown = update_float32(ws[k], z, n_old, slope * xs[k], parameters)
                 store_f32(at, np.float32(z))
                 store_f32(at + _N, np.float32(grown))
-    return n_examples, np.uint64(0)
+    return labels.size, np.uint64(0)
 
 
 @njit(**JIT)
-def score_examples(
-    directory: np.ndarray,
-    stride: np.uint64,
-    batch: Any,
-    parameters: FTRLParameters,
-    options: Any,
-    beside: Any,
-    scores: np.ndarray,
-) -> None:
-    """Predictions into scores[0] float32 (2, B), how far one more example could move each logit into
-    scores[1].
-    """
-    ids, values, offsets, labels, _, _ = batch
-    n_fields, blank, head = options
-    gain = frame_gain(head.frame)
-    longest = _most_ids(offsets, n_fields, 0, labels.size)
+def weigh_examples(table: Any, batch: Any, options: Any, out: np.ndarray) -> None:
+    """Evidence into out[0] float64 (2, B), how far one more example could move it into out[1]."""
+    directory, stride = table
+    ids, values, offsets = batch
+    parameters, blank = options
+    n_examples = out.shape[1]
+    n_fields = (offsets.size - 1) // max(n_examples, 1)
+    longest = _most_ids(offsets, n_fields, 0, n_examples)
     xs = np.empty(longest + 1, np.float64)
-    for b in range(labels.size):
+    for b in range(n_examples):
         first = offsets[b * n_fields]
         n = _load_values(ids, values, offsets, b, n_fields, xs)
         xs[n] = 1.0
@@ -189,15 +179,13 @@ def score_examples(
                 at = row_address(directory, stride, h, slot)
                 z, accumulated = _slots(at)
             evidence += weight(z, accumulated, parameters) * xs[k]
-            bound += gain * confidence(xs[k], accumulated, parameters)
-        if beside is not None:
-            evidence += beside.evidence[b]
-        scores[0, b] = head_predict(head, evidence)
-        scores[1, b] = bound
+            bound += confidence(xs[k], accumulated, parameters)
+        out[0, b] = evidence
+        out[1, b] = bound
 
 
 class LinearPart:
-    """FTRL-Proximal over every id of a batch, an intercept included.
+    """FTRL-Proximal over every id of a batch, an intercept included: a `Part`.
 
     A row is (z, n); the weight is a function of both. One example is one gradient per coordinate: an id that
     comes twice in a bag counts once, with the sum of its values.
@@ -220,46 +208,36 @@ class LinearPart:
             self._admission = Admission(settings.admission, self._blank)
             self.tables[_ADMISSION] = self._admission.memory
 
-    def learn(self, batch: Batch, head: Head, beside: Beside | None = None) -> np.ndarray[Any, Any]:
-        """Learn one example after another.
+    def learn(self, batch: Batch, head: Head) -> np.ndarray[Any, Any]:
+        """Learn with a loss on this evidence alone, one example after another.
 
         Args:
             batch: B examples.
-            head: its frame goes on by them.
-            beside: the other parts' evidence; its slopes are written.
+            head: (frame, whether the link is the identity, feedback); the frame goes on by them.
 
         Returns:
             Each example's prediction made before it was learned, float32 (B,).
 
         """
         predictions = np.empty(len(batch), np.float32)
-        if self._expiry is None:
-            self._learn(batch, head, beside, predictions)
-            return predictions
-        start, trusted_ms = 0, np.empty(len(batch), np.int64)
-        while start < len(batch):
-            end = self._expiry.clock.next_sweep(batch.time_ms, trusted_ms, start)
-            part = batch.part(start, end)
-            others = None if beside is None else beside.part(start, end)
-            self._learn(part, head, others, predictions[start:end])
-            self._expiry.touch(
-                self.table, part.ids, part.offsets[part.n_fields :: part.n_fields], trusted_ms[start:end]
-            )
-            if end < len(batch):
-                self._expiry.sweep(self.table)
-            start = end
+        for start, part in self._stretches(batch):
+            self._learn(part, head, predictions[start : start + len(part)])
         return predictions
 
-    def score(self, batch: Batch, head: Head, beside: Beside | None = None) -> np.ndarray[Any, Any]:
-        """float32 (2, B): predictions, and the bound on how much the next update of this part could move each
-        logit (REFERENCE 3); changes nothing.
-        """
-        scores = np.empty((2, len(batch)), np.float32)
-        table, options = self.table, (batch.n_fields, self._blank, head)
-        score_examples(
-            table.directory, table.stride, _arrays(batch), self.parameters, options, beside, scores
-        )
-        return scores
+    def forward(self, batch: Batch) -> tuple[np.ndarray[Any, Any], Any]:
+        """s float64 (B,) = Σ w·x, and a tape: the batch and its bounds; changes nothing."""
+        out = np.empty((2, len(batch)), np.float64)
+        weigh_examples(self._rows, _bags(batch), self._options, out)
+        return out[0], (batch, out[1])
+
+    def backward(self, tape: Any, slopes: np.ndarray[Any, Any]) -> None:
+        """Learn the examples of a `forward` one after another, slopes float64 (B,)."""
+        for start, part in self._stretches(tape[0]):
+            self._learn(part, None, slopes[start : start + len(part)])
+
+    def bound(self, tape: Any) -> np.ndarray[Any, Any]:
+        """float64 (B,), how far the next update could move each s (REFERENCE 3)."""
+        return np.asarray(tape[1])
 
     def blobs(self) -> Mapping[str, bytes]:
         """The clock of expiry, where rows expire."""
@@ -279,20 +257,46 @@ class LinearPart:
             return np.ones(len(rows), np.bool_)
         return np.asarray(np.abs(rows[:, 0]) <= self.parameters.l1)
 
-    def _learn(
-        self, batch: Batch, head: Head, beside: Beside | None, predictions: np.ndarray[Any, Any]
-    ) -> None:
-        if self._admission is not None:
-            batch = batch.filtered(self._admission.admit(self.table, batch.ids))
-        table, arrays, options = self.table, _arrays(batch), (batch.n_fields, self._blank, head)
+    @property
+    def _rows(self) -> tuple[np.ndarray[Any, Any], np.uint64]:
+        return self.table.directory, self.table.stride
+
+    @property
+    def _options(self) -> tuple[FTRLParameters, np.ndarray[Any, Any]]:
+        return self.parameters, self._blank
+
+    def _stretches(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
+        """Stretches within which nothing expires, as (number of the first example, its admitted ids).
+
+        Each must be learned before the next is asked for.
+        """
+        if self._expiry is None:
+            yield 0, self._admitted(batch)
+            return
+        start, trusted_ms = 0, np.empty(len(batch), np.int64)
+        while start < len(batch):
+            end = self._expiry.clock.next_sweep(batch.time_ms, trusted_ms, start)
+            part = batch.part(start, end)
+            yield start, self._admitted(part)
+            ends = part.offsets[part.n_fields :: part.n_fields]
+            self._expiry.touch(self.table, part.ids, ends, trusted_ms[start:end])
+            if end < len(batch):
+                self._expiry.sweep(self.table)
+            start = end
+
+    def _admitted(self, batch: Batch) -> Batch:
+        if self._admission is None:
+            return batch
+        return batch.filtered(self._admission.admit(self.table, batch.ids))
+
+    def _learn(self, batch: Batch, head: Head | None, out: np.ndarray[Any, Any]) -> None:
+        bags, options, examples = _bags(batch), self._options, (batch.role, batch.labels, batch.weights)
         done = 0
         while done < len(batch):
-            done, full = learn_examples(
-                table.directory, table.stride, arrays, self.parameters, options, beside, predictions, done
-            )
+            done, full = learn_examples(self._rows, bags, options, head, examples, out, done)
             if full:
-                table.grow_for(full)
+                self.table.grow_for(full)
 
 
-def _arrays(batch: Batch) -> tuple[np.ndarray[Any, Any], ...]:
-    return batch.ids, batch.values, batch.offsets, batch.labels, batch.weights, batch.role
+def _bags(batch: Batch) -> tuple[np.ndarray[Any, Any], ...]:
+    return batch.ids, batch.values, batch.offsets
