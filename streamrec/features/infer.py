@@ -2,7 +2,7 @@
 
 Style "plain" takes the event's own features as they are: what `--model ftrl` learns from. Style "rich" adds
 what makes a strong model without anybody asking: target statistics of user and item, crosses of the user with
-what belongs to the item, the hour. The constants are those that did well on ratings, impressions, logged ads
+what belongs to the item, the hour. Style "deep" is that without the crosses. The constants are those that did well on ratings, impressions, logged ads
 and noise alike; none is tuned to one data set.
 """
 
@@ -19,7 +19,7 @@ from streamrec.features.spec import BUILTIN, REST, Cross, FeatureSpec, Field, Ki
 
 __all__ = ["SAMPLE", "Style", "infer_spec"]
 
-Style = Literal["plain", "rich"]
+Style = Literal["plain", "rich", "deep"]
 
 #: Examples that are looked at.
 SAMPLE = 1000
@@ -65,7 +65,7 @@ def infer_spec(
 
     Args:
         events: decoded events in stream order; clicks and catalogue items are passed over.
-        style: "plain" or "rich".
+        style: "plain", "rich" or "deep".
         window_ms: of joining: impressions are learned by so much out of order.
         link: of target statistics: "identity" where labels are numbers.
 
@@ -76,13 +76,15 @@ def infer_spec(
     builtin = [name for name, present in (("user", with_user), ("item", with_item)) if present]
     features = _observe(examples)
     rest = Field(name=REST, kind="category", source=REST)
-    statistics = Statistics(link=link) if style == "rich" else None
+    statistics = Statistics(link=link) if style != "plain" else None
     fields = [Field(name=name, kind="category", statistics=statistics) for name in builtin]
     fields += [feature.field for feature in features]
     if style == "plain":
         return FeatureSpec(fields=(*fields, rest))
     fields.append(Field(name="time", kind="time", parts=("hour",)))
     crossed = [f.field.name for f in features if f.of_item and f.kind != "text" and with_user]
+    if style == "deep":  # a network crosses by itself
+        crossed = []
     crosses = tuple(Cross(fields=("user", name)) for name in crossed[:_MAX_CROSSES])
     return FeatureSpec(fields=(*fields, rest), crosses=crosses, lag_ms=_lag(examples, window_ms))
 

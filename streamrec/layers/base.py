@@ -61,6 +61,8 @@ class Layer(Protocol):
     layers has them in `layers`, and its parameters are theirs.
     """
 
+    inputs: int
+    units: int
     parameters: Parameters
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Tape]:

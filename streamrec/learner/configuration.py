@@ -69,7 +69,8 @@ def plan_from_options(options: Mapping[str, Any]) -> Plan:
     if kind := options.get("kind"):
         if kind not in KINDS:
             raise UsageError(f"--model {kind}: no such kind; there are {', '.join(KINDS)}")
-        model = ModelSettings.model_validate({**(model.model_dump() if model else {}), "kind": kind})
+        given = model.model_dump(exclude_unset=True) if model else {}
+        model = ModelSettings.model_validate({**given, "kind": kind})
     if "task" in settings.join.model_fields_set and (model is None or settings.join.task != model.task):
         raise UsageError(f"{options['config']}: [join] task: joining takes the model's: set it in [model]")
     return Plan(

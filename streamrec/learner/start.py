@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from streamrec.events.codec import decode_line
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import CORRECTION
 from streamrec.events.model import Event
-from streamrec.features.infer import SAMPLE, Style, infer_spec
+from streamrec.features.infer import SAMPLE, infer_spec
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.decode import first_records
 from streamrec.join.reader import read
@@ -28,6 +28,7 @@ from streamrec.learner.progress import Progress
 from streamrec.learner.report import Report
 from streamrec.learner.settings import LearnerSettings
 from streamrec.models.pipeline import Pipeline
+from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
 from streamrec.store.base import Lease, Store
 from streamrec.transport.again import again
@@ -250,10 +251,8 @@ def _samples(block: EventBlock) -> set[tuple[int, int]]:
 
 
 def _inferred(lines: list[bytes], settings: ModelSettings, window_ms: int) -> FeatureSpec:
-    style: Style = "plain" if settings.kind == "ftrl" else "rich"
-    return infer_spec(
-        _distinct(lines), style, window_ms, "identity" if settings.task == "rating" else "logit"
-    )
+    link: Literal["logit", "identity"] = "identity" if settings.task == "rating" else "logit"
+    return infer_spec(_distinct(lines), KINDS[settings.kind].style, window_ms, link)
 
 
 def _distinct(lines: list[bytes]) -> Iterator[Event]:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from streamrec.features.batch import Batch
-from streamrec.state.table import SparseTable
+from streamrec.state.rows import Table
 
 __all__ = ["Model"]
 
@@ -17,8 +17,8 @@ class Model(Protocol):
     kind: str
 
     @property
-    def tables(self) -> Mapping[str, SparseTable]:
-        """Every sparse parameter, by table name."""
+    def tables(self) -> Mapping[str, Table]:
+        """Every parameter that belongs to a commit row by row, by table name."""
         ...
 
     def predict(self, batch: Batch) -> np.ndarray:
@@ -37,7 +37,7 @@ class Model(Protocol):
         ...
 
     def blobs(self) -> Mapping[str, bytes]:
-        """Small state that is not in a table (dense parameters, mixing weights)."""
+        """Small state that is not in a table (base rate, mixing weights, examples that wait)."""
         ...
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:

@@ -17,8 +17,7 @@ from streamrec.join.gather import part, picked
 from streamrec.models.inputs import inputs_of
 from streamrec.models.registry import build_model
 from streamrec.models.settings import ModelSettings
-from streamrec.state.rows import Rows
-from streamrec.state.table import SparseTable
+from streamrec.state.rows import Rows, Table
 
 __all__ = ["Pipeline"]
 
@@ -44,7 +43,7 @@ class Pipeline:
         self.spec = spec
         self.extractor = Extractor(spec)
         self.model = build_model(settings, inputs_of(self.extractor))
-        self.tables: Mapping[str, SparseTable] = {**self.model.tables, **self.extractor.tables}
+        self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables}
         self._decoder: BlockDecoder | None = None
 
     @classmethod

@@ -1,8 +1,11 @@
 """Model kinds by name. A new kind is one file and one line here."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+from streamrec.features.infer import Style
 from streamrec.models.base import Model
+from streamrec.models.deep.build import deep_model
 from streamrec.models.ftrl import FTRLModel
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings
@@ -14,10 +17,22 @@ def _ftrl(settings: ModelSettings, inputs: Inputs) -> Model:  # noqa: ARG001  (l
     return FTRLModel(settings)
 
 
-#: Kind → how to build an empty model of it. `wide` is `ftrl` over richer features (`features.infer`).
-KINDS: Mapping[str, Callable[[ModelSettings, Inputs], Model]] = {"ftrl": _ftrl, "wide": _ftrl}
+class _Entry(NamedTuple):
+    build: Callable[[ModelSettings, Inputs], Model]
+    style: Style  # of the features, where they are inferred
+
+
+#: Kind → how to build an empty model of it, and over which features.
+KINDS: Mapping[str, _Entry] = {
+    "ftrl": _Entry(_ftrl, "plain"),
+    "wide": _Entry(_ftrl, "rich"),
+    "fm": _Entry(deep_model, "deep"),
+    "dcn": _Entry(deep_model, "deep"),
+    "dcn_v1": _Entry(deep_model, "deep"),
+    "dlrm": _Entry(deep_model, "deep"),
+}
 
 
 def build_model(settings: ModelSettings, inputs: Inputs) -> Model:
     """An empty model over batches of these inputs."""
-    return KINDS[settings.kind](settings, inputs)
+    return KINDS[settings.kind].build(settings, inputs)

@@ -4,13 +4,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from streamrec.models.deep.settings import DeepSettings, filled
 from streamrec.models.feedback import FeedbackSettings
 from streamrec.optim.settings import FTRLSettings
 from streamrec.state.admission import AdmissionSettings
 
 __all__ = ["RECOMMENDED", "Kind", "ModelSettings", "Task"]
 
-Kind = Literal["ftrl", "wide"]
+Kind = Literal["ftrl", "wide", "fm", "dcn", "dcn_v1", "dlrm"]
 Task = Literal["click", "rating"]
 
 #: The kind that is built when nobody names one.
@@ -27,9 +28,11 @@ class ModelSettings(BaseModel):
 
     Attributes:
         kind: "ftrl", linear in the event's own features; "wide", linear in these, crosses and target
-        statistics.
+            statistics; "fm", factorisation machine; "dcn", "dcn_v1", deep and cross network of either version;
+            "dlrm", dot products of embeddings under a stack.
         task: "click" predicts a probability (log loss), "rating" a number (squared error).
         ftrl: settings of the linear part.
+        deep: settings of the network, for kinds that have one.
         feedback: how early and sampled negatives are learned; of the click task.
         admission: which new ids get a row.
         expire_after_s: seconds of event time after which a row that was not learned again is removed; None
@@ -42,6 +45,7 @@ class ModelSettings(BaseModel):
     kind: Kind = RECOMMENDED
     task: Task = "click"
     ftrl: FTRLSettings = FTRLSettings(**_RECIPE)
+    deep: DeepSettings = Field(default_factory=DeepSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     expire_after_s: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -51,6 +55,12 @@ class ModelSettings(BaseModel):
     def _fill(cls, value: Any) -> Any:
         """Whoever sets one number keeps the other defaults."""
         return {**_RECIPE, **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _fill_deep(self) -> Self:
+        """A network's settings are frozen with the model, so they are written out."""
+        object.__setattr__(self, "deep", filled(self.deep, self.kind))
+        return self
 
     @model_validator(mode="after")
     def _check_task(self) -> Self:

@@ -1,10 +1,41 @@
-"""Changed rows of a table, on their way between a model and a store."""
+"""Changed rows of a table, on their way between a model and a store, and what a table is to a commit."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "Table"]
+
+
+class Table(Protocol):
+    """Rows of float32 under 64-bit ids, that tell what changed: a `SparseTable` or a `DenseTable`."""
+
+    width: int
+
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
+    def upsert(self, ids: np.ndarray, rows: np.ndarray, *, changed: bool = True) -> None:
+        """Write rows float32 (N, W) under ids uint64 (N,); `changed`: they belong into the next commit."""
+        ...
+
+    def delete(self, ids: np.ndarray, *, changed: bool = True) -> int:
+        """Remove these ids; returns how many were there."""
+        ...
+
+    def take_changed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What changed since the last call: ids, their rows, ids that are gone."""
+        ...
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All ids and rows in canonical order."""
+        ...
+
+    def digest(self) -> bytes:
+        """SHA-256 of the whole content in canonical order."""
+        ...
 
 
 class Rows(NamedTuple):
