@@ -9,6 +9,7 @@ from streamrec.models.deep.build import deep_model
 from streamrec.models.ftrl import FTRLModel
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings
+from streamrec.models.wide_deep import wide_deep_model
 
 __all__ = ["KINDS", "build_model"]
 
@@ -30,6 +31,7 @@ KINDS: Mapping[str, _Entry] = {
     "dcn": _Entry(deep_model, "deep"),
     "dcn_v1": _Entry(deep_model, "deep"),
     "dlrm": _Entry(deep_model, "deep"),
+    "wide_deep": _Entry(wide_deep_model, "rich"),
 }
 
 

@@ -11,7 +11,7 @@ from streamrec.state.admission import AdmissionSettings
 
 __all__ = ["RECOMMENDED", "Kind", "ModelSettings", "Task"]
 
-Kind = Literal["ftrl", "wide", "fm", "dcn", "dcn_v1", "dlrm"]
+Kind = Literal["ftrl", "wide", "fm", "dcn", "dcn_v1", "dlrm", "wide_deep", "blend"]
 Task = Literal["click", "rating"]
 
 #: The kind that is built when nobody names one.
