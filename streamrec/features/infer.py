@@ -2,8 +2,9 @@
 
 Style "plain" takes the event's own features as they are: what `--model ftrl` learns from. Style "rich" adds
 what makes a strong model without anybody asking: target statistics of user and item, crosses of the user with
-what belongs to the item, the hour. Style "deep" is that without the crosses. The constants are those that did well on ratings, impressions, logged ads
-and noise alike; none is tuned to one data set.
+what belongs to the item, the hour. Style "deep" is that without the crosses, which a network finds by itself.
+The constants are those that did well on ratings, impressions, logged ads and noise alike; none is tuned to
+one data set.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -83,7 +84,7 @@ def infer_spec(
         return FeatureSpec(fields=(*fields, rest))
     fields.append(Field(name="time", kind="time", parts=("hour",)))
     crossed = [f.field.name for f in features if f.of_item and f.kind != "text" and with_user]
-    if style == "deep":  # a network crosses by itself
+    if style == "deep":
         crossed = []
     crosses = tuple(Cross(fields=("user", name)) for name in crossed[:_MAX_CROSSES])
     return FeatureSpec(fields=(*fields, rest), crosses=crosses, lag_ms=_lag(examples, window_ms))

@@ -1,4 +1,4 @@
-"""What a model must know of the features before it can be built: the bags of a batch and its dense columns."""
+"""What a model must know of the features to be built: the bags of a batch and its dense columns."""
 
 from typing import NamedTuple
 

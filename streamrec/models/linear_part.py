@@ -276,10 +276,11 @@ class LinearPart:
         start, trusted_ms = 0, np.empty(len(batch), np.int64)
         while start < len(batch):
             end = self._expiry.clock.next_sweep(batch.time_ms, trusted_ms, start)
-            part = batch.part(start, end)
-            yield start, self._admitted(part)
-            ends = part.offsets[part.n_fields :: part.n_fields]
-            self._expiry.touch(self.table, part.ids, ends, trusted_ms[start:end])
+            if end > start:
+                part = batch.part(start, end)
+                yield start, self._admitted(part)
+                ends = part.offsets[part.n_fields :: part.n_fields]
+                self._expiry.touch(self.table, part.ids, ends, trusted_ms[start:end])
             if end < len(batch):
                 self._expiry.sweep(self.table)
             start = end

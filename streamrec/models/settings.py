@@ -28,8 +28,8 @@ class ModelSettings(BaseModel):
 
     Attributes:
         kind: "ftrl", linear in the event's own features; "wide", linear in these, crosses and target
-            statistics; "fm", factorisation machine; "dcn", "dcn_v1", deep and cross network of either version;
-            "dlrm", dot products of embeddings under a stack.
+            statistics; "fm", a factorisation machine; "dcn" and "dcn_v1", cross layers of version 2 and 1 under
+            a stack; "dlrm", dot products of vectors under a stack.
         task: "click" predicts a probability (log loss), "rating" a number (squared error).
         ftrl: settings of the linear part.
         deep: settings of the network, for kinds that have one.

@@ -1,10 +1,10 @@
-"""AdaGrad (Duchi et al. 2011, "Adaptive Subgradient Methods for Online Learning", diagonal form), as in Keras:
+"""AdaGrad (Duchi et al. 2011, "Adaptive Subgradient Methods for Online Learning", diagonal), as in Keras:
 
     n' = n + g²
     w' = w − lr·g/√(n' + ε)
 
-The slots of a vector are its n. Arithmetic is float32: square root and division of eight numbers at a time are
-exact to the last bit, as one at a time.
+The slots of a vector are its n. Arithmetic is float32: square root and division of eight numbers at a time
+are exact to the last bit, as one at a time.
 """
 
 import math

@@ -1,7 +1,7 @@
 """What an optimizer is: a formula over vectors of float32 and what it remembers of them.
 
-A vector w of `width` weights and its `slots(width)` slots lie side by side in one row, float32 (W,), so that a
-row of a table is all that learning, commits and scorers need. A dense parameter of n weights is one row of
+A vector w of `width` weights and its `slots(width)` slots lie side by side in one row, float32 (W,), so that
+a row of a table is all that learning, commits and scorers need. A dense parameter of n weights is one row of
 width n.
 
     optimizer = optimizer_of(AdagradSettings(learning_rate=0.05))

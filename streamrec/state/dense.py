@@ -20,7 +20,7 @@ ROW = 64
 
 @njit(**JIT)
 def _ids(n: int) -> np.ndarray:
-    """The ids of rows 0 … n − 1: mixed, so that they spread over a store's buckets as hashes do; none is 0."""
+    """The ids of rows 0 … n − 1, none of them 0: mixed, so that they spread as hashes do."""
     ids = np.empty(n, np.uint64)
     for row in range(n):
         ids[row] = mix(np.uint64(row + 1))

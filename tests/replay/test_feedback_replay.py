@@ -2,12 +2,12 @@
 
 import json
 import random
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from replay_runs import learn, new_store, outcome
 from replay_streams import mixed_lines
 
 from streamrec.clock import SystemClock
@@ -20,10 +20,9 @@ from streamrec.join import Joiner, JoinSettings
 from streamrec.join.decode import decode_chunk
 from streamrec.join.lines import carrying_lines, example_lines
 from streamrec.learner.settings import LearnerSettings
-from streamrec.learner.start import Plan, Started, start
+from streamrec.learner.start import Plan
 from streamrec.models.settings import ModelSettings
 from streamrec.serving.scorer import Scorer
-from streamrec.store.memory import MemoryStore
 from streamrec.transport.registry import open_source
 
 WINDOW_MS = 60_000
@@ -47,31 +46,6 @@ def plan_of(choice: str, **more) -> Plan:
         learner=LearnerSettings(commit_interval_s=0.001),
         **more,
     )
-
-
-def learn(
-    path: Path, plan: Plan, store: MemoryStore, limit: int | None = None, finish: bool = True
-) -> Started:
-    source = open_source(str(path), chunk_bytes=30_000)
-    try:
-        started = start(plan, source, store, SystemClock())
-        try:
-            started.learner.run(limit=limit, finish=finish)
-        finally:
-            started.parts.close()
-    finally:
-        source.close()
-    return started
-
-
-def outcome(started: Started) -> dict:
-    result = started.result(started.learner.report())
-    result.pop("examples_per_s")
-    return result
-
-
-def new_store() -> MemoryStore:
-    return MemoryStore(uuid.uuid4().hex)
 
 
 @pytest.fixture(scope="module")

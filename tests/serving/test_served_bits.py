@@ -12,6 +12,7 @@ from serving_fakes import Client, client_of
 
 from streamrec.clock import SystemClock
 from streamrec.learner.start import Plan, start
+from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
 from streamrec.serving.app import create_app
 from streamrec.serving.scorer import Scorer
@@ -20,7 +21,6 @@ from streamrec.transport.registry import open_source
 
 N_EVENTS = 3000
 STOPS = (1100, 1101, 1900, 2999)
-KINDS = ("ftrl", "wide")
 
 
 def examples() -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def ask(client: Client, events: list[dict[str, Any]], *, split: bool) -> list[fl
     return served
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=list(KINDS))
 def plan(request: pytest.FixtureRequest, tmp_path: Path) -> Plan:
     return Plan(
         name=tmp_path.name,

@@ -1,55 +1,58 @@
-"""Networks of the kinds: which interaction, and what surrounds it."""
+"""Networks by kind: which interaction, and what surrounds it."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from streamrec.layers.base import Layer
 from streamrec.layers.cross import CrossStack
-from streamrec.layers.dense import Dense
 from streamrec.layers.dot import DotInteraction
 from streamrec.layers.mlp import MLP
 from streamrec.models.base import Model
 from streamrec.models.deep.embedding import BagEmbedding
 from streamrec.models.deep.model import DeepModel
-from streamrec.models.deep.ranking import RankingModel
+from streamrec.models.deep.ranking import Embedding, RankingModel, Stacks
 from streamrec.models.deep.settings import DeepSettings
 from streamrec.models.deep.weighted_fm import WeightedFM
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings
 
-__all__ = ["INTERACTIONS", "Vectors", "deep_model", "network_part"]
+__all__ = ["INTERACTIONS", "TFRS", "Vectors", "deep_model", "network_part", "ranking_model"]
+
+#: The defaults of TFRS's configurable ranking model.
+TFRS = DeepSettings(bottom=(256, 64, 16), top=(512, 256))
 
 
 class Vectors(NamedTuple):
-    """What an interaction is of: field vectors, and what the bottom stack gives."""
+    """What an interaction is of."""
 
-    fields: int
-    width: int
-    beside: int  # columns of the bottom stack
+    units: int  # of the embedding
+    width: int  # of a field's vector
+    beside: int  # columns that the bottom stack gives
+
+    @property
+    def fields(self) -> int:
+        """How many vectors; what the bottom stack gives is one more where it has the width of one."""
+        return self.units // self.width + (self.beside == self.width)
 
 
 def _cross(vectors: Vectors, deep: DeepSettings) -> Layer:
-    return CrossStack(
-        vectors.fields * vectors.width + vectors.beside, deep.crosses, rank=deep.rank or None, seed=deep.seed
-    )
+    rank = deep.rank or None
+    return CrossStack(vectors.units + vectors.beside, deep.crosses, rank=rank, seed=deep.seed)
 
 
 def _cross_v1(vectors: Vectors, deep: DeepSettings) -> Layer:
-    return CrossStack(vectors.fields * vectors.width + vectors.beside, deep.crosses, 1, seed=deep.seed)
+    return CrossStack(vectors.units + vectors.beside, deep.crosses, 1, seed=deep.seed)
 
 
 def _dot(vectors: Vectors, deep: DeepSettings) -> Layer:  # noqa: ARG001
-    return DotInteraction(vectors.fields + (vectors.beside == vectors.width), vectors.width)
+    return DotInteraction(vectors.fields, vectors.width)
 
 
 def _pairs(vectors: Vectors, deep: DeepSettings) -> Layer:  # noqa: ARG001
-    return WeightedFM(vectors.fields + (vectors.beside == vectors.width), vectors.width)
+    return WeightedFM(vectors.fields, vectors.width)
 
 
-#: Kind → its interaction. Dot products and pairs take what the bottom stack gives as one more vector, where it
-#: has the width of one.
+#: Kind → its interaction.
 INTERACTIONS: Mapping[str, Callable[[Vectors, DeepSettings], Layer]] = {
     "dcn": _cross,
     "dcn_v1": _cross_v1,
@@ -58,26 +61,61 @@ INTERACTIONS: Mapping[str, Callable[[Vectors, DeepSettings], Layer]] = {
 }
 
 
-def network_part(settings: ModelSettings, inputs: Inputs, network: str) -> RankingModel:
-    """The network of a kind, over an empty table.
+def ranking_model(
+    inputs: Inputs,
+    interaction: str | Layer = "dlrm",
+    settings: DeepSettings = TFRS,
+    *,
+    embedding: Embedding | None = None,
+    bottom: Layer | None = None,
+    top: Layer | None = None,
+) -> RankingModel:
+    """A network of the usual pieces, or of one's own in their place.
+
+    >>> from streamrec.models.inputs import Inputs
+    >>> model = ranking_model(Inputs(("user", "item"), n_dense=3), "dcn")
+    >>> model.dense_parameters["interaction.1.kernel"].shape
+    (48, 48)
 
     Args:
-        settings: of the model; its own kind may be another one.
         inputs: fields and crosses get vectors; statistics are dense columns already.
-        network: a name of `INTERACTIONS`.
+        interaction: a name of `INTERACTIONS`, or a layer.
+        settings: of the usual pieces, and optimizers of all.
+        embedding: in place of one table for all fields.
+        bottom: in place of dense layers with ReLU.
+        top: in place of dense layers with ReLU and a last one without.
 
     """
-    deep = settings.deep
-    fields = len(inputs.fields) + len(inputs.crosses)
-    embedding = BagEmbedding(fields, inputs.n_bags, deep.embedding, deep.seed)
-    bottom, beside = None, inputs.n_dense
-    if deep.bottom and beside:
-        bottom, beside = MLP(beside, deep.bottom, "relu", "relu", seed=deep.seed), deep.bottom[-1]
-    interaction = INTERACTIONS[network](Vectors(fields, embedding.width, beside), deep)
-    top = MLP(beside + interaction.units, [*deep.top, 1], seed=deep.seed)
-    return RankingModel(embedding, bottom, interaction, top, deep.optimizers)
+    deep = settings
+    if embedding is None:
+        n_vectors = len(inputs.fields) + len(inputs.crosses)
+        embedding = BagEmbedding(n_vectors, inputs.n_bags, deep.embedding, deep.seed)
+    if bottom is None and deep.bottom and inputs.n_dense:
+        bottom = MLP(inputs.n_dense, deep.bottom, "relu", "relu", seed=deep.seed)
+    beside = inputs.n_dense if bottom is None else bottom.units
+    if isinstance(interaction, str):
+        interaction = INTERACTIONS[interaction](Vectors(embedding.units, deep.embedding.width, beside), deep)
+    if top is None:
+        top = MLP(beside + interaction.units, [*deep.top, 1], seed=deep.seed)
+        if isinstance(interaction, WeightedFM) and not deep.top:  # so that it starts as the sum itself
+            top.parameters["0.kernel"][:-1], top.parameters["0.kernel"][-1] = 0.0, 1.0
+    return RankingModel(embedding, Stacks(bottom, interaction, top), inputs.n_dense, deep.optimizers)
+
+
+def network_part(settings: ModelSettings, inputs: Inputs, network: str) -> RankingModel:
+    """The network of a kind as its settings say, over empty tables.
+
+    Admission and expiry are the model's, where the embedding has none of its own.
+    """
+    deep, own = settings.deep, settings.deep.embedding
+    admission = settings.admission if own.admission.policy == "all" else own.admission
+    retention = own.retention
+    if retention.expire_after_s is None:
+        retention = retention.model_copy(update={"expire_after_s": settings.expire_after_s})
+    embedding = own.model_copy(update={"admission": admission, "retention": retention})
+    return ranking_model(inputs, network, deep.model_copy(update={"embedding": embedding}))
 
 
 def deep_model(settings: ModelSettings, inputs: Inputs) -> Model:
     """A model of one network, that of its kind."""
-    return DeepModel(settings, network_part(settings, inputs, settings.kind), settings.deep.micro_batch)
+    return DeepModel(settings, network_part(settings, inputs, settings.kind))

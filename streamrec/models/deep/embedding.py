@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from streamrec.events.feedback import CORRECTION, EARLY
 from streamrec.features.batch import Batch
 from streamrec.layers.bag import Pooling
 from streamrec.layers.embedding import EmbeddingSettings, EmbeddingTable
+from streamrec.layers.retention import RetentionSettings
 from streamrec.memory import JIT
+from streamrec.optim.registry import optimizer_of
 from streamrec.state.rows import Table
 
 __all__ = ["BagEmbedding"]
@@ -36,6 +39,16 @@ def _leading(
     return its_ids, its_values, starts
 
 
+def _counted(batch: Batch) -> np.ndarray:
+    """float32 (2, B): clicks and impressions that each example is; an early negative's click comes later."""
+    return np.stack(
+        (
+            np.where(batch.role == EARLY, np.float32(0), batch.labels),
+            np.float32(1) * (batch.role != CORRECTION),
+        )
+    )
+
+
 class BagEmbedding:
     """x (B, fields·width): the vectors of the first bags of every example, one table for all of them.
 
@@ -52,8 +65,9 @@ class BagEmbedding:
 
     def __init__(self, fields: int, bags: int, settings: EmbeddingSettings, seed: int = 0) -> None:
         self.fields, self.width, self.units = fields, settings.width, fields * settings.width
-        self._bags = bags
+        self._bags, self._retains = bags, settings.retention != RetentionSettings()
         self._table = EmbeddingTable("embedding", settings, seed)
+        self._optimizer = optimizer_of(settings.optimizer)
         self._pooling = Pooling(fields, settings.width, "sum")
 
     @property
@@ -67,13 +81,39 @@ class BagEmbedding:
         if self.fields != self._bags:
             bags = _leading(*bags, self.fields, self._bags)
         ids, values, offsets = bags
-        return self._pooling.forward(self._table.lookup(ids), values, offsets), bags
+        return self._pooling.forward(self._table.lookup(ids), values, offsets), (batch, *bags)
 
     def backward(self, tape: Any, dx: np.ndarray) -> None:
-        """Learn: rows for ids that have none, one step for each id."""
-        ids, values, offsets = tape
+        """Learn: rows for ids that have none, one step for each id; then remove what is due to go."""
+        batch, ids, values, offsets = tape
         self._table.acquire(ids)
         self._table.apply(ids, self._pooling.backward(values, offsets, dx))
+        if self._retains:
+            ends = offsets[self.fields :: self.fields]
+            self._table.retain(ids, ends, batch.time_ms, _counted(batch))
+
+    def bound(self, tape: Any, dx: np.ndarray) -> np.ndarray:
+        """float64 (B,): Σ g·(v − v′) over the ids of an example, v′ after one step of v along its slope g."""
+        _, ids, values, offsets = tape
+        g = self._pooling.backward(values, offsets, dx)
+        rows, found = self._table.table.get(ids)
+        new = rows[~found]
+        self._optimizer.begin(new, self.width)
+        rows[~found] = new
+        moved = rows[:, : self.width].copy()
+        self._optimizer.apply(rows, g)
+        moved -= rows[:, : self.width]
+        by_id = np.einsum("ij,ij->i", moved, g, dtype=np.float64)
+        sums = np.concatenate([[0.0], np.cumsum(by_id)])
+        return np.diff(sums[offsets[:: self.fields]])
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """State of the table that is not in rows."""
+        return self._table.blobs()
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
+        self._table.restore(blobs)
 
     def shadow(self, table: str, rows: np.ndarray) -> np.ndarray:
         """bool (N,): rows that no reader needs."""

@@ -76,12 +76,12 @@ class DenseParameters:
         """One step of a layer's parameters, by the gradients that its `backward` gave."""
         for name, gradient in gradients.items():
             block, optimizer = self._blocks[f"{prefix}.{name}"]
-            if isinstance(gradient, Factors):
-                if len(gradient.a) == 1:
-                    optimizer.outer(block, gradient.a[0], gradient.b[0])
-                    continue
-                gradient = gradient.product()
-            optimizer.apply(block[None], gradient.reshape(1, -1))
+            if not isinstance(gradient, Factors):
+                optimizer.apply(block[None], gradient.reshape(1, -1))
+            elif len(gradient.a) == 1:
+                optimizer.outer(block, gradient.a[0], gradient.b[0])
+            else:
+                optimizer.apply(block[None], gradient.product().reshape(1, -1))
         self.table.mark()
 
 
