@@ -8,8 +8,8 @@ Experts are the K parts and their stack, a regression on the parts' own outputs,
 
 Of clicks η = 1 and the loss is log loss: w is Bayes' posterior, and the mixture's total loss exceeds that of
 the best expert by ln(K + 1) at most, share apart (Cesa-Bianchi and Lugosi 2006, chapters 3.3 and 9.2). Of
-ratings the loss is the squared error and η = 1/(18·σ²), σ² the mixture's own mean squared error: this far
-the bound holds for errors up to 3σ (exp-concavity, chapter 3.3). The share given back at each step lets an expert
+ratings the loss is the squared error and η = 1/(18·σ²), σ² the mixture's own mean squared error: with it the
+bound holds for errors up to 3σ (exp-concavity, chapter 3.3). The share given back at each step lets an expert
 return that was bad for long (Herbster and Warmuth 1998, "Tracking the best expert"). The stack takes online
 Newton steps (chapter 11.7).
 
@@ -24,11 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from streamrec.events.feedback import CORRECTION
 from streamrec.losses import sigmoid
 from streamrec.memory import JIT
 from streamrec.models.feedback import Feedback, learned_as, observed, served
 
-__all__ = ["Mixture", "learn_mixture", "mix", "new_mixture"]
+__all__ = ["Mixture", "learn_mixture", "mix", "mixture_bytes", "new_mixture", "set_mixture"]
 
 _WEIGHTS, _EXAMPLES, _SQUARES = range(3)
 _MOST = 10.0  # weight of one example, in means: an outlier must not decide alone
@@ -50,6 +51,19 @@ class Mixture(NamedTuple):
 def new_mixture(k: int) -> Mixture:
     """Before the first example of K parts."""
     return Mixture(np.zeros(3), np.full(k + 1, 1 / (k + 1)), np.full(k, 1 / k), np.eye(k) / _RIDGE)
+
+
+def mixture_bytes(mixture: Mixture) -> bytes:
+    """Exact state, little-endian float64."""
+    return np.concatenate([array.ravel() for array in mixture]).astype("<f8").tobytes()
+
+
+def set_mixture(mixture: Mixture, state: bytes) -> None:
+    """Take back what `mixture_bytes` gave."""
+    values, at = np.frombuffer(state, "<f8"), 0
+    for array in mixture:
+        array[...] = values[at : at + array.size].reshape(array.shape)
+        at += array.size
 
 
 @njit(inline="always", **JIT)
@@ -79,8 +93,11 @@ def _mixed(mixture: Mixture, ms: np.ndarray, xs: np.ndarray, linear: bool) -> fl
 
 
 @njit(inline="always", **JIT)
-def _judge(shares: np.ndarray, ms: np.ndarray, label: float, rate: float, linear: bool, back: float) -> None:
-    """Bayes' step of the experts' shares: w ← w·exp(−rate·loss), then some given back."""
+def _judge(
+    shares: np.ndarray, ms: np.ndarray, example: tuple[float, float], linear: bool, back: float
+) -> None:
+    """Bayes' step of the experts' shares: w ← w·exp(−η·loss), then some given back; example is (label, η)."""
+    label, rate = example
     least = math.inf
     losses = np.empty(ms.size, np.float64)
     for i in range(ms.size):
@@ -115,15 +132,46 @@ def _restack(mixture: Mixture, xs: np.ndarray, slope: float, curvature: float) -
             inverse[i, j] -= curvature * moved[i] * moved[j] / scale
 
 
+@njit(inline="always", **JIT)
+def _learn(
+    mixture: Mixture,
+    ms: np.ndarray,
+    xs: np.ndarray,
+    example: tuple[float, float, float],
+    options: tuple[bool, float],
+) -> None:
+    """The mixture said m of this label, of this weight above 0."""
+    m, label, weight = example
+    linear, back = options
+    sums, stacked = mixture.sums, ms[xs.size]
+    sums[_WEIGHTS] += weight
+    sums[_EXAMPLES] += 1.0
+    weight = min(weight * sums[_EXAMPLES] / sums[_WEIGHTS], _MOST)
+    rate, curvature = weight, 1.0
+    if linear:
+        sums[_SQUARES] += weight * (label - m) ** 2
+        rate = weight * sums[_EXAMPLES] / (_SIGMAS * max(sums[_SQUARES], _TINY))
+    else:
+        curvature = stacked * (1.0 - stacked)
+    _judge(mixture.shares, ms, (label, rate), linear, back)
+    _restack(mixture, xs, weight * (stacked - label), weight * curvature)
+
+
 @njit(**JIT)
 def learn_mixture(
-    mixture: Mixture, predictions: np.ndarray, examples: Any, options: Any, mixed: np.ndarray
+    mixture: Mixture,
+    predictions: np.ndarray,
+    judged: np.ndarray,
+    examples: Any,
+    options: Any,
+    mixed: np.ndarray,
 ) -> None:
-    """Learn one example after another from what the parts predicted for it before they learned it.
+    """Learn one example after another from what the parts predicted before they learned it.
 
     Args:
         mixture: changed.
-        predictions: float32 (K, B), as served.
+        predictions: float32 (K, B), as served when each example came.
+        judged: float32 (K, B), those by which the parts are judged; they may differ for corrections.
         examples: (roles, labels, weights), each (B,).
         options: (linear link, `Feedback`, share given back).
         mixed: float32 (B,), takes the mixture's prediction made before each is learned.
@@ -138,21 +186,13 @@ def learn_mixture(
         m = _mixed(mixture, ms, xs, linear)
         p = m if linear else served(m, feedback)
         mixed[b] = p
+        if roles[b] == CORRECTION:
+            _inputs(judged, b, linear, feedback, ms, xs)
+            m = _mixed(mixture, ms, xs, linear)
+            p = m if linear else served(m, feedback)
         label, weight = learned_as(roles[b], np.float64(labels[b]), np.float64(weights[b]), p, feedback)
-        if weight <= 0.0:
-            continue
-        sums = mixture.sums
-        sums[_WEIGHTS] += weight
-        sums[_EXAMPLES] += 1.0
-        weight = min(weight * sums[_EXAMPLES] / sums[_WEIGHTS], _MOST)
-        rate = weight
-        if linear:
-            sums[_SQUARES] += weight * (label - m) ** 2
-            rate = weight * sums[_EXAMPLES] / (_SIGMAS * max(sums[_SQUARES], _TINY))
-        stacked = ms[k]
-        _judge(mixture.shares, ms, label, rate, linear, back)
-        curvature = 1.0 if linear else stacked * (1.0 - stacked)
-        _restack(mixture, xs, weight * (stacked - label), weight * curvature)
+        if weight > 0.0:
+            _learn(mixture, ms, xs, (m, label, weight), (linear, back))
 
 
 @njit(**JIT)
@@ -174,5 +214,5 @@ def mix(mixture: Mixture, predictions: np.ndarray, bounds: np.ndarray, options: 
                 own, of_stack = ms[i] * (1.0 - ms[i]), ms[k] * (1.0 - ms[k])
                 whole = m * (1.0 - m)
             moved = mixture.shares[i] * own + mixture.shares[k] * mixture.stack[i] * of_stack
-            bound += abs(moved) / whole * np.float64(bounds[i, b])
+            bound += abs(moved) / whole * bounds[i, b]
         out[1, b] = bound

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from streamrec.features.infer import Style
 from streamrec.models.base import Model
+from streamrec.models.blend import BlendModel, Voice
 from streamrec.models.deep.build import deep_model
 from streamrec.models.ftrl import FTRLModel
 from streamrec.models.inputs import Inputs
@@ -16,6 +17,14 @@ __all__ = ["KINDS", "build_model"]
 
 def _ftrl(settings: ModelSettings, inputs: Inputs) -> Model:  # noqa: ARG001  (linear in whatever there is)
     return FTRLModel(settings)
+
+
+def _blend(settings: ModelSettings, inputs: Inputs) -> Model:
+    parts = {}
+    for name, its in settings.blend.named_parts().items():
+        seen = inputs.seen_by(KINDS[its.kind].style)
+        parts[name] = Voice(build_model(its, seen), seen.n_bags)
+    return BlendModel(settings, parts)
 
 
 class _Entry(NamedTuple):
@@ -32,6 +41,7 @@ KINDS: Mapping[str, _Entry] = {
     "dcn_v1": _Entry(deep_model, "deep"),
     "dlrm": _Entry(deep_model, "deep"),
     "wide_deep": _Entry(wide_deep_model, "rich"),
+    "blend": _Entry(_blend, "rich"),
 }
 
 

@@ -84,4 +84,4 @@ def wide_deep_model(settings: ModelSettings, inputs: Inputs) -> Model:
     behind = (*inputs.crosses, *inputs.statistics)
     network = network_part(settings, Inputs(inputs.fields, (), behind, inputs.n_dense), "dcn")
     parts: dict[str, Part] = {"wide": LinearPart(settings), "deep": network}
-    return DeepModel(settings, Sum(parts), settings.deep.micro_batch)
+    return DeepModel(settings, Sum(parts))
