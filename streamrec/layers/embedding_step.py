@@ -4,13 +4,13 @@ import numpy as np
 from numba import njit
 
 from streamrec.hashing import mix
-from streamrec.memory import INNER, JIT, load_f32, store_f32
-from streamrec.state.probe import find, mark_dirty, prefetch_slot, row_address, spread
+from streamrec.memory import INNER, JIT, address, copy_bytes, prefetch
+from streamrec.state.probe import find, home_address, mark_dirty, row_address, spread
 
 __all__ = ["begin", "gather", "look_up", "write_back"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: the step of the counter (Steele et al. 2014)
-_1, _4, _32, _40 = np.uint64(1), np.uint64(4), np.uint64(32), np.uint64(40)
+_1, _4, _6, _8, _32, _40, _63 = (np.uint64(n) for n in (1, 4, 6, 8, 32, 40, 63))
 _AHEAD = 8  # ids between prefetch and use
 
 
@@ -31,6 +31,15 @@ def begin(ids: np.ndarray, start: tuple[np.uint64, float], width: int, rows: np.
         _start(ids[i], seed, np.float32(scale), rows[i, :width])
 
 
+@njit(**INNER)
+def _prefetch_row(table: tuple[np.ndarray, np.uint64], identity: np.uint64, n_bytes: np.uint64) -> None:
+    """Ask for the cache lines of the id and so much of its row, where its search will start."""
+    directory, stride = table
+    at = home_address(directory, stride, identity)
+    for line in range((n_bytes + _8 + _63) >> _6):
+        prefetch(at + (np.uint64(line) << _6))
+
+
 @njit(**JIT)
 def look_up(
     table: tuple[np.ndarray, np.uint64],
@@ -45,16 +54,14 @@ def look_up(
     """
     directory, stride = table
     seed, scale = start
-    n = 0
+    n, to, n_bytes = 0, address(out), _4 * np.uint64(out.shape[1])
     for i in range(ids.size):
         if i + _AHEAD < ids.size:
-            prefetch_slot(directory, stride, ids[i + _AHEAD])
+            _prefetch_row(table, ids[i + _AHEAD], n_bytes)
         h = spread(ids[i])
         slot = find(directory, stride, ids[i], h)
         if slot >= 0:
-            at = row_address(directory, stride, h, slot)
-            for j in range(out.shape[1]):
-                out[i, j] = load_f32(at + _4 * np.uint64(j))
+            copy_bytes(row_address(directory, stride, h, slot), to + np.uint64(i) * n_bytes, n_bytes)
         else:
             _start(ids[i], seed, np.float32(scale), out[i])
             if absent.size:
@@ -79,22 +86,30 @@ def gather(
     ids: np.ndarray,
     gradients: np.ndarray,
     work: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-) -> int:
+    absent: np.ndarray,
+) -> tuple[int, int]:
     """Copy the rows of ids that have one, each once, and sum its gradients in the order of ids.
 
     work: rows float32 (N, W), sums float32 (N, width), addresses of the rows uint64 (N,), and places int32, a
     power of two of at least 2·N, for a map from addresses to numbers of rows.
 
-    Returns how many rows there are; they count as changed.
+    Returns how many rows there are, which count as changed, and how many ids have none; those are collected
+    in absent as `look_up` does.
     """
     directory, stride = table
     rows, sums, addresses, places = work
     places[:] = -1
-    n = 0
+    missing = 0
+    n, to, n_bytes = 0, address(rows), _4 * np.uint64(rows.shape[1])
     for i in range(ids.size):
+        if i + _AHEAD < ids.size:
+            _prefetch_row(table, ids[i + _AHEAD], stride)
         h = spread(ids[i])
         slot = find(directory, stride, ids[i], h)
         if slot < 0:
+            if absent.size:
+                absent[missing] = ids[i]
+            missing += 1
             continue
         at = row_address(directory, stride, h, slot)
         place = _place_of(at, h, places, addresses)
@@ -104,18 +119,17 @@ def gather(
                 sums[u, j] += gradients[i, j]
             continue
         places[place], addresses[n] = n, at
-        for j in range(rows.shape[1]):
-            rows[n, j] = load_f32(at + _4 * np.uint64(j))
+        copy_bytes(at, to + np.uint64(n) * n_bytes, n_bytes)
         for j in range(sums.shape[1]):
             sums[n, j] = gradients[i, j]
         mark_dirty(directory, stride, h, slot)
         n += 1
-    return n
+    return n, missing
 
 
 @njit(**JIT)
 def write_back(addresses: np.ndarray, rows: np.ndarray) -> None:
     """Rows (N, W) to where `gather` found them; the table must not have grown since."""
+    at, n_bytes = address(rows), _4 * np.uint64(rows.shape[1])
     for u in range(len(rows)):
-        for j in range(rows.shape[1]):
-            store_f32(addresses[u] + _4 * np.uint64(j), rows[u, j])
+        copy_bytes(at + np.uint64(u) * n_bytes, addresses[u], n_bytes)

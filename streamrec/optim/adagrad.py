@@ -37,30 +37,31 @@ class AdagradSettings(OptimizerSettings):
 
 
 @njit(**INNER)
-def _step(w: np.ndarray, n: np.ndarray, g: np.ndarray, lr: np.float32, epsilon: np.float32) -> None:
-    for j in range(g.size):
-        n[j] = min(n[j] + g[j] * g[j], MOST)
-        w[j] -= lr * g[j] / math.sqrt(n[j] + epsilon)
+def _step(
+    w: np.float32, n: np.float32, g: np.float32, scalars: tuple[np.float32, np.float32]
+) -> tuple[np.float32, np.float32]:
+    """(w', n')."""
+    lr, epsilon = scalars
+    n = min(n + g * g, MOST)
+    return w - lr * g / math.sqrt(n + epsilon), n
 
 
 @njit(**JIT)
 def _apply(rows: np.ndarray, gradients: np.ndarray, lr: float, epsilon: float) -> None:
-    d = gradients.shape[1]
+    scalars, d = (np.float32(lr), np.float32(epsilon)), gradients.shape[1]
     for i in range(len(rows)):
-        _step(rows[i, :d], rows[i, d : 2 * d], gradients[i], np.float32(lr), np.float32(epsilon))
+        for j in range(d):
+            rows[i, j], rows[i, d + j] = _step(rows[i, j], rows[i, d + j], gradients[i, j], scalars)
 
 
 @njit(**JIT)
 def _outer(row: np.ndarray, a: np.ndarray, b: np.ndarray, lr: float, epsilon: float) -> None:
-    n, d = b.size, a.size * b.size
-    g = np.empty_like(b)
-    for k in range(a.size):
-        if a[k] == 0.0:  # a unit that is off: nothing changes
-            continue
-        for j in range(n):
-            g[j] = a[k] * b[j]
-        at = k * n
-        _step(row[at : at + n], row[d + at : d + at + n], g, np.float32(lr), np.float32(epsilon))
+    scalars, d = (np.float32(lr), np.float32(epsilon)), a.size * b.size
+    w, n = row[:d].reshape(a.size, b.size), row[d : 2 * d].reshape(a.size, b.size)
+    for i in range(a.size):
+        if a[i] != 0.0:  # else a unit that is off: nothing changes
+            for j in range(b.size):
+                w[i, j], n[i, j] = _step(w[i, j], n[i, j], a[i] * b[j], scalars)
 
 
 class Adagrad:

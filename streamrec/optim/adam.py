@@ -11,7 +11,7 @@ Arithmetic is float32, but for the powers.
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -41,6 +41,18 @@ class AdamSettings(OptimizerSettings):
     epsilon: Positive = 1e-8
 
 
+class _Rates(NamedTuple):
+    """The scalars of one step, all float32."""
+
+    lr: np.float32  # lr/(1 − β1^t)
+    correction: np.float32  # 1/(1 − β2^t)
+    beta_1: np.float32
+    rest_1: np.float32  # 1 − β1
+    beta_2: np.float32
+    rest_2: np.float32
+    epsilon: np.float32
+
+
 @njit(**INNER)
 def _power(base: float, n: int) -> float:
     """base^n by squaring: the same bits on every processor, which `pow` does not promise."""
@@ -54,54 +66,52 @@ def _power(base: float, n: int) -> float:
 
 
 @njit(**INNER)
-def _tick(row: np.ndarray, at: int, scalars: tuple[float, float, float, float]) -> tuple[float, float]:
-    """Count a step in row[at]; returns lr/(1 − β1^t) and 1/(1 − β2^t).
-
-    A float32 counts to 2²⁴ and stays there, where both powers are 0.
-    """
-    lr, beta_1, beta_2, _ = scalars
-    row[at] += np.float32(1.0)
-    t = np.int64(row[at])
-    return lr / (1.0 - _power(beta_1, t)), 1.0 / (1.0 - _power(beta_2, t))
+def _rates(t: np.float32, scalars: tuple[float, float, float, float]) -> _Rates:
+    """Scalars of step number t, from (lr, β1, β2, ε)."""
+    lr, beta_1, beta_2, epsilon = scalars
+    return _Rates(
+        np.float32(lr / (1.0 - _power(beta_1, np.int64(t)))),
+        np.float32(1.0 / (1.0 - _power(beta_2, np.int64(t)))),
+        np.float32(beta_1),
+        np.float32(1.0 - beta_1),
+        np.float32(beta_2),
+        np.float32(1.0 - beta_2),
+        np.float32(epsilon),
+    )
 
 
 @njit(**INNER)
 def _step(
-    slots: tuple[np.ndarray, np.ndarray, np.ndarray],
-    g: np.ndarray,
-    rates: tuple[float, float],
-    scalars: tuple[float, float, float, float],
-) -> None:
-    w, m, v = slots
-    lr, scale = np.float32(rates[0]), np.float32(rates[1])
-    beta_1, beta_2, epsilon = np.float32(scalars[1]), np.float32(scalars[2]), np.float32(scalars[3])
-    rest_1, rest_2 = np.float32(1.0 - scalars[1]), np.float32(1.0 - scalars[2])
-    for j in range(g.size):
-        m[j] = beta_1 * m[j] + rest_1 * g[j]
-        v[j] = min(beta_2 * v[j] + rest_2 * g[j] * g[j], MOST)
-        w[j] -= lr * m[j] / (math.sqrt(scale * v[j]) + epsilon)
+    w: np.float32, m: np.float32, v: np.float32, g: np.float32, p: _Rates
+) -> tuple[np.float32, np.float32, np.float32]:
+    """(w', m', v')."""
+    m = p.beta_1 * m + p.rest_1 * g
+    v = min(p.beta_2 * v + p.rest_2 * g * g, MOST)
+    return w - p.lr * m / (math.sqrt(p.correction * v) + p.epsilon), m, v
 
 
 @njit(**JIT)
 def _apply(rows: np.ndarray, gradients: np.ndarray, scalars: tuple[float, float, float, float]) -> None:
     d = gradients.shape[1]
     for i in range(len(rows)):
-        rates = _tick(rows[i], 3 * d, scalars)
-        slots = rows[i, :d], rows[i, d : 2 * d], rows[i, 2 * d : 3 * d]
-        _step(slots, gradients[i], rates, scalars)
+        rows[i, 3 * d] += np.float32(
+            1.0
+        )  # a float32 counts to 2²⁴ and stays there: both powers are 0 by then
+        p = _rates(rows[i, 3 * d], scalars)
+        for j in range(d):
+            w, m, v = rows[i, j], rows[i, d + j], rows[i, 2 * d + j]
+            rows[i, j], rows[i, d + j], rows[i, 2 * d + j] = _step(w, m, v, gradients[i, j], p)
 
 
 @njit(**JIT)
 def _outer(row: np.ndarray, a: np.ndarray, b: np.ndarray, scalars: tuple[float, float, float, float]) -> None:
-    n, d = b.size, a.size * b.size
-    rates = _tick(row, 3 * d, scalars)
-    g = np.empty_like(b)
-    for k in range(a.size):
-        for j in range(n):
-            g[j] = a[k] * b[j]
-        at = k * n
-        slots = row[at : at + n], row[d + at : d + at + n], row[2 * d + at : 2 * d + at + n]
-        _step(slots, g, rates, scalars)
+    d, shape = a.size * b.size, (a.size, b.size)
+    w, m, v = row[:d].reshape(shape), row[d : 2 * d].reshape(shape), row[2 * d : 3 * d].reshape(shape)
+    row[3 * d] += np.float32(1.0)
+    p = _rates(row[3 * d], scalars)
+    for i in range(a.size):
+        for j in range(b.size):
+            w[i, j], m[i, j], v[i, j] = _step(w[i, j], m[i, j], v[i, j], a[i] * b[j], p)
 
 
 class Adam:

@@ -13,7 +13,7 @@ slots of a vector are its n. Arithmetic is float32.
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -49,41 +49,51 @@ class ClippySettings(OptimizerSettings):
     clip_accumulator: bool = False
 
 
+class _Limits(NamedTuple):
+    """The scalars of the formulas, all float32."""
+
+    lr: np.float32
+    epsilon: np.float32
+    relative: np.float32
+    to_accumulator: np.float32
+    absolute: np.float32
+
+
 @njit(**INNER)
-def _factor(
-    w: np.ndarray, n: np.ndarray, g: np.ndarray, rate: tuple[float, float], limits: tuple[float, float, float]
-) -> np.float32:
-    """The factor c of one vector."""
-    lr, epsilon = np.float32(rate[0]), np.float32(rate[1])
-    relative, to_accumulator, absolute = np.float32(limits[0]), np.float32(limits[1]), np.float32(limits[2])
-    least = np.float32(1.0)
-    for j in range(g.size):
-        r = np.float32(1.0) / math.sqrt(n[j] + epsilon)
-        most = relative * abs(w[j]) + to_accumulator * r + absolute
-        delta = abs(lr * g[j] * r)
-        if delta * least > most:
-            least = most / delta
-    return least
+def _wanted(n: np.float32, g: np.float32, p: _Limits) -> tuple[np.float32, np.float32]:
+    """(δ, r)."""
+    r = np.float32(1.0) / math.sqrt(n + p.epsilon)
+    return p.lr * g * r, r
 
 
 @njit(**JIT)
 def _apply(
     rows: np.ndarray,
     gradients: np.ndarray,
-    rate: tuple[float, float],
-    limits: tuple[float, float, float],
+    scalars: tuple[float, float, float, float, float],
     clip_accumulator: bool,
 ) -> None:
+    lr, epsilon, relative, to_accumulator, absolute = scalars
+    p = _Limits(
+        np.float32(lr),
+        np.float32(epsilon),
+        np.float32(relative),
+        np.float32(to_accumulator),
+        np.float32(absolute),
+    )
     d = gradients.shape[1]
-    lr, epsilon = np.float32(rate[0]), np.float32(rate[1])
     for i in range(len(rows)):
-        w, n, g = rows[i, :d], rows[i, d : 2 * d], gradients[i]
-        c = _factor(w, n, g, rate, limits)
-        counted = c if clip_accumulator else np.float32(1.0)
+        c = np.float32(1.0)
         for j in range(d):
-            r = np.float32(1.0) / math.sqrt(n[j] + epsilon)
-            w[j] -= c * (lr * g[j] * r)
-            n[j] = min(n[j] + (counted * g[j]) * (counted * g[j]), MOST)
+            delta, r = _wanted(rows[i, d + j], gradients[i, j], p)
+            most = p.relative * abs(rows[i, j]) + p.to_accumulator * r + p.absolute
+            if c * abs(delta) > most:
+                c = most / abs(delta)
+        for j in range(d):
+            delta, _ = _wanted(rows[i, d + j], gradients[i, j], p)
+            counted = c * gradients[i, j] if clip_accumulator else gradients[i, j]
+            rows[i, j] -= c * delta
+            rows[i, d + j] = min(rows[i, d + j] + counted * counted, MOST)
 
 
 class Clippy:
@@ -91,8 +101,8 @@ class Clippy:
 
     def __init__(self, settings: ClippySettings) -> None:
         self._start = settings.initial_accumulator
-        self._rate = (settings.learning_rate, settings.epsilon)
-        self._limits = (settings.relative, settings.relative_to_accumulator, settings.absolute)
+        limits = (settings.relative, settings.relative_to_accumulator, settings.absolute)
+        self._scalars = (settings.learning_rate, settings.epsilon, *limits)
         self._clip_accumulator = settings.clip_accumulator
 
     def slots(self, width: int) -> int:
@@ -105,7 +115,7 @@ class Clippy:
 
     def apply(self, rows: np.ndarray, gradients: np.ndarray) -> None:
         """One step of each row."""
-        _apply(rows, gradients, self._rate, self._limits, self._clip_accumulator)
+        _apply(rows, gradients, self._scalars, self._clip_accumulator)
 
     def outer(self, row: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
         """One step of a kernel for the gradient a·bᵀ."""

@@ -35,14 +35,10 @@ class FTRLVectorSettings(FTRLSettings, OptimizerSettings):
 def _apply(rows: np.ndarray, gradients: np.ndarray, parameters: FTRLParameters) -> None:
     d = gradients.shape[1]
     for i in range(len(rows)):
-        w, z, n = rows[i, :d], rows[i, d : 2 * d], rows[i, 2 * d : 3 * d]
         for j in range(d):
-            g = np.float64(gradients[i, j])
-            pulled, grown = update_float32(
-                np.float64(w[j]), np.float64(z[j]), np.float64(n[j]), g, parameters
-            )
-            z[j], n[j] = np.float32(pulled), np.float32(grown)
-            w[j] = np.float32(weight(pulled, grown, parameters))
+            w, z, n = np.float64(rows[i, j]), np.float64(rows[i, d + j]), np.float64(rows[i, 2 * d + j])
+            z, n = update_float32(w, z, n, np.float64(gradients[i, j]), parameters)
+            rows[i, j], rows[i, d + j], rows[i, 2 * d + j] = weight(z, n, parameters), z, n
 
 
 class FTRLVector:

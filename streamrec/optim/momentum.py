@@ -38,31 +38,29 @@ class MomentumSettings(OptimizerSettings):
 
 @njit(**INNER)
 def _step(
-    w: np.ndarray, v: np.ndarray, g: np.ndarray, lr: np.float32, mu: np.float32, nesterov: bool
-) -> None:
-    for j in range(g.size):
-        pushed = lr * g[j]
-        v[j] = mu * v[j] - pushed
-        w[j] += mu * v[j] - pushed if nesterov else v[j]
+    w: np.float32, v: np.float32, g: np.float32, scalars: tuple[np.float32, np.float32], nesterov: bool
+) -> tuple[np.float32, np.float32]:
+    """(w', v')."""
+    lr, mu = scalars
+    v = mu * v - lr * g
+    return w + (mu * v - lr * g if nesterov else v), v
 
 
 @njit(**JIT)
 def _apply(rows: np.ndarray, gradients: np.ndarray, lr: float, mu: float, nesterov: bool) -> None:
-    d = gradients.shape[1]
+    scalars, d = (np.float32(lr), np.float32(mu)), gradients.shape[1]
     for i in range(len(rows)):
-        _step(rows[i, :d], rows[i, d : 2 * d], gradients[i], np.float32(lr), np.float32(mu), nesterov)
+        for j in range(d):
+            rows[i, j], rows[i, d + j] = _step(rows[i, j], rows[i, d + j], gradients[i, j], scalars, nesterov)
 
 
 @njit(**JIT)
 def _outer(row: np.ndarray, a: np.ndarray, b: np.ndarray, lr: float, mu: float, nesterov: bool) -> None:
-    n, d = b.size, a.size * b.size
-    g = np.empty_like(b)
-    for k in range(a.size):
-        for j in range(n):
-            g[j] = a[k] * b[j]
-        at = k * n
-        w, v = row[at : at + n], row[d + at : d + at + n]
-        _step(w, v, g, np.float32(lr), np.float32(mu), nesterov)
+    scalars, d = (np.float32(lr), np.float32(mu)), a.size * b.size
+    w, v = row[:d].reshape(a.size, b.size), row[d : 2 * d].reshape(a.size, b.size)
+    for i in range(a.size):
+        for j in range(b.size):
+            w[i, j], v[i, j] = _step(w[i, j], v[i, j], a[i] * b[j], scalars, nesterov)
 
 
 class Momentum:

@@ -135,6 +135,8 @@ class DenseTable:
 
     def _find(self, ids: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Row of each id, and whether it is one."""
+        if not len(self):
+            return np.zeros(len(ids), np.int64), np.zeros(len(ids), np.bool_)
         at = np.searchsorted(self._ids, ids, sorter=self._order)
         places = self._order[np.minimum(at, len(self) - 1)]
         return places, self._ids[places] == ids

@@ -22,6 +22,7 @@ __all__ = [
     "gather",
     "gather_changed",
     "has_room",
+    "home_address",
     "insert_rows",
     "mark_dirty",
     "prefetch_slot",
@@ -81,11 +82,17 @@ def row_address(directory: np.ndarray, stride: np.uint64, h: np.uint64, slot: in
 
 
 @njit(inline="always", **JIT)
-def prefetch_slot(directory: np.ndarray, stride: np.uint64, identity: np.uint64) -> None:
-    """Ask for the cache line in which this id's search will start."""
+def home_address(directory: np.ndarray, stride: np.uint64, identity: np.uint64) -> np.uint64:
+    """Address of the slot in which this id's search will start."""
     h = spread(identity)
     s = segment_of(h)
-    prefetch(directory[s, 0] + _home(h, directory[s, 1]) * stride)
+    return directory[s, 0] + _home(h, directory[s, 1]) * stride
+
+
+@njit(inline="always", **JIT)
+def prefetch_slot(directory: np.ndarray, stride: np.uint64, identity: np.uint64) -> None:
+    """Ask for the cache line in which this id's search will start."""
+    prefetch(home_address(directory, stride, identity))
 
 
 @njit(inline="always", **JIT)

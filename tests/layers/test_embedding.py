@@ -178,6 +178,20 @@ def test_admission_by_count(absent):
     assert (again.lookup(ids) == starts).all()
 
 
+@pytest.mark.parametrize("admission", [{}, {"policy": "count", "n": 2}, {"policy": "poisson", "p": 0.3}])
+def test_learning_at_once_is_acquiring_then_applying(admission):
+    """Also where the table grows between finding the rows that are there and the rest."""
+    together, apart = table(admission=admission), table(admission=admission)
+    for ids in np.split(stream(60_000, 30_000), [1, 3, 40, 700, 5_000]):
+        g = random((len(ids), 4), len(ids), np.float32)
+        together.learn(ids, g)
+        apart.acquire(ids)
+        apart.apply(ids, g)
+    assert len(together.table) > 5_000
+    for name, part in together.tables.items():
+        assert part.digest() == apart.tables[name].digest()
+
+
 def test_admission_does_not_depend_on_micro_batches():
     ids, kinds = stream(4_000, 900), {"policy": "poisson", "p": 0.2}
     by_one, by_many = table(admission=kinds), table(admission=kinds)

@@ -1,5 +1,8 @@
 """Every optimizer of the registry: beside its paper in float64, and what all of them promise."""
 
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,8 @@ from hypothesis import strategies as st
 from optimizer_oracles import ORACLES, run
 from pydantic import BaseModel, ValidationError
 
+from streamrec import optim
+from streamrec.optim.base import OptimizerSettings
 from streamrec.optim.registry import OPTIMIZERS, AnyOptimizer, optimizer_of, optimizer_settings
 
 #: Away from defaults, from 0, and from each other: a formula that leaves a setting out is seen.
@@ -57,6 +62,14 @@ def normal(shape, seed=0, scale=1.0):
 
 def test_all_are_here_with_an_oracle():
     assert set(OPTIMIZERS) == set(CASES) == set(ORACLES)
+
+
+def test_whatever_has_a_file_is_registered():
+    for module in pkgutil.iter_modules(optim.__path__):
+        importlib.import_module(f"{optim.__name__}.{module.name}")
+    registered = {entry.settings for entry in OPTIMIZERS.values()}
+    assert registered == set(OptimizerSettings.__subclasses__())
+    assert all(entry.settings().name == name for name, entry in OPTIMIZERS.items())
 
 
 @EACH

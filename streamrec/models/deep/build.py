@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from streamrec.errors import ConfigError
 from streamrec.layers.base import Layer
 from streamrec.layers.cross import CrossStack
 from streamrec.layers.dot import DotInteraction
@@ -95,6 +96,10 @@ def ranking_model(
     beside = inputs.n_dense if bottom is None else bottom.units
     if isinstance(interaction, str):
         interaction = INTERACTIONS[interaction](Vectors(embedding.units, deep.embedding.width, beside), deep)
+    if not beside + interaction.units:
+        raise ValueError(
+            "expected two fields or a dense column: of one field there is no product; take dcn or fm"
+        )
     if top is None:
         top = MLP(beside + interaction.units, [*deep.top, 1], seed=deep.seed)
         if isinstance(interaction, WeightedFM) and not deep.top:  # so that it starts as the sum itself
@@ -117,5 +122,13 @@ def network_part(settings: ModelSettings, inputs: Inputs, network: str) -> Ranki
 
 
 def deep_model(settings: ModelSettings, inputs: Inputs) -> Model:
-    """A model of one network, that of its kind."""
-    return DeepModel(settings, network_part(settings, inputs, settings.kind))
+    """A model of one network, that of its kind.
+
+    Raises:
+        ConfigError: these features or settings make no such network.
+
+    """
+    try:
+        return DeepModel(settings, network_part(settings, inputs, settings.kind))
+    except ValueError as error:
+        raise ConfigError(f"model of kind {settings.kind}: {error}") from None

@@ -23,13 +23,14 @@ class WeightedFM:
     def __init__(self, fields: int, width: int) -> None:
         if width < 2:
             raise ValueError(f"WeightedFM: expected a width of at least 2, a weight and factors, got {width}")
-        self.fields, self.inputs, self.units = fields, fields * width, 1
+        self.fields, self.width, self.inputs, self.units = fields, width, fields * width, 1
         self._pairs = FactorizationMachine(fields, width - 1)
         self.parameters: Parameters = {}
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Tape]:
         """The sum (B, 1)."""
-        vectors = checked(x, self.inputs, np.dtype(np.float32), "WeightedFM").reshape(len(x), self.fields, -1)
+        x = checked(x, self.inputs, np.dtype(np.float32), "WeightedFM")
+        vectors = x.reshape(len(x), self.fields, self.width)
         factors = np.ascontiguousarray(vectors[:, :, 1:]).reshape(len(x), self._pairs.inputs)
         y, tape = self._pairs.forward(factors)
         for field in range(self.fields):  # in order, so that the bits do not depend on the batch
@@ -39,7 +40,7 @@ class WeightedFM:
     def backward(self, tape: Tape, dy: np.ndarray, gradients: Gradients) -> np.ndarray:
         """dx; there are no parameters."""
         of_factors = self._pairs.backward(tape, dy, gradients)
-        dx = np.empty((len(dy), self.fields, self.inputs // self.fields), np.float32)
+        dx = np.empty((len(dy), self.fields, self.width), np.float32)
         dx[:, :, 0] = dy
-        dx[:, :, 1:] = of_factors.reshape(len(dy), self.fields, -1)
+        dx[:, :, 1:] = of_factors.reshape(len(dy), self.fields, self.width - 1)
         return dx.reshape(len(dy), self.inputs)
