@@ -7,7 +7,7 @@ what they add to the evidence: the root mean square of the weights of a cross's 
 are hashes, so only examples can tell which cross they belong to.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,12 @@ from streamrec.features.spec import FeatureSpec
 from streamrec.features.statistics import COLUMNS
 from streamrec.layers.cross import Cross, CrossStack, CrossV1
 from streamrec.layers.strength import added_squares, pair_strengths, ranked_pairs
-from streamrec.models.deep.model import DeepModel
+from streamrec.models.blend import BlendModel
 from streamrec.models.deep.ranking import RankingModel
-from streamrec.models.ftrl import FTRLModel
 from streamrec.models.inputs import inputs_of
+from streamrec.models.linear_part import LinearPart
 from streamrec.models.pipeline import Pipeline
+from streamrec.models.wide_deep import Sum
 
 __all__ = ["CrossStrengths", "learned_strengths", "needs_examples"]
 
@@ -60,59 +61,77 @@ def needs_examples(pipeline: Pipeline) -> bool:
         UsageError: the model has nothing that crosses fields.
 
     """
-    if _cross_stack(pipeline) is not None:
-        return False
-    if isinstance(pipeline.model, FTRLModel) and pipeline.spec.crosses:
-        return True
-    hint = "name some in its settings ([[crosses]])" if isinstance(pipeline.model, FTRLModel) else ""
-    raise UsageError(
-        f"a model of kind {pipeline.settings.kind} without cross layers and crosses has none to show: "
-        f"{hint or 'take kind dcn'}, or learn one of kind wide or dcn"
-    )
+    return isinstance(_crossing(pipeline).part, LinearPart)
 
 
 def learned_strengths(pipeline: Pipeline, batches: Iterable[Batch] = ()) -> CrossStrengths:
-    """Strengths of a model for which `needs_examples` does not raise.
+    """Strengths of a model's cross layers, or where it has none, of its linear part's crosses.
 
     Args:
         pipeline: the model, not changed.
         batches: examples, as the model would predict them.
 
     Raises:
-        UsageError: it needs some, and there are none.
+        UsageError: nothing crosses fields; or it is seen in examples only, and there are none.
 
     """
-    stack = _cross_stack(pipeline)
-    if stack is not None:
-        return _of_layer(pipeline, stack, batches)
+    part, bags = _crossing(pipeline)
+    seen = (batch.leading(bags) for batch in batches)
+    return (
+        _of_linear(pipeline, part, seen) if isinstance(part, LinearPart) else _of_layer(pipeline, part, seen)
+    )
+
+
+class _Crossing(NamedTuple):
+    part: Any  # a network with cross layers, or a linear part
+    bags: int  # of an example that it sees, the first ones
+
+
+def _crossing(pipeline: Pipeline) -> _Crossing:
+    parts = list(_parts(pipeline.model, pipeline.extractor.n_fields))
+    for each in parts:
+        if isinstance(each.part, RankingModel) and isinstance(each.part.stacks.interaction, CrossStack):
+            return each
+    n_fields = len(pipeline.spec.fields)
+    for each in parts:
+        if isinstance(each.part, LinearPart) and pipeline.spec.crosses and each.bags > n_fields:
+            return each
+    raise UsageError(
+        f"a model of kind {pipeline.settings.kind} without cross layers or crosses has none to show: "
+        "learn one of kind dcn or wide, or name crosses in its settings ([[features.crosses]])"
+    )
+
+
+def _parts(model: Any, bags: int) -> Iterator[_Crossing]:
+    """Linear parts and networks of a model."""
+    if isinstance(model, BlendModel):
+        for voice in model.parts.values():
+            yield from _parts(voice.model, voice.bags)
+        return
+    for part in model.part.parts.values() if isinstance(model.part, Sum) else [model.part]:
+        yield _Crossing(part, bags)
+
+
+def _of_linear(pipeline: Pipeline, part: LinearPart, batches: Iterable[Batch]) -> CrossStrengths:
     squares, n = np.zeros(pipeline.extractor.n_fields), 0
     for batch in batches:
-        squares += np.square(_added(pipeline.model, batch)).sum(0)
+        its = np.square(part.added(batch)).sum(0)
+        squares[: len(its)] += its
         n += len(batch)
     if not n:
-        raise UsageError(
-            "crosses: expected at least one impression, rating or example in the stream, got none"
-        )
+        raise UsageError("crosses: expected an impression, rating or example in the stream, got none")
     return CrossStrengths(_EVIDENCE, *_by_field(pipeline.spec, np.sqrt(squares / n)))
 
 
-def _cross_stack(pipeline: Pipeline) -> CrossStack | None:
-    model = pipeline.model
-    if isinstance(model, DeepModel) and isinstance(model.part, RankingModel):
-        interaction = model.part.stacks.interaction
-        return interaction if isinstance(interaction, CrossStack) else None
-    return None
-
-
-def _of_layer(pipeline: Pipeline, stack: CrossStack, batches: Iterable[Batch]) -> CrossStrengths:
+def _of_layer(pipeline: Pipeline, network: RankingModel, batches: Iterable[Batch]) -> CrossStrengths:
     """Of the first layer."""
-    model: Any = pipeline.model
-    blocks = _blocks(pipeline, stack.inputs)
+    stack: Any = network.stacks.interaction
+    blocks = _blocks(pipeline, network)
     names, widths = list(blocks), list(blocks.values())
     kernel = _kernel(stack.layers[0])
     squares, n = np.zeros((len(names), len(names))), 0
     for batch in batches:
-        x0 = model.part.forward(batch)[1].interaction[0][0]  # the first layer's tape begins with it
+        x0 = network.forward(batch)[1].interaction[0][0]  # the first layer's tape begins with it
         squares += added_squares(x0, kernel, widths)
         n += len(batch)
     if not n:
@@ -122,15 +141,15 @@ def _of_layer(pipeline: Pipeline, stack: CrossStack, batches: Iterable[Batch]) -
     return CrossStrengths(_LENGTH, [names[i] for i in there], strengths)
 
 
-def _blocks(pipeline: Pipeline, n_inputs: int) -> dict[str, int]:
+def _blocks(pipeline: Pipeline, network: RankingModel) -> dict[str, int]:
     """Name → width of what the inputs of a network's interaction are: vectors, then dense columns."""
-    model: Any = pipeline.model
-    inputs, width = inputs_of(pipeline.extractor), model.part.embedding.width
-    blocks = dict.fromkeys((*inputs.fields, *inputs.crosses), width)
-    beside = n_inputs - sum(blocks.values())
+    inputs, embedding = inputs_of(pipeline.extractor), network.embedding
+    n = getattr(embedding, "fields", 1)  # one's own embedding need not have vectors of fields
+    blocks = dict.fromkeys((*inputs.fields, *inputs.crosses)[:n], embedding.units // n)
+    beside = network.stacks.interaction.inputs - embedding.units
     if beside == 0:
         return blocks
-    if model.part.stacks.bottom is not None:
+    if network.stacks.bottom is not None:
         return {**blocks, "bottom stack": beside}
     numbers = [field.name for field in pipeline.spec.fields if field.kind == "number" and field.normalise]
     columns = {f"number({name})": 1 for name in numbers}
@@ -143,14 +162,6 @@ def _kernel(layer: Cross | CrossV1) -> np.ndarray:
     if isinstance(layer, CrossV1):
         return np.tile(its[0], (1, layer.inputs))
     return its[0] if len(its) == 1 else its[0] @ its[1]
-
-
-def _added(model: Any, batch: Batch) -> np.ndarray:
-    """Float64 (B, F): what the ids of each bag add to the evidence."""
-    rows, _ = model.table.get(batch.ids)
-    added = model.weights(rows) * batch.values
-    bags = np.repeat(np.arange(len(batch.offsets) - 1), np.diff(batch.offsets))
-    return np.bincount(bags, added, len(batch.offsets) - 1).reshape(len(batch), batch.n_fields)
 
 
 def _by_field(spec: FeatureSpec, sizes: np.ndarray) -> tuple[list[str], np.ndarray]:

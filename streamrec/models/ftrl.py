@@ -19,15 +19,6 @@ __all__ = ["INTERCEPT", "FTRLModel"]
 _FRAME = "frame"  # blob
 
 
-@njit(**JIT)
-def weights(rows: np.ndarray, parameters: FTRLParameters) -> np.ndarray:
-    """Float64 (N,): the weight of each row float32 (N, W)."""
-    out = np.empty(len(rows), np.float64)
-    for i in range(len(rows)):
-        out[i] = weight(np.float64(rows[i, 0]), np.float64(rows[i, 1]), parameters)
-    return out
-
-
 class FTRLModel:
     """The linear part alone, of the kinds `ftrl` and, framed by base rate and gain, `wide`.
 
@@ -44,43 +35,39 @@ class FTRLModel:
         feedback = AS_IT_IS if linear else settings.feedback.parameters()
         self._frame = new_frame() if settings.kind == "wide" else np.empty(0, np.float64)
         self._head: Head = self._frame, linear, feedback
-        self._part = LinearPart(settings)
-        self.parameters, self.table = self._part.parameters, self._part.table
-        self.tables = self._part.tables
+        self.part = LinearPart(settings)
+        self.parameters, self.table = self.part.parameters, self.part.table
+        self.tables = self.part.tables
 
     def learn(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Learn one example after another; returns each one's prediction made before, float32 (B,)."""
-        return self._part.learn(batch, self._head)
+        return self.part.learn(batch, self._head)
 
     def predict(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Predictions float32 (B,); changes nothing."""
-        return predict_all(self._part.forward(batch)[0], *self._head)
+        return predict_all(self.part.forward(batch)[0], *self._head)
 
     def score(self, batch: Batch) -> np.ndarray[Any, Any]:
         """float32 (2, B): predictions, and the bound on how much the next update could move each logit
         (REFERENCE 3).
         """
-        evidence, tape = self._part.forward(batch)
+        evidence, tape = self.part.forward(batch)
         scores = np.empty((2, len(batch)), np.float32)
         scores[0] = predict_all(evidence, *self._head)
-        scores[1] = frame_gain(self._frame) * self._part.bound(tape)
+        scores[1] = frame_gain(self._frame) * self.part.bound(tape)
         return scores
-
-    def weights(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Float64 (N,) of rows float32 (N, W); 0 of rows of zeros, which no id has."""
-        return weights(rows, self.parameters)
 
     def blobs(self) -> Mapping[str, bytes]:
         """Base rate and gain, where there are such; the clock of expiry, where rows expire."""
         blobs = {_FRAME: self._frame.astype("<f8").tobytes()} if len(self._frame) else {}
-        return {**blobs, **self._part.blobs()}
+        return {**blobs, **self.part.blobs()}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         if _FRAME in blobs:
             self._frame[:] = np.frombuffer(blobs[_FRAME], "<f8")
-        self._part.restore(blobs)
+        self.part.restore(blobs)
 
     def shadow(self, table: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Rows that have no influence on a prediction."""
-        return self._part.shadow(table, rows)
+        return self.part.shadow(table, rows)

@@ -184,6 +184,15 @@ def weigh_examples(table: Any, batch: Any, options: Any, out: np.ndarray) -> Non
         out[1, b] = bound
 
 
+@njit(**JIT)
+def weights(rows: np.ndarray, parameters: FTRLParameters) -> np.ndarray:
+    """Float64 (N,): the weight of each row float32 (N, W); 0 of zeros, which no id's row is."""
+    out = np.empty(len(rows), np.float64)
+    for i in range(len(rows)):
+        out[i] = weight(np.float64(rows[i, 0]), np.float64(rows[i, 1]), parameters)
+    return out
+
+
 class LinearPart:
     """FTRL-Proximal over every id of a batch, an intercept included: a `Part`.
 
@@ -238,6 +247,13 @@ class LinearPart:
     def bound(self, tape: Any) -> np.ndarray[Any, Any]:
         """float64 (B,), how far the next update could move each s (REFERENCE 3)."""
         return np.asarray(tape[1])
+
+    def added(self, batch: Batch) -> np.ndarray[Any, Any]:
+        """Float64 (B, F): what each bag adds to the evidence; the intercept is in none."""
+        rows, _ = self.table.get(batch.ids)
+        added = weights(rows, self.parameters) * batch.values
+        bags = np.repeat(np.arange(len(batch.offsets) - 1), np.diff(batch.offsets))
+        return np.bincount(bags, added, len(batch.offsets) - 1).reshape(len(batch), batch.n_fields)
 
     def blobs(self) -> Mapping[str, bytes]:
         """The clock of expiry, where rows expire."""

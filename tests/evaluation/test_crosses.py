@@ -90,6 +90,17 @@ def test_of_cross_layers_with_or_without_examples(kind):
         assert {*added.pairs()[0][:2]} == {"a", "b"}
 
 
+def test_of_models_made_of_parts():
+    """Cross layers where there are some, else the linear part's crosses."""
+    pipeline, batch = learned("wide_deep", [("c", "d")])
+    assert {*learned_strengths(pipeline, [batch]).pairs()[0][:2]} == {"a", "b"}
+    pipeline, batch = learned("blend", [("a", "b"), ("c", "d")], blend={"parts": ["wide", "dlrm"]})
+    assert needs_examples(pipeline)
+    assert learned_strengths(pipeline, [batch]).pairs()[0][:2] == ("a", "b")
+    pipeline, batch = learned("blend", blend={"parts": ["wide", "dcn"]})
+    assert {*learned_strengths(pipeline, [batch]).pairs()[0][:2]} == {"a", "b"}
+
+
 def test_of_a_low_rank_kernel_it_is_the_product():
     pipeline, _ = learned("dcn", deep={"rank": 3, "crosses": 1})
     u, v = (pipeline.model.part.dense_parameters[f"interaction.0.kernel_{name}"] for name in "uv")
@@ -102,7 +113,7 @@ def test_models_without_crosses_say_so():
     for kind in ("ftrl", "dlrm"):
         with pytest.raises(UsageError, match=f"^a model of kind {kind} .* has none to show: .*"):
             needs_examples(learned(kind)[0])
-    with pytest.raises(UsageError, match=r"expected at least one impression, rating or example"):
+    with pytest.raises(UsageError, match=r"expected an impression, rating or example"):
         learned_strengths(learned("ftrl", [("a", "b")])[0])
 
 
