@@ -120,9 +120,14 @@ def _figure(name: str, rmse: float, parameters: int, beside: tuple[float, float 
 def _planted(crosses: Crosses) -> Figure:
     """How many of the strongest pairs of the heat map are planted ones."""
     kernel, behind = crosses.stack.parameters["0.kernel"], crosses.logit.parameters["logit.kernel"]
-    pairs = ranked_pairs(pair_strengths(kernel, [1] * len(FIELDS), behind), FIELDS)
+    strengths = pair_strengths(kernel, [1] * len(FIELDS), behind)
+    pairs = ranked_pairs(strengths, FIELDS)
     found = sum({a, b} in [set(pair) for pair in PLANTED] for a, b, _ in pairs[: len(PLANTED)])
-    more = {"pairs": [{"fields": [a, b], "strength": strength} for a, b, strength in pairs]}
+    more = {
+        "fields": FIELDS,
+        "strength": strengths.tolist(),
+        "pairs": [{"fields": [a, b], "strength": strength} for a, b, strength in pairs],
+    }
     return Figure("heat_map", found, "planted pairs on top", len(PLANTED), "planted", (1.0, None), more)
 
 

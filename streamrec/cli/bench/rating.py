@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import click
 
 from streamrec.cli.bench.figure import Figure
+from streamrec.models.settings import RECOMMENDED
 
 __all__ = ["Rated", "figures", "river_rmse", "rmse"]
 
 _FOLDER = "movielens-latest-small"
-#: Ours without any settings but the task.
-_KINDS = ("wide", "ftrl", "dcn")
-#: The recommended kind must be at least as good as the best of the sweep.
-_GOALS = {"wide": 1.0}
+#: Ours without any settings but the task, the recommended one first: it must be as good as the best of the sweep.
+_KINDS = tuple(dict.fromkeys((RECOMMENDED, "wide", "dcn")))
 _LEAST, _MOST = 0.5, 5.0
 
 
@@ -51,7 +50,14 @@ def figures() -> list[Figure]:
     name = min(swept, key=lambda name: swept[name])
     peers = [Figure(f"rating, river {each}", value, "RMSE") for each, value in swept.items()]
     return peers + [
-        Figure(f"rating, {kind}", value, "RMSE", swept[name], f"river {name}", (None, _GOALS.get(kind)))
+        Figure(
+            f"rating, {kind}",
+            value,
+            "RMSE",
+            swept[name],
+            f"river {name}",
+            (None, 1.0 if kind == RECOMMENDED else None),
+        )
         for kind, value in ours.items()
     ]
 

@@ -174,7 +174,7 @@ def _peer(given: Rows) -> Iterator[_Ask | None]:
     """What asks the peer to do the same; None where it is not installed, and said so."""
     python = os.environ.get(_PYTHON) or sys.executable
     if subprocess.run([python, "-c", _PROBE], capture_output=True, check=False).returncode:
-        hint = f"pip install tensorflow-cpu tensorflow-recommenders tf-keras, here or where {_PYTHON} is"
+        hint = f"pip install 'streamrec[tfrs]', or set {_PYTHON} to a Python that has tensorflow_recommenders"
         click.echo(f"  TFRS: not measured, {python} has none: {hint}", err=True)
         yield None
         return
