@@ -19,7 +19,7 @@ from streamrec.models.settings import RECOMMENDED
 __all__ = ["Rated", "figures", "river_rmse", "rmse"]
 
 _FOLDER = "movielens-latest-small"
-#: Ours without any settings but the task, the recommended one first: it must be as good as the best of the sweep.
+#: Ours without any settings but the task. The recommended one must be as good as the best of the sweep.
 _KINDS = tuple(dict.fromkeys((RECOMMENDED, "wide", "dcn")))
 _LEAST, _MOST = 0.5, 5.0
 
@@ -48,18 +48,11 @@ def figures() -> list[Figure]:
         swept = {name: river_rmse(build(), _rated(path)) for name, build in _sweep()}
         ours = {kind: rmse(path, kind) for kind in _KINDS}
     name = min(swept, key=lambda name: swept[name])
-    peers = [Figure(f"rating, river {each}", value, "RMSE") for each, value in swept.items()]
-    return peers + [
-        Figure(
-            f"rating, {kind}",
-            value,
-            "RMSE",
-            swept[name],
-            f"river {name}",
-            (None, 1.0 if kind == RECOMMENDED else None),
-        )
-        for kind, value in ours.items()
-    ]
+    measured = [Figure(f"rating, river {each}", value, "RMSE") for each, value in swept.items()]
+    for kind, value in ours.items():
+        goal = (None, 1.0 if kind == RECOMMENDED else None)
+        measured.append(Figure(f"rating, {kind}", value, "RMSE", swept[name], f"river {name}", goal))
+    return measured
 
 
 def rmse(path: Path, kind: str) -> float:
