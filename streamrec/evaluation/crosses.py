@@ -131,14 +131,22 @@ def _of_layer(pipeline: Pipeline, network: RankingModel, batches: Iterable[Batch
     kernel = _kernel(stack.layers[0])
     squares, n = np.zeros((len(names), len(names))), 0
     for batch in batches:
-        x0 = network.forward(batch)[1].interaction[0][0]  # the first layer's tape begins with it
-        squares += added_squares(x0, kernel, widths)
+        squares += added_squares(_crossed(network, batch), kernel, widths)
         n += len(batch)
     if not n:
         return CrossStrengths(_KERNEL, names, pair_strengths(kernel, widths))
     there = np.flatnonzero(squares.any(0))
     strengths = np.sqrt(squares[np.ix_(there, there)] / n)
     return CrossStrengths(_LENGTH, [names[i] for i in there], strengths)
+
+
+def _crossed(network: RankingModel, batch: Batch) -> np.ndarray:
+    """What the interaction is of: vectors, and where it takes them, what the dense columns become."""
+    bottom, interaction, _ = network.stacks
+    e = network.embedding.forward(batch)[0]
+    if interaction.inputs == e.shape[1]:
+        return e
+    return np.concatenate((e, bottom.forward(batch.dense)[0] if bottom is not None else batch.dense), axis=1)
 
 
 def _blocks(pipeline: Pipeline, network: RankingModel) -> dict[str, int]:

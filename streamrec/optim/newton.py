@@ -18,8 +18,9 @@ first examples are linearised at weights that are soon others, so the memory gro
 P is kept as U·D·Uᵀ, U unit upper triangular, D diagonal (Bierman 1977, "Factorization methods for discrete
 sequential estimation", chapter V.3): however it is rounded, no direction's variance falls below 0. That is
 n²/2 numbers, and a step takes as much time: for a few hundred weights that must be right after one pass, not
-for a wide network. Slots: U by columns with D in its diagonal, how many steps there were, i. Arithmetic is
-float64.
+for a wide network (of all groups of a small `dcn`, on 25,000 ratings of MovieLens, it ends at log loss .582
+where AdaGrad does at .572). Slots: U by columns with D in its diagonal, how many steps there were, i.
+Arithmetic is float64.
 """
 
 from typing import Literal

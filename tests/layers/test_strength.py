@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamrec.layers.strength import pair_strengths, ranked_pairs
+from streamrec.layers.strength import added_squares, pair_strengths, ranked_pairs
 
 WIDTHS = [2, 1, 3]
 
@@ -27,6 +27,21 @@ def test_it_is_the_size_of_the_coefficients(outputs):
     behind = None if outputs is None else rng.standard_normal((6, outputs)).astype(np.float32)
     expected = brute_force(kernel, np.eye(6) if behind is None else behind)
     np.testing.assert_allclose(pair_strengths(kernel, WIDTHS, behind), expected, rtol=1e-5)
+
+
+def test_what_pairs_add_is_what_masked_inputs_add():
+    """All others' inputs set to 0: what is left of x0 ⊙ (x·K) in the one block, of the other's inputs."""
+    rng = np.random.default_rng(5)
+    x, kernel = rng.standard_normal((4, 6)), rng.standard_normal((6, 6))
+    field = np.repeat(range(len(WIDTHS)), WIDTHS)
+    expected = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            for source, target in {(i, j), (j, i)}:
+                expected[i, j] += np.square(
+                    (x * ((x * (field == source)) @ kernel))[:, field == target]
+                ).sum()
+    np.testing.assert_allclose(added_squares(x, kernel, WIDTHS), expected, rtol=1e-12)
 
 
 def test_pairs_are_ranked():
