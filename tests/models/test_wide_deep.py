@@ -100,3 +100,16 @@ def test_the_network_has_no_vectors_for_crosses_and_statistics():
     known = {int(i) for ids, _ in model.tables["deep.embedding"].pieces() for i in ids}
     assert known == {1, 2}
     assert {1, 2, 3, 4} < {int(i) for ids, _ in model.tables["wide.linear"].pieces() for i in ids}
+
+
+def test_the_wide_part_has_l1_unless_something_else_is_set():
+    default = ModelSettings(kind="wide_deep").ftrl
+    assert default.l1 > 0
+    assert default.learning_rate < ModelSettings(kind="wide").ftrl.learning_rate
+    given = ModelSettings.model_validate({"kind": "wide_deep", "ftrl": {"l1": 0.0}})
+    assert (given.ftrl.l1, given.ftrl.learning_rate) == (0.0, default.learning_rate)
+    assert given.model_dump(exclude_unset=True) == {"kind": "wide_deep", "ftrl": {"l1": 0.0}}
+    parts = ModelSettings.model_validate(
+        {"kind": "blend", "ftrl": {"l2": 1.0}, "blend": {"parts": ["wide", "wide_deep"]}}
+    ).blend.parts
+    assert [(part.ftrl.l2, part.ftrl.l1) for part in parts] == [(1.0, 0.0), (1.0, default.l1)]
