@@ -14,32 +14,40 @@ from numba import njit
 from numpy.typing import DTypeLike
 
 from streamrec.layers.activation import Activation, code_of
-from streamrec.layers.affine import affine, through_activation
+from streamrec.layers.affine import Affine, affine, through_activation
 from streamrec.layers.base import Gradients, Parameters, Tape, checked, put, put_product, shared
 from streamrec.layers.initial import generator, truncated_normal
 from streamrec.layers.product import rows_times, rows_times_transposed
-from streamrec.memory import JIT
+from streamrec.memory import INNER, JIT
 
-__all__ = ["Cross", "CrossStack", "CrossV1"]
+__all__ = ["Cross", "CrossStack", "CrossV1", "cross_back", "cross_into"]
 
 
-@njit(**JIT)
-def _outer(x0: np.ndarray, x: np.ndarray, inner: np.ndarray, diag_scale: float) -> np.ndarray:
-    """x0 ⊙ (inner + diag_scale·x) + x."""
-    out = np.empty_like(x)
+@njit(**INNER)
+def cross_into(x0: np.ndarray, x: np.ndarray, inner: np.ndarray, diag_scale: float, out: np.ndarray) -> None:
+    """x0 ⊙ (inner + diag_scale·x) + x into out; all (B, inputs)."""
     scale = x.dtype.type(diag_scale)
     for b in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[b, j] = x0[b, j] * (inner[b, j] + scale * x[b, j]) + x[b, j]
-    return out
 
 
-@njit(**JIT)
-def _outer_backward(
-    x0: np.ndarray, x: np.ndarray, inner: np.ndarray, dy: np.ndarray, diag_scale: float, code: int
-) -> tuple[Any, Any, Any, Any]:
-    """(dx0, dx past the kernel, dz, dz summed over examples), z being what the activation is of."""
-    dx0, dx, dz = np.empty_like(x), np.empty_like(x), np.empty_like(x)
+@njit(**INNER)
+def cross_back(
+    x0: np.ndarray,
+    x: np.ndarray,
+    inner: np.ndarray,
+    dy: np.ndarray,
+    scalars: tuple[float, int],
+    out: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Back through `cross_into` and the activation; returns dz summed over examples.
+
+    scalars: diag_scale and the activation's code. out: arrays (B, inputs) for dx0, dx past the kernel, and
+    dz, z being what the activation is of.
+    """
+    diag_scale, code = scalars
+    dx0, dx, dz = out
     scale = x.dtype.type(diag_scale)
     for b in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -47,7 +55,24 @@ def _outer_backward(
             dz[b, j] = du
             dx0[b, j] = dy[b, j] * (inner[b, j] + scale * x[b, j])
             dx[b, j] = dy[b, j] + scale * du
-    return dx0, dx, dz, through_activation(code, inner, dz)
+    return through_activation(code, inner, dz)
+
+
+@njit(**JIT)
+def _outer(x0: np.ndarray, x: np.ndarray, inner: np.ndarray, diag_scale: float) -> np.ndarray:
+    out = np.empty_like(x)
+    cross_into(x0, x, inner, diag_scale, out)
+    return out
+
+
+@njit(**JIT)
+def _outer_backward(
+    x0: np.ndarray, x: np.ndarray, inner: np.ndarray, dy: np.ndarray, diag_scale: float, code: int
+) -> tuple[Any, Any, Any, Any]:
+    """(dx0, dx past the kernel, dz, dz summed over examples)."""
+    out = (np.empty_like(x), np.empty_like(x), np.empty_like(x))
+    total = cross_back(x0, x, inner, dy, (diag_scale, code), out)
+    return out[0], out[1], out[2], total
 
 
 def _checked_pair(
@@ -120,6 +145,13 @@ class Cross:
         if self._bias:
             self.parameters[self._bias] = np.zeros(inputs, self.dtype)
         self._without_bias = np.empty(0, self.dtype)
+
+    @property
+    def affine(self) -> Affine | None:
+        """All of it, where W is full and the activation a compiled one."""
+        if self._own or self._first:
+            return None
+        return Affine(self._kernel, self._bias, self._code, self._diag_scale)
 
     def forward(self, x0: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, Tape]:
         """x' of x0 and x."""

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import DTypeLike
 
 from streamrec.layers.activation import Activation, code_of
-from streamrec.layers.affine import affine, through_activation
+from streamrec.layers.affine import Affine, affine, through_activation
 from streamrec.layers.base import Gradients, Parameters, Tape, checked, put, put_product
 from streamrec.layers.initial import generator, glorot_uniform
 from streamrec.layers.product import rows_times_transposed
@@ -66,6 +66,11 @@ class Dense:
         if self._bias:
             self.parameters[self._bias] = np.zeros(units, self.dtype)
         self._without_bias = np.empty(0, self.dtype)
+
+    @property
+    def affine(self) -> Affine | None:
+        """All of it, where the activation is a compiled one."""
+        return None if self._own else Affine(self._kernel, self._bias, self._code)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Tape]:
         """y of x."""

@@ -44,6 +44,7 @@ class DenseTable:
 
     Attributes:
         arrays: float32, writable views of the rows: an `upsert` changes them at once.
+        flat: float32, all rows one after another.
         width: float32 of a row.
 
     """
@@ -54,9 +55,9 @@ class DenseTable:
         self._first = np.cumsum([0, *(-(-size // ROW) for size in sizes)])
         n = int(self._first[-1])
         self._rows = zeros(n * ROW * 4).view(np.float32).reshape(n, ROW)
-        flat = self._rows.reshape(-1)
+        self.flat = self._rows.reshape(-1)
         self.arrays = [
-            flat[ROW * first : ROW * first + size].reshape(shape)
+            self.flat[ROW * first : ROW * first + size].reshape(shape)
             for first, size, shape in zip(self._first[:-1].tolist(), sizes, shapes, strict=True)
         ]
         self._ids = _ids(n)

@@ -11,8 +11,9 @@ from streamrec.layers.mlp import MLP
 from streamrec.models.base import Model
 from streamrec.models.deep.embedding import BagEmbedding
 from streamrec.models.deep.model import DeepModel
-from streamrec.models.deep.ranking import Embedding, RankingModel, Stacks
+from streamrec.models.deep.ranking import Embedding, RankingModel
 from streamrec.models.deep.settings import DeepSettings
+from streamrec.models.deep.stacks import Stacks
 from streamrec.models.deep.weighted_fm import WeightedFM
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings

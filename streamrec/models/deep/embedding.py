@@ -86,8 +86,7 @@ class BagEmbedding:
     def backward(self, tape: Any, dx: np.ndarray) -> None:
         """Learn: rows for ids that have none, one step for each id; then remove what is due to go."""
         batch, ids, values, offsets = tape
-        self._table.acquire(ids)
-        self._table.apply(ids, self._pooling.backward(values, offsets, dx))
+        self._table.learn(ids, self._pooling.backward(values, offsets, dx))
         if self._retains:
             ends = offsets[self.fields :: self.fields]
             self._table.retain(ids, ends, batch.time_ms, _counted(batch))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from streamrec.layers.base import Factors, Gradients, Layer
-from streamrec.optim.base import Optimizer
+from streamrec.optim.base import Optimizer, OptimizerSettings
 from streamrec.optim.registry import optimizer_of
 from streamrec.state.dense import DenseTable
 
@@ -44,7 +44,8 @@ class DenseParameters:
     """All parameters of some layers, which from now on are views into `table`.
 
     Args:
-        layers: by the name that the names of their parameters begin with here: `top` → `top.0.kernel`.
+        layers: by the name, without dots, that the names of their parameters begin with: `top` →
+            `top.0.kernel`.
         optimizers: settings by group of parameters, see `grouped`.
 
     Attributes:
@@ -53,35 +54,34 @@ class DenseParameters:
 
     """
 
-    def __init__(self, layers: Mapping[str, Layer], optimizers: Mapping[str, object]) -> None:
+    def __init__(self, layers: Mapping[str, Layer], optimizers: Mapping[str, OptimizerSettings]) -> None:
         starts = {
             f"{prefix}.{name}": value
             for prefix, layer in layers.items()
             for name, value in layer.parameters.items()
         }
-        built = {group: optimizer_of(settings) for group, settings in optimizers.items()}  # type: ignore[arg-type]
+        built = {group: optimizer_of(settings) for group, settings in optimizers.items()}
         groups = grouped(list(starts), built) if starts else {}
         its = {name: built[group] for name, group in groups.items()}
         self.table = DenseTable([(v.size + its[name].slots(v.size),) for name, v in starts.items()])
         self.arrays: dict[str, np.ndarray] = {}
-        self._blocks: dict[str, tuple[np.ndarray, Optimizer]] = {}
+        self._blocks: dict[str, dict[str, tuple[np.ndarray, Optimizer]]] = {}
         for (name, start), block in zip(starts.items(), self.table.arrays, strict=True):
             self.arrays[name] = _placed(start, block, its[name])
-            self._blocks[name] = block, its[name]
-        for prefix, layer in layers.items():
-            for name in layer.parameters:
-                layer.parameters[name] = self.arrays[f"{prefix}.{name}"]
+            prefix, _, own = name.partition(".")
+            layers[prefix].parameters[own] = self.arrays[name]
+            self._blocks.setdefault(prefix, {})[own] = block[None], its[name]
 
     def apply(self, prefix: str, gradients: Gradients) -> None:
         """One step of a layer's parameters, by the gradients that its `backward` gave."""
         for name, gradient in gradients.items():
-            block, optimizer = self._blocks[f"{prefix}.{name}"]
+            rows, optimizer = self._blocks[prefix][name]
             if not isinstance(gradient, Factors):
-                optimizer.apply(block[None], gradient.reshape(1, -1))
+                optimizer.apply(rows, gradient.reshape(1, -1))
             elif len(gradient.a) == 1:
-                optimizer.outer(block, gradient.a[0], gradient.b[0])
+                optimizer.outer(rows[0], gradient.a[0], gradient.b[0])
             else:
-                optimizer.apply(block[None], gradient.product().reshape(1, -1))
+                optimizer.apply(rows, gradient.product().reshape(1, -1))
         self.table.mark()
 
 

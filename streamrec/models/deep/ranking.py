@@ -13,11 +13,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from streamrec.features.batch import Batch
-from streamrec.layers.base import Gradients, Layer
+from streamrec.models.deep.compiled import compiled
 from streamrec.models.deep.parameters import DenseParameters
+from streamrec.models.deep.stacks import LayeredStacks, Stacks, takes_dense
+from streamrec.optim.base import OptimizerSettings
 from streamrec.state.rows import Table
 
-__all__ = ["Embedding", "RankingModel", "Stacks"]
+__all__ = ["Embedding", "RankingModel"]
 
 _DENSE = "dense"
 
@@ -57,20 +59,9 @@ class Embedding(Protocol):
         ...
 
 
-class Stacks(NamedTuple):
-    """The layers above the embedding; see the module."""
-
-    bottom: Layer | None
-    interaction: Layer  # of [e, d], or of e alone, as its `inputs` say
-    top: Layer
-
-
 class _Tape(NamedTuple):
     embedding: Any
-    bottom: Any
-    interaction: Any
-    top: Any
-    widths: tuple[int, int]  # of e and of d
+    stacks: Any
     examples: int
 
 
@@ -87,12 +78,14 @@ class RankingModel:
     """
 
     def __init__(
-        self, embedding: Embedding, stacks: Stacks, n_dense: int, optimizers: Mapping[str, Any]
+        self, embedding: Embedding, stacks: Stacks, n_dense: int, optimizers: Mapping[str, OptimizerSettings]
     ) -> None:
         self.embedding, self.stacks = embedding, stacks
-        self._crosses_dense = _check(embedding.units, stacks, n_dense)
-        self._layers = {name: layer for name, layer in stacks._asdict().items() if layer is not None}
-        self._dense = DenseParameters(self._layers, optimizers)
+        crosses_dense = takes_dense(embedding.units, stacks, n_dense)
+        self._dense = DenseParameters(stacks.named(), optimizers)
+        widths = embedding.units, n_dense
+        program = compiled(stacks, widths, crosses_dense, self._dense.table.flat)
+        self._network = LayeredStacks(stacks, crosses_dense) if program is None else program
         self._tables = {_DENSE: self._dense.table, **embedding.tables}
 
     @property
@@ -112,19 +105,14 @@ class RankingModel:
 
     def forward(self, batch: Batch) -> tuple[np.ndarray, _Tape]:
         """Evidence float64 (B,)."""
-        bottom, interaction, top = self.stacks
         e, of_embedding = self.embedding.forward(batch)
-        d, of_bottom = bottom.forward(batch.dense) if bottom is not None else (batch.dense, None)
-        crossed, of_interaction = interaction.forward(_beside(e, d) if self._crosses_dense else e)
-        s, of_top = top.forward(_beside(d, crossed))
-        widths = e.shape[1], d.shape[1]
-        tape = _Tape(of_embedding, of_bottom, of_interaction, of_top, widths, len(e))
-        return s[:, 0].astype(np.float64), tape
+        s, of_stacks = self._network.forward(e, batch.dense)
+        return s.astype(np.float64), _Tape(of_embedding, of_stacks, len(e))
 
     def backward(self, tape: _Tape, slopes: np.ndarray) -> None:
         """One step of every parameter."""
-        gradients: dict[str, Gradients] = {name: {} for name in self._layers}
-        self.embedding.backward(tape.embedding, self._back(tape, slopes, gradients))
+        of_e, gradients = self._network.backward(tape.stacks, slopes)
+        self.embedding.backward(tape.embedding, of_e)
         for name, its in gradients.items():
             self._dense.apply(name, its)
 
@@ -133,8 +121,8 @@ class RankingModel:
 
         Dense parameters are left out: every example moves them, so one more hardly does.
         """
-        gradients: dict[str, Gradients] = {name: {} for name in self._layers}
-        return self.embedding.bound(tape.embedding, self._back(tape, np.ones(tape.examples), gradients))
+        of_e, _ = self._network.backward(tape.stacks, np.ones(tape.examples))
+        return self.embedding.bound(tape.embedding, of_e)
 
     def blobs(self) -> Mapping[str, bytes]:
         """The embedding's."""
@@ -149,44 +137,3 @@ class RankingModel:
         if table == _DENSE:
             return np.zeros(len(rows), np.bool_)
         return self.embedding.shadow(table, rows)
-
-    def _back(self, tape: _Tape, slopes: np.ndarray, gradients: dict[str, Gradients]) -> np.ndarray:
-        """d loss / d e; fills gradients."""
-        bottom, interaction, top = self.stacks
-        of_e, of_d = tape.widths
-        dy = slopes.astype(np.float32)[:, None]
-        side = top.backward(tape.top, dy, gradients["top"])
-        crossed = np.ascontiguousarray(side[:, of_d:]) if of_d else side
-        dx = interaction.backward(tape.interaction, crossed, gradients["interaction"])
-        if bottom is not None:
-            dd = side[:, :of_d] + dx[:, of_e:] if self._crosses_dense else side[:, :of_d]
-            bottom.backward(tape.bottom, np.ascontiguousarray(dd), gradients["bottom"])
-        return np.ascontiguousarray(dx[:, :of_e]) if dx.shape[1] > of_e else dx
-
-
-def _check(units: int, stacks: Stacks, n_dense: int) -> bool:
-    """Whether the interaction takes what the bottom stack gives, too; ValueError where widths do not fit."""
-    bottom, interaction, top = stacks
-    if bottom is not None and bottom.inputs != n_dense:
-        raise ValueError(
-            f"bottom: expected {n_dense} inputs, as there are dense columns, got {bottom.inputs}"
-        )
-    beside = n_dense if bottom is None else bottom.units
-    if interaction.inputs not in (units, units + beside):
-        raise ValueError(
-            f"interaction: expected {units} inputs, the embedding's units, or with the bottom's {beside} "
-            f"{units + beside}, got {interaction.inputs}"
-        )
-    if top.inputs != beside + interaction.units or top.units != 1:
-        raise ValueError(
-            f"top: expected {beside + interaction.units} inputs, the bottom's {beside} and the interaction's "
-            f"{interaction.units}, and 1 unit, got {top.inputs} inputs and {top.units} units"
-        )
-    return interaction.inputs > units
-
-
-def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Columns of both, C-contiguous."""
-    if not left.shape[1]:
-        return right
-    return np.concatenate((left, right), axis=1) if right.shape[1] else left

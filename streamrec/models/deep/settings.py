@@ -11,6 +11,9 @@ from streamrec.optim.registry import AnyOptimizer
 
 __all__ = ["DeepSettings", "filled"]
 
+#: Vectors learn faster than layers: each is seen a few times only.
+_VECTORS: dict[str, Any] = {"optimizer": {"name": "adagrad", "learning_rate": 0.2}}
+
 _Units = tuple[Annotated[int, Field(ge=1, le=16384)], ...]
 
 
@@ -34,32 +37,36 @@ class DeepSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
+    embedding: EmbeddingSettings = EmbeddingSettings(**_VECTORS)
     bottom: _Units = ()
     crosses: int = Field(2, ge=1, le=64)
     rank: int = Field(0, ge=0, le=16384)
-    top: _Units = (64, 32)
-    optimizers: Mapping[str, AnyOptimizer] = Field({"": AdagradSettings()}, min_length=1)
-    micro_batch: int = Field(1, ge=1, le=65536)
+    top: _Units = (32,)
+    optimizers: Mapping[str, AnyOptimizer] = Field({"": AdagradSettings(learning_rate=0.03)}, min_length=1)
+    micro_batch: int = Field(8, ge=1, le=65536)
     seed: int = Field(0, ge=0, lt=2**63)
 
 
 #: Kind → its defaults where they differ.
 _RECIPES: Mapping[str, dict[str, Any]] = {
     "fm": {"top": ()},
-    "dlrm": {"bottom": (64, 16)},
+    "dlrm": {"bottom": (64, 16), "embedding": {**_VECTORS, "scale": 0.2}},
 }
 
 
 def filled(settings: DeepSettings, kind: str) -> DeepSettings:
     """The settings, with a kind's defaults where nothing was set.
 
-    What counts as set stays what the user set, so that another kind can be filled in from the result.
+    Of the embedding's settings, too, each that was not set. What counts as set stays what the user set, so that another kind can be filled in from the result.
     """
     recipe, given = _RECIPES.get(kind, {}), settings.model_dump(exclude_unset=True)
-    whole = {**recipe, **given}
-    if "embedding" in recipe and "embedding" in given:
-        whole["embedding"] = {**recipe["embedding"], **given["embedding"]}
-    full = DeepSettings.model_validate(whole)
-    object.__setattr__(full, "__pydantic_fields_set__", settings.model_fields_set)
+    embedding = {**_VECTORS, **recipe.get("embedding", {}), **given.get("embedding", {})}
+    full = DeepSettings.model_validate({**recipe, **given, "embedding": embedding})
+    _as_set(full, settings)
+    _as_set(full.embedding, settings.embedding)
     return full
+
+
+def _as_set(full: BaseModel, settings: BaseModel) -> None:
+    """Let those fields count as set that were in settings."""
+    object.__setattr__(full, "__pydantic_fields_set__", settings.model_fields_set)

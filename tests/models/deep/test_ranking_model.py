@@ -8,10 +8,12 @@ from streamrec.errors import ConfigError
 from streamrec.layers.mlp import MLP
 from streamrec.models.deep.build import INTERACTIONS, deep_model, ranking_model
 from streamrec.models.deep.embedding import BagEmbedding
-from streamrec.models.deep.ranking import RankingModel, Stacks
+from streamrec.models.deep.ranking import RankingModel
 from streamrec.models.deep.settings import DeepSettings, filled
+from streamrec.models.deep.stacks import Stacks
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings
+from streamrec.optim.adagrad import AdagradSettings
 
 SGD = {"name": "momentum", "learning_rate": 1.0, "momentum": 0.0}
 NETWORKS = [(kind, bottom) for kind in INTERACTIONS for bottom in ((), (5, 6))]
@@ -166,7 +168,8 @@ def test_the_bound_is_what_a_step_of_slope_one_moves_by(optimizer):
 
 
 def test_of_known_values_a_score_is_surer_than_of_new_ones():
-    model, batch, new = model_of(), batch_of(2000), batch_of(50, seed=8, distinct=10**6)
+    slow = {"optimizer": {"name": "adagrad", "learning_rate": 0.05}}
+    model, batch, new = model_of(embedding=slow), batch_of(2000), batch_of(50, seed=8, distinct=10**6)
     for start in range(0, 2000, 20):
         learn(model, batch.part(start, start + 20))
     known = batch.part(0, 50)
@@ -230,7 +233,7 @@ def test_pieces_of_ones_own():
 def test_pieces_that_do_not_fit_are_refused(stacks, text):
     embedding = BagEmbedding(3, INPUTS.n_bags, settings_of().embedding)
     with pytest.raises(ValueError, match=text):
-        RankingModel(embedding, stacks(embedding), 4, {"": SGD})
+        RankingModel(embedding, stacks(embedding), 4, {"": AdagradSettings()})
 
 
 def test_optimizers_by_group():

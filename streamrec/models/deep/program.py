@@ -1,0 +1,148 @@
+"""Dense and cross layers of a network as one compiled call.
+
+Each layer alone costs some microseconds of Python, which for one example is as much as its arithmetic. So a
+network of such layers is written down as operations over one board: a float32 array with a matrix (B, width)
+for each input and result, one after another. The formulas are the layers' own (`layers.affine`,
+`layers.cross`); so is every bit of the forward pass.
+
+    JOIN   out = [x, right]
+    DENSE  out = activation(x·K + b)
+    CROSS  inner = activation(x·K + b), out = x0 ⊙ (inner + diag_scale·x) + x
+
+Batches are taken `_CHUNK` examples at a time, whose board stays in a processor's cache.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from streamrec.layers.affine import affine_into, through_activation
+from streamrec.layers.cross import cross_back, cross_into
+from streamrec.layers.product import rows_times_transposed
+from streamrec.memory import INNER, JIT
+
+__all__ = ["CROSS", "DENSE", "JOIN", "OPERATION", "back", "run"]
+
+JOIN, DENSE, CROSS = range(3)
+#: Columns of an operation. A matrix is the column of the board where it begins, and its width; kernel and
+#: bias are places in the parameters, a bias of −1 is none. CROSS has x0 as `right`.
+OPERATION = (
+    *("op", "x", "x_width", "right", "right_width", "out", "out_width"),
+    *("inner", "kernel", "bias", "code"),
+)
+_OP, _X, _X_WIDTH, _RIGHT, _RIGHT_WIDTH, _OUT, _OUT_WIDTH, _INNER, _KERNEL, _BIAS, _CODE = range(11)
+#: Examples at a time: with 2,000 columns a board of 1 MB.
+_CHUNK = 128
+
+
+@njit(inline="always", **JIT)
+def _matrix(board: np.ndarray, n: int, rows: tuple[int, int], start: int, width: int) -> np.ndarray:
+    """Rows first … end − 1 of a matrix."""
+    first, end = rows
+    return board[n * start + first * width : n * start + end * width].reshape(end - first, width)
+
+
+@njit(**INNER)
+def _parameters(op: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    size = op[_X_WIDTH] * op[_OUT_WIDTH]
+    kernel = flat[op[_KERNEL] : op[_KERNEL] + size].reshape(op[_X_WIDTH], op[_OUT_WIDTH])
+    n_bias = op[_OUT_WIDTH] if op[_BIAS] >= 0 else 0
+    return kernel, flat[max(op[_BIAS], 0) : max(op[_BIAS], 0) + n_bias]
+
+
+@njit(**JIT)
+def run(ops: np.ndarray, scales: np.ndarray, flat: np.ndarray, board: np.ndarray, n: int) -> None:
+    """The forward pass.
+
+    Args:
+        ops: int64 (N, 11), see `OPERATION`.
+        scales: float64 (N,), diag_scale of cross layers.
+        flat: float32, all parameters.
+        board: float32 (n · columns,), with the inputs on it; takes the results.
+        n: examples.
+
+    """
+    for first in range(0, n, _CHUNK):
+        rows = (first, min(n, first + _CHUNK))
+        for i in range(len(ops)):
+            op = ops[i]
+            x = _matrix(board, n, rows, op[_X], op[_X_WIDTH])
+            out = _matrix(board, n, rows, op[_OUT], op[_OUT_WIDTH])
+            right = _matrix(board, n, rows, op[_RIGHT], op[_RIGHT_WIDTH])
+            if op[_OP] == JOIN:
+                out[:, : op[_X_WIDTH]] = x
+                out[:, op[_X_WIDTH] :] = right
+                continue
+            kernel, bias = _parameters(op, flat)
+            if op[_OP] == DENSE:
+                affine_into(x, kernel, bias, op[_CODE], out)
+            else:
+                inner = _matrix(board, n, rows, op[_INNER], op[_OUT_WIDTH])
+                affine_into(x, kernel, bias, op[_CODE], inner)
+                cross_into(right, x, inner, scales[i], out)
+
+
+@njit(**INNER)
+def _back_cross(matrices: Any, backs: Any, kernel: np.ndarray, scalars: tuple[float, int]) -> np.ndarray:
+    """One cross layer back; returns dz summed over examples."""
+    x0, x, inner = matrices
+    of_x0, of_x, dz, dy = backs
+    dx0, dx = np.empty_like(x), np.empty_like(x)
+    total = cross_back(x0, x, inner, dy, scalars, (dx0, dx, dz))
+    of_x0 += dx0
+    of_x += dx
+    of_x += rows_times_transposed(dz, kernel)
+    return total
+
+
+@njit(**JIT)
+def back(
+    ops: np.ndarray,
+    scales: np.ndarray,
+    flat: np.ndarray,
+    boards: tuple[np.ndarray, np.ndarray],
+    n: int,
+) -> np.ndarray:
+    """The backward pass.
+
+    Args:
+        ops: of `run`, scales and flat too.
+        scales: ″
+        flat: ″
+        boards: that of `run`, and one of zeros but for d loss / d result. There, `out` of a dense layer
+            becomes dz, `inner` of a cross layer too, and inputs become d loss / d input.
+        n: examples.
+
+    Returns:
+        float32, sums of dz over examples: the gradients of biases, one operation after another.
+
+    """
+    board, of = boards
+    sums = np.zeros(ops[:, _OUT_WIDTH].sum(), np.float32)
+    for first in range(0, n, _CHUNK):
+        rows = (first, min(n, first + _CHUNK))
+        at = sums.size
+        for i in range(len(ops) - 1, -1, -1):
+            op = ops[i]
+            at -= op[_OUT_WIDTH]
+            dy = _matrix(of, n, rows, op[_OUT], op[_OUT_WIDTH])
+            of_x = _matrix(of, n, rows, op[_X], op[_X_WIDTH])
+            of_right = _matrix(of, n, rows, op[_RIGHT], op[_RIGHT_WIDTH])
+            if op[_OP] == JOIN:
+                of_x += dy[:, : op[_X_WIDTH]]
+                of_right += dy[:, op[_X_WIDTH] :]
+                continue
+            kernel, _ = _parameters(op, flat)
+            total = sums[at : at + op[_OUT_WIDTH]]
+            if op[_OP] == DENSE:
+                y = _matrix(board, n, rows, op[_OUT], op[_OUT_WIDTH])
+                total += through_activation(op[_CODE], y, dy)
+                of_x += rows_times_transposed(dy, kernel)
+            else:
+                x = _matrix(board, n, rows, op[_X], op[_X_WIDTH])
+                x0 = _matrix(board, n, rows, op[_RIGHT], op[_RIGHT_WIDTH])
+                inner = _matrix(board, n, rows, op[_INNER], op[_OUT_WIDTH])
+                dz = _matrix(of, n, rows, op[_INNER], op[_OUT_WIDTH])
+                total += _back_cross((x0, x, inner), (of_right, of_x, dz, dy), kernel, (scales[i], op[_CODE]))
+    return sums
