@@ -59,6 +59,10 @@ class Batch(NamedTuple):
         """F, the number of bags of an example."""
         return (len(self.offsets) - 1) // max(len(self), 1)
 
+    def of(self, **arrays: np.ndarray) -> "Batch":
+        """The same batch with other arrays by these names."""
+        return Batch(**{**self._asdict(), **arrays})
+
     def part(self, start: int, end: int) -> "Batch":
         """Examples start … end − 1 as views."""
         f = self.n_fields

@@ -2,7 +2,15 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from streamrec.models.deep.settings import DeepSettings, filled
 from streamrec.models.feedback import FeedbackSettings
@@ -21,6 +29,13 @@ RECOMMENDED: Kind = "wide"
 #: Defaults of the linear part: the paper's form, n0 = 0. TensorFlow's .1 shortens the first steps of the many
 #: coordinates that are seen a few times only.
 _RECIPE = {"learning_rate": 0.2, "beta": 1.0, "initial_accumulator": 0.0}
+#: Where a kind's differ. Beside a network the linear part is to memorise what the network cannot; at .2 both
+#: correct the same error (log loss on MovieLens-small and MIND .5366 and .1530, at .05 .5381 and .1516).
+_RECIPES: dict[str, dict[str, float]] = {"wide_deep": {"learning_rate": 0.05, "l1": 0.1}}
+
+
+def _recipe(kind: str | None) -> dict[str, float]:
+    return {**_RECIPE, **_RECIPES.get(kind or "", {})}
 
 
 #: What is blended where nothing is set.
@@ -92,15 +107,21 @@ class ModelSettings(BaseModel):
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     expire_after_s: float | None = Field(None, gt=0, allow_inf_nan=False)
 
-    @field_validator("ftrl", mode="before")
+    @field_validator("ftrl", mode="wrap")
     @classmethod
-    def _fill(cls, value: Any) -> Any:
-        """Whoever sets one number keeps the other defaults."""
-        return {**_RECIPE, **value} if isinstance(value, dict) else value
+    def _fill(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Whoever sets one number keeps the other defaults of the kind; what counts as set is that number."""
+        if not isinstance(value, dict):
+            return handler(value)
+        full = handler({**_recipe(info.data.get("kind")), **value})
+        object.__setattr__(full, "__pydantic_fields_set__", set(value))
+        return full
 
     @model_validator(mode="after")
     def _fill_deep(self) -> Self:
-        """A network's settings are frozen with the model, so they are written out."""
+        """What a kind's parts take by default is frozen with the model, so it is written out."""
+        if "ftrl" not in self.model_fields_set:
+            object.__setattr__(self, "ftrl", FTRLSettings(**_recipe(self.kind)))
         object.__setattr__(self, "deep", filled(self.deep, self.kind))
         return self
 
