@@ -13,9 +13,10 @@ from streamrec.cli.options import json_option, print_result
 __all__ = ["command"]
 
 _EXTRAS = {
-    "matplotlib": "replay --plot (pip install 'streamrec[plot]')",
+    "matplotlib": "replay --plot, inspect --crosses (pip install 'streamrec[plot]')",
     "vowpalwabbit": "bench beside Vowpal Wabbit (pip install 'streamrec[bench]')",
     "river": "bench beside river (pip install 'streamrec[bench]')",
+    "tensorflow_recommenders": "bench beside TensorFlow Recommenders (pip install 'streamrec[tfrs]')",
     "confluent_kafka": "faster Kafka (pip install 'streamrec[fast]')",
 }
 _LOCAL_KAFKA = "local Kafka by `streamrec services up` (apt-get install"

@@ -1,11 +1,13 @@
 """`streamrec inspect`: what a stored model holds."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from streamrec.cli.options import json_option, name_option, print_result, store_option
+from streamrec.errors import UsageError
 
 __all__ = ["command"]
 
@@ -13,8 +15,30 @@ __all__ = ["command"]
 @click.command("inspect")
 @store_option
 @name_option
+@click.option(
+    "--crosses",
+    is_flag=False,
+    flag_value=Path("crosses"),
+    type=click.Path(path_type=Path),
+    metavar="[PATH]",
+    help="Write how strongly fields act together, PATH.png and PATH.json; without PATH: crosses.",
+)
+@click.option(
+    "--over",
+    metavar="STREAM",
+    help="With --crosses: examples to see them in; linear models need some.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20_000,
+    show_default=True,
+    help="Records of STREAM to read.",
+)
 @json_option
-def command(store_url: str, name: str, as_json: bool) -> None:
+def command(
+    store_url: str, name: str, crosses: Path | None, over: str | None, limit: int, as_json: bool
+) -> None:
     """Show the last commit of a model: place in the stream, metrics, tables, features."""
     from streamrec.errors import StoreMismatch
     from streamrec.learner.loop import MODEL
@@ -23,6 +47,8 @@ def command(store_url: str, name: str, as_json: bool) -> None:
     from streamrec.models.pipeline import Pipeline
     from streamrec.store.registry import open_store
 
+    if over is not None and crosses is None:
+        raise UsageError("--over: says where --crosses is to look; give both, or leave it away")
     store = open_store(store_url)
     try:
         snapshot = store.load(name, shadow=True)
@@ -55,4 +81,8 @@ def command(store_url: str, name: str, as_json: bool) -> None:
         "crosses": [cross.name for cross in pipeline.spec.crosses],
         "state_sha256": pipeline.state_sha256(),
     }
+    if crosses is not None:
+        from streamrec.cli.heat_map import write_heat_map
+
+        result["heat_map"] = write_heat_map(pipeline, name, crosses, over, limit)
     print_result(result, as_json)

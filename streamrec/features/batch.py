@@ -3,8 +3,34 @@
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
+
+from streamrec.memory import JIT
 
 __all__ = ["Batch"]
+
+_NO_KEYS = np.empty(0, np.uint64)
+
+
+@njit(**JIT)
+def _leading(
+    ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, bags: int, taken: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, values and offsets of the first `taken` of every example's `bags`."""
+    n = (offsets.size - 1) // bags
+    its = np.empty(n * taken + 1, np.int64)
+    total = 0
+    for b in range(n):
+        for f in range(taken):
+            its[b * taken + f] = total
+            total += offsets[b * bags + f + 1] - offsets[b * bags + f]
+    its[n * taken] = total
+    its_ids, its_values = np.empty(total, np.uint64), np.empty(total, np.float32)
+    for b in range(n):
+        first, to = offsets[b * bags], its[b * taken]
+        for k in range(its[(b + 1) * taken] - to):
+            its_ids[to + k], its_values[to + k] = ids[first + k], values[first + k]
+    return its_ids, its_values, its
 
 
 class Batch(NamedTuple):
@@ -23,6 +49,7 @@ class Batch(NamedTuple):
     weights: np.ndarray  # float32 (B,)
     time_ms: np.ndarray  # int64 (B,)
     role: np.ndarray  # uint8 (B,), see `events.feedback`
+    key: np.ndarray = _NO_KEYS  # uint64 (B,), of the impression or event; (0,) where nobody asks
 
     def __len__(self) -> int:  # of the batch, not of the tuple: `_replace` cannot be used
         return len(self.labels)
@@ -31,6 +58,10 @@ class Batch(NamedTuple):
     def n_fields(self) -> int:
         """F, the number of bags of an example."""
         return (len(self.offsets) - 1) // max(len(self), 1)
+
+    def of(self, **arrays: np.ndarray) -> "Batch":
+        """The same batch with other arrays by these names."""
+        return Batch(**{**self._asdict(), **arrays})
 
     def part(self, start: int, end: int) -> "Batch":
         """Examples start … end − 1 as views."""
@@ -45,6 +76,7 @@ class Batch(NamedTuple):
             self.weights[start:end],
             self.time_ms[start:end],
             self.role[start:end],
+            self.key[start:end],
         )
 
     def filtered(self, keep: np.ndarray) -> "Batch":
@@ -61,4 +93,12 @@ class Batch(NamedTuple):
             self.weights,
             self.time_ms,
             self.role,
+            self.key,
         )
+
+    def leading(self, bags: int) -> "Batch":
+        """The same examples with their first `bags` bags only, at most F."""
+        if bags == self.n_fields:
+            return self
+        ids, values, offsets = _leading(self.ids, self.values, self.offsets, self.n_fields, bags)
+        return Batch(ids, values, offsets, *self[3:])

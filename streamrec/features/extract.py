@@ -142,7 +142,7 @@ class Extractor:
             normalise(self._plan.fields, self._moments, learn, examples.role, raw, dense, bags)
         if self.spec.crosses:
             fill_crosses(self._plan, n, *bags)
-        given = (examples.labels, examples.weights, examples.time_ms, examples.role)
+        given = (examples.labels, examples.weights, examples.time_ms, examples.role, examples.key)
         batch = Batch(ids, values, offsets, dense, *given)
         if self.tables:
             self._count(batch, learn=learn)

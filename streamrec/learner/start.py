@@ -1,7 +1,7 @@
 """Building a learner: a new model inferred from its stream, or a stored one where its last commit left it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -192,12 +192,17 @@ def _check_stored(plan: Plan, store: Store) -> None:
             )
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of parts by names like feedback.policy."""
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of parts by names like feedback.policy and blend.parts.0.kind."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        parts = _flat(value) if isinstance(value, dict) else None
-        flat |= {name: value} if parts is None else {f"{name}.{part}": each for part, each in parts.items()}
+        its = value
+        if isinstance(value, tuple) and any(isinstance(part, dict) for part in value):
+            its = {str(i): part for i, part in enumerate(value)}
+        if isinstance(its, dict):
+            flat |= {f"{name}.{part}": each for part, each in _flat(its).items()}
+        else:
+            flat[name] = value
     return flat
 
 
@@ -205,9 +210,10 @@ def _check_same(plan: Plan, pipeline: Pipeline) -> None:
     """What the user asked for must be what the stored model is."""
     if plan.model is not None and plan.model != pipeline.settings:
         given, stored = _flat(plan.model.model_dump()), _flat(pipeline.settings.model_dump())
-        key = next(key for key in given if given[key] != stored[key])
+        key = next(key for key in {**given, **stored} if given.get(key) != stored.get(key))
+        was, asked = stored.get(key), given.get(key)
         raise StoreMismatch(
-            f"model {plan.name!r} was learned with {key} = {stored[key]}, but {given[key]} is asked for: "
+            f"model {plan.name!r} was learned with {key} = {was}, but {asked} is asked for: "
             "leave it away to go on, or start over with --fresh"
         )
     if plan.features is not None and plan.features != pipeline.spec:

@@ -8,7 +8,7 @@ from streamrec.memory import JIT
 from streamrec.models.feedback import Feedback, counted_as, learned_as, served
 from streamrec.models.frame import frame_gain, frame_learn, frame_offset
 
-__all__ = ["predicted", "take_example"]
+__all__ = ["predict_all", "predicted", "take_example"]
 
 
 @njit(inline="always", **JIT)
@@ -42,8 +42,18 @@ def take_example(
 
     """
     role, label, weight = example
-    p = predicted(evidence, frame, linear, feedback)
+    offset = frame_offset(frame, linear)
+    p = served(_link(offset + frame_gain(frame) * evidence, linear), feedback)
     learned = learned_as(role, label, weight, p, feedback)
-    slope = (_link(frame_offset(frame, linear) + evidence, linear) - learned[0]) * learned[1]
+    slope = (_link(offset + evidence, linear) - learned[0]) * learned[1]
     frame_learn(frame, linear, evidence, learned, counted_as(role, label, weight, feedback))
     return p, slope
+
+
+@njit(**JIT)
+def predict_all(evidence: np.ndarray, frame: np.ndarray, linear: bool, feedback: Feedback) -> np.ndarray:
+    """What is served for B examples of this evidence float64 (B,): float32 (B,)."""
+    predictions = np.empty(evidence.size, np.float32)
+    for b in range(evidence.size):
+        predictions[b] = predicted(evidence[b], frame, linear, feedback)
+    return predictions

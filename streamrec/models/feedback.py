@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamrec.events.feedback import CORRECTION, EARLY, FINAL
 from streamrec.memory import JIT
 
-__all__ = ["AS_IT_IS", "Feedback", "FeedbackSettings", "counted_as", "learned_as", "served"]
+__all__ = ["AS_IT_IS", "Feedback", "FeedbackSettings", "counted_as", "learned_as", "observed", "served"]
 
 _PLAIN, _WEIGHTED, _CALIBRATED = range(3)
 _CODES = {"plain": _PLAIN, "fn_weighted": _WEIGHTED, "fn_calibrated": _CALIBRATED}
@@ -75,6 +75,17 @@ def served(p: float, feedback: Feedback) -> float:
         p = rate * p / (rate * p + (1.0 - p))
     if code == _CALIBRATED:
         p = min(p / (1.0 - p), _MOST) if p < 1.0 else _MOST
+    return p
+
+
+@njit(inline="always", **JIT)
+def observed(p: float, feedback: Feedback) -> float:
+    """What a model that serves p says of its stream: the inverse of `served`."""
+    code, rate = feedback
+    if code == _CALIBRATED:
+        p = p / (1.0 + p)
+    if rate < 1.0:
+        p = p / (p + rate * (1.0 - p))
     return p
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from streamrec.features.extract import Extractor
+from streamrec.features.infer import Style
 
 __all__ = ["Inputs", "inputs_of"]
 
@@ -23,6 +24,10 @@ class Inputs(NamedTuple):
     def n_bags(self) -> int:
         """Bags of an example, `Batch.n_fields`."""
         return len(self.fields) + len(self.crosses) + len(self.statistics)
+
+    def seen_by(self, style: Style) -> "Inputs":
+        """What a part sees that would have features of this style by itself: with crosses only if "rich"."""
+        return self if style == "rich" else Inputs(self.fields, (), (), self.n_dense)
 
 
 def inputs_of(extractor: Extractor) -> Inputs:

@@ -5,16 +5,26 @@ from typing import NamedTuple
 
 from streamrec.features.infer import Style
 from streamrec.models.base import Model
+from streamrec.models.blend import BlendModel, Voice
 from streamrec.models.deep.build import deep_model
 from streamrec.models.ftrl import FTRLModel
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings
+from streamrec.models.wide_deep import wide_deep_model
 
 __all__ = ["KINDS", "build_model"]
 
 
 def _ftrl(settings: ModelSettings, inputs: Inputs) -> Model:  # noqa: ARG001  (linear in whatever there is)
     return FTRLModel(settings)
+
+
+def _blend(settings: ModelSettings, inputs: Inputs) -> Model:
+    parts = {}
+    for name, its in settings.blend.named_parts().items():
+        seen = inputs.seen_by(KINDS[its.kind].style)
+        parts[name] = Voice(build_model(its, seen), seen.n_bags)
+    return BlendModel(settings, parts)
 
 
 class _Entry(NamedTuple):
@@ -30,6 +40,8 @@ KINDS: Mapping[str, _Entry] = {
     "dcn": _Entry(deep_model, "deep"),
     "dcn_v1": _Entry(deep_model, "deep"),
     "dlrm": _Entry(deep_model, "deep"),
+    "wide_deep": _Entry(wide_deep_model, "rich"),
+    "blend": _Entry(_blend, "rich"),
 }
 
 

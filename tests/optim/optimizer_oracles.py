@@ -56,6 +56,18 @@ def ftrl(s, w, g, k):
     return np.where(np.abs(s["z"]) <= l1, 0.0, (np.clip(s["z"], -l1, l1) - s["z"]) / q(grown))
 
 
+def newton(s, w, g, k):
+    """Information instead of its inverse: A' = λA + ggᵀ + what is given back of the damping."""
+    n = len(w)
+    a = s.get("a", np.eye(n) * s["damping"])
+    forget = 1 - 1 / min(s["memory"], s["first_memory"] + s["memory_growth"] * (k - 1))
+    a = forget * a + np.outer(g, g)
+    w = w - s["learning_rate"] * np.linalg.solve(a, g)
+    a[(k - 1) % n, (k - 1) % n] += n * s["damping"] * (1 - forget)
+    s["a"] = a
+    return w
+
+
 #: Name → step(state and settings, w, g, number of the step from 1) → w'.
 ORACLES = {
     "adagrad": adagrad,
@@ -63,6 +75,7 @@ ORACLES = {
     "clippy": clippy,
     "ftrl": ftrl,
     "momentum": momentum,
+    "newton": newton,
     "rowwise_adagrad": rowwise_adagrad,
 }
 

@@ -35,6 +35,10 @@ CASES = {
         {"learning_rate": 0.1, "momentum": 0.7},
         {"momentum": 0.9, "nesterov": True, "learning_rate": 0.03},
     ],
+    "newton": [
+        {},
+        {"learning_rate": 0.4, "damping": 0.5, "memory": 30.0, "first_memory": 12.0, "memory_growth": 0.7},
+    ],
     "rowwise_adagrad": [{}, {"learning_rate": 0.3, "initial_accumulator": 0.0, "epsilon": 0.02}],
 }
 ALL = [(name, case) for name, cases in CASES.items() for case in cases]
@@ -178,6 +182,8 @@ WRONG = [
     ("ftrl", "l1", float("inf"), "a finite number"),
     ("momentum", "momentum", 1.0, "less than 1"),
     ("momentum", "learning_rate", "fast", "a valid number"),
+    ("newton", "damping", 0.0, "greater than 0"),
+    ("newton", "memory", 9, "greater than or equal to 10"),
     ("rowwise_adagrad", "epsilon", -1, "greater than 0"),
 ]
 

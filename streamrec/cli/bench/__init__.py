@@ -11,7 +11,7 @@ from streamrec.cli.options import json_option
 
 __all__ = ["BENCHES", "command"]
 
-#: Name → module of this package; its `figures()` measures.
+#: Name → what it measures; `figures()` of the module of that name, with underscores for hyphens, does.
 BENCHES: Mapping[str, str] = {
     "kernel": "learning 20 ids an event over 4M live features, beside Vowpal Wabbit's file driver",
     "replay": "JSON lines to updated weights, beside Vowpal Wabbit and river; where the time goes",
@@ -24,6 +24,9 @@ BENCHES: Mapping[str, str] = {
     "startup": "seconds to the first learned event, with nothing compiled and with everything compiled",
     "feedback": "what was predicted on arrival: early, sampled and waited-for negatives",
     "quality": "log loss without configuration on recorded streams, beside tuned Vowpal Wabbit",
+    "dcn-walkthrough": "TFRS's Deep & Cross walk-through in one pass, beside the published 100 epochs",
+    "tfrs": "a deep & cross network learned and scored, beside TensorFlow Recommenders",
+    "rating": "MovieLens ratings predicted one after another, beside river's recommenders",
     "serve": "time of /v1/rank",
 }
 
@@ -42,7 +45,7 @@ def command(names: tuple[str, ...], as_json: bool) -> int:
     figures: list[Figure] = []
     for name in names or BENCHES:
         click.echo(f"{name}: {BENCHES[name]} …", err=True)
-        measured = importlib.import_module(f"streamrec.cli.bench.{name}").figures()
+        measured = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").figures()
         figures += measured
         click.echo(table(measured), err=as_json)
     if as_json:

@@ -1,6 +1,7 @@
 """One measured figure, and how a list of them is printed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 __all__ = ["Figure", "table"]
@@ -16,6 +17,7 @@ class Figure(NamedTuple):
         beside: the peer's figure of the same run, or the limit; None if there is neither.
         peer: what `beside` is.
         goal: bounds for the ratio value / beside: (least, most), None for open ends.
+        more: what the JSON object has besides.
 
     """
 
@@ -25,6 +27,7 @@ class Figure(NamedTuple):
     beside: float | None = None
     peer: str = ""
     goal: tuple[float | None, float | None] = (None, None)
+    more: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def ratio(self) -> float | None:
@@ -41,7 +44,8 @@ class Figure(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """All of it as a JSON object."""
-        return {**self._asdict(), "ratio": self.ratio, "reached": self.reached}
+        own = {name: value for name, value in self._asdict().items() if name != "more"}
+        return {**own, "ratio": self.ratio, "reached": self.reached, **self.more}
 
 
 def table(figures: Sequence[Figure]) -> str:

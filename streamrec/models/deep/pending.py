@@ -42,7 +42,7 @@ class Pending:
             return b""
         batch, slopes = _joined(self._batches), np.concatenate(self._slopes)
         head = _HEAD.pack(len(batch), len(batch.ids), batch.n_fields, batch.dense.shape[1])
-        arrays = zip((*batch, slopes), _TYPES, strict=True)
+        arrays = zip((*batch[:-1], slopes), _TYPES, strict=True)  # a part needs no keys
         return head + b"".join(array.astype(dtype).tobytes() for array, dtype in arrays)
 
     @classmethod
