@@ -1,5 +1,5 @@
 """ClippyAdagrad (Tang et al. 2023, "Improving Training Stability for Multitask Ranking Models in Recommender
-Systems", Algorithm 1), with TensorFlow Recommenders' settings:
+Systems"), with TensorFlow Recommenders' settings:
 
     r = 1/√(n + ε)                                    n before this gradient
     δ = lr·g·r
