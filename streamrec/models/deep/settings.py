@@ -49,7 +49,7 @@ class DeepSettings(BaseModel):
 
 #: Kind → its defaults where they differ.
 _RECIPES: Mapping[str, dict[str, Any]] = {
-    "fm": {"top": ()},
+    "fm": {"top": (), "embedding": {"optimizer": {"name": "adagrad", "learning_rate": 0.1}}},
     "dlrm": {"bottom": (64, 16), "embedding": {**_VECTORS, "scale": 0.2}},
 }
 
