@@ -11,6 +11,8 @@ import click
 __all__ = ["json_option", "learning_options", "name_option", "print_result", "store_option"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+#: Written out, as help must not load what knows the kinds.
+_KIND = "Kind: ftrl, wide, fm, dcn, dcn_v1, dlrm, wide_deep or blend; default: the recommended one."
 
 
 def json_option(command: _F) -> _F:
@@ -31,7 +33,7 @@ def learning_options(command: _F) -> _F:
         click.option("--rejects", metavar="PLACE", help=rejects),
         click.option("--fresh", is_flag=True, help="Start over: forget what the store has under this name."),
         name_option,
-        click.option("--model", "kind", help="Kind of model: ftrl or wide; default: the recommended one."),
+        click.option("--model", "kind", help=_KIND),
         click.option("--config", type=file, help="Settings file (TOML)."),
     ):
         command = option(command)

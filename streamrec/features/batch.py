@@ -98,7 +98,7 @@ class Batch(NamedTuple):
 
     def leading(self, bags: int) -> "Batch":
         """The same examples with their first `bags` bags only, at most F."""
-        if bags == self.n_fields:
+        if bags == self.n_fields or not len(self):
             return self
         ids, values, offsets = _leading(self.ids, self.values, self.offsets, self.n_fields, bags)
-        return Batch(ids, values, offsets, *self[3:])
+        return self.of(ids=ids, values=values, offsets=offsets)

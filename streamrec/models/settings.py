@@ -29,8 +29,8 @@ RECOMMENDED: Kind = "wide"
 #: Defaults of the linear part: the paper's form, n0 = 0. TensorFlow's .1 shortens the first steps of the many
 #: coordinates that are seen a few times only.
 _RECIPE = {"learning_rate": 0.2, "beta": 1.0, "initial_accumulator": 0.0}
-#: Where a kind's differ. Beside a network the linear part is to memorise what the network cannot; at .2 both
-#: correct the same error (log loss on MovieLens-small and MIND .5366 and .1530, at .05 .5381 and .1516).
+#: Where a kind's differ. Beside a network the linear part is to add what the network cannot; faster, both
+#: correct the same error (log loss on MovieLens-small, MIND: at .1 .5367, .1519; at .05 .5369, .1515).
 _RECIPES: dict[str, dict[str, float]] = {"wide_deep": {"learning_rate": 0.05, "l1": 0.1}}
 
 
@@ -38,7 +38,8 @@ def _recipe(kind: str | None) -> dict[str, float]:
     return {**_RECIPE, **_RECIPES.get(kind or "", {})}
 
 
-#: What is blended where nothing is set.
+#: What is blended where nothing is set: two that err differently. Log loss on MovieLens-small and MIND: wide
+#: .5390 and .1522, dcn .5386 and .1511, their blend .5357 and .1512; wide and wide_deep .5354 and .1515.
 _PARTS: tuple[Kind, ...] = ("wide", "dcn")
 
 

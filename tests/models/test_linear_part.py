@@ -17,7 +17,7 @@ SETTINGS = [
 
 
 def settings(**given):
-    return ModelSettings.model_validate({"kind": "wide", **given})
+    return ModelSettings.model_validate({"kind": "wide", "deep": {"micro_batch": 1}, **given})
 
 
 @pytest.mark.parametrize("ftrl", SETTINGS)

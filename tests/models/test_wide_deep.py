@@ -62,7 +62,7 @@ def test_every_part_keeps_its_own_names():
 
 
 def test_one_step_is_that_of_both_parts_with_the_joint_slope():
-    settings = ModelSettings(kind="wide_deep")
+    settings = ModelSettings(kind="wide_deep", deep={"micro_batch": 1})
     model = build_model(settings, INPUTS)
     linear, network = (
         LinearPart(settings),
@@ -94,7 +94,7 @@ def _top(model):
 
 
 def test_the_network_has_no_vectors_for_crosses_and_statistics():
-    model = build_model(ModelSettings(kind="wide_deep"), INPUTS)
+    model = build_model(ModelSettings(kind="wide_deep", deep={"micro_batch": 1}), INPUTS)
     batch = batch_of([([[(1, 1.0)], [(2, 1.0)], [(3, 1.0)], [(4, 1.0)]], 1, 1.0)], 4)
     model.learn(batch)
     known = {int(i) for ids, _ in model.tables["deep.embedding"].pieces() for i in ids}

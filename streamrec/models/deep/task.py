@@ -15,7 +15,7 @@ from numba import njit
 
 from streamrec.features.batch import Batch
 from streamrec.memory import JIT
-from streamrec.models.example import predicted, take_example
+from streamrec.models.example import predict_all, take_example
 from streamrec.models.feedback import AS_IT_IS, Feedback
 from streamrec.models.frame import frame_gain, new_frame
 from streamrec.models.settings import ModelSettings
@@ -68,14 +68,6 @@ def _take(
     return predictions, slopes
 
 
-@njit(**JIT)
-def _predict(evidence: np.ndarray, frame: np.ndarray, linear: bool, feedback: Feedback) -> np.ndarray:
-    predictions = np.empty(evidence.size, np.float32)
-    for b in range(evidence.size):
-        predictions[b] = predicted(evidence[b], frame, linear, feedback)
-    return predictions
-
-
 class FramedTask:
     """Clicks or ratings, within a frame.
 
@@ -91,7 +83,7 @@ class FramedTask:
 
     def predict(self, evidence: np.ndarray) -> np.ndarray:
         """Predictions float32 (B,)."""
-        return _predict(evidence, self._frame, self._linear, self._feedback)
+        return predict_all(evidence, self._frame, self._linear, self._feedback)
 
     def take(self, evidence: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and slopes; base rate and gain go on."""
