@@ -8,6 +8,7 @@ from streamrec.events.model import MAX_NAME_CHARS, MAX_TIME_MS, MIN_TIME_MS, Fea
 
 __all__ = [
     "EVENTS_IN_FLIGHT_BYTES",
+    "IN_FLIGHT_BYTES",
     "MAX_BODY_BYTES",
     "MAX_CANDIDATES",
     "MAX_EVENTS",
@@ -27,6 +28,9 @@ __all__ = [
 
 #: 10,000 candidates of 50 features each are some 10 MB of JSON.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Bodies of all requests to rank that are under way. What becomes of a body takes some ten times as much, of
+#: four at a time.
+IN_FLIGHT_BYTES = 64 * 1024 * 1024
 #: Ranks after a retrieval step come with hundreds to a few thousand candidates.
 MAX_CANDIDATES = 10_000
 #: Events of one request: more gain nothing, and hold up those of others.
