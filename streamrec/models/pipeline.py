@@ -11,6 +11,7 @@ from streamrec.errors import StoreMismatch
 from streamrec.events.block import EXAMPLE, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import ARRIVAL, CONFIRMED
+from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.gather import part, picked
@@ -173,6 +174,16 @@ class Pipeline:
         """
         examples, fields = self._examples(data)
         return self.model.score(self.extractor.preview(examples, fields))
+
+    def preview(self, block: EventBlock, fields: Sequence[str]) -> Batch:
+        """What the model would predict these impressions, ratings and examples from; changes nothing.
+
+        Args:
+            block: of such events only.
+            fields: names of the decoder's fields; it splits the words of `extractor.text_fields`.
+
+        """
+        return self.extractor.preview(_labelled(block), fields)
 
     def _examples(self, data: bytes) -> tuple[Examples, Sequence[str]]:
         if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:
