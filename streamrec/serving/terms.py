@@ -86,7 +86,8 @@ def _once(batch: Batch, names: list[str]) -> _Coordinates:
     keys = zip(bags, batch.ids.tolist(), strict=True)
     found: dict[tuple[int, int], tuple[float, str]] = {}
     for key, x, name in zip(keys, batch.values.tolist(), names, strict=True):
-        found[key] = (found.get(key, (0.0, ""))[0] + x, name)
+        before, its_name = found.get(key, (0.0, name))
+        found[key] = before + x, its_name
     ids = np.array([id_ for _, id_ in found] + [int(INTERCEPT)], np.uint64)
     values, its_names = [x for x, _ in found.values()], [name for _, name in found.values()]
     return _Coordinates(ids, [*values, 1.0], [*its_names, "(intercept)"])
