@@ -112,6 +112,20 @@ class RankedItem(BaseModel):
 class RankResponse(BaseModel):
     """The candidates by falling probability; equal ones in the order of the request."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [{"item": "i1", "probability": 0.25, "confidence": 0.5, "contributions": None}],
+                    "model": "default",
+                    "seq": 1200,
+                    "epoch": 3,
+                    "staleness_ms": 85,
+                }
+            ]
+        }
+    )
+
     items: list[RankedItem]
     model: str = Field(description="name of the model")
     seq: int = Field(description="sequence number of the commit from which every score was computed")
@@ -163,6 +177,12 @@ class EventFault(BaseModel):
 
 class EventsAnswer(BaseModel):
     """What became of the events of one request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"accepted": 2, "errors": [{"index": 1, "reason": "time: Field required"}]}]
+        }
+    )
 
     accepted: int = Field(description="how many are acknowledged by the transport: none of them gets lost")
     errors: list[EventFault] = Field(

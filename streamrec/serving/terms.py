@@ -63,7 +63,7 @@ def linear_score(pipeline: Pipeline, line: bytes, values: Mapping[str, Any], tim
     """
     decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
     batch = pipeline.preview(decoder.decode(line)[0], decoder.fields)
-    frame = np.frombuffer(pipeline.model.blobs().get("frame", b""), "<f8")
+    frame = np.frombuffer(pipeline.model.blobs().get("frame", b""), "<f8").astype(np.float64)
     offset = frame_offset(frame, pipeline.settings.task == "rating")
     gain = frame_gain(frame)
     names = value_names(pipeline.spec, batch, values)
