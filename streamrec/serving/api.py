@@ -193,4 +193,4 @@ class EventsAnswer(BaseModel):
 class EventsProblem(Problem):
     """None of the events was taken."""
 
-    errors: list[EventFault] = Field(description="why not, one by one")
+    errors: list[EventFault] = Field([], description="why not, one by one; absent where the body is no JSON")
