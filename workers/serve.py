@@ -3,14 +3,30 @@
 STREAMREC_STORE (needed), STREAMREC_NAME (default), STREAMREC_HOST (0.0.0.0), STREAMREC_PORT (8080),
 STREAMREC_EVENTS: where `POST /v1/events` puts events, kafka://host:port/topic or a file; unset: it takes
 none.
+
+STREAMREC_TOKEN, STREAMREC_TOKEN_FILE: bearer tokens, one, and a file with one a line; who asks for scores or
+state, or sends events, needs one of them; neither set: anybody may.
+
+STREAMREC_TLS_CERT, STREAMREC_TLS_KEY, STREAMREC_TLS_CLIENT_CA: PEM files, for HTTPS; the last one for clients
+that need a certificate, too.
+
+STREAMREC_MAX_REQUESTS (128): under way at once. STREAMREC_MAX_DELAY_MS (400): while a request would wait for
+longer it is answered 503. STREAMREC_RECEIVE_TIMEOUT (10): whole seconds that a client may take over the head
+of a request, and over its body.
 """
 
 import sys
 
+from pydantic import ValidationError
+
+from streamrec.errors import UsageError
+from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import listen, serve
+from streamrec.serving.tls import server_context
+from streamrec.serving.token import read_tokens
 from streamrec.store.registry import open_store
 from streamrec.transport.registry import open_sink
-from workers.environment import integer, run, text
+from workers.environment import integer, path, run, text
 
 __all__ = ["main"]
 
@@ -24,12 +40,27 @@ def main() -> None:
 
     events = text("EVENTS", "")
     open_events = open_sink(events) if events else None
+    protection = _protection()
     store = open_store(text("STORE"))
     try:
         listener = listen(text("HOST", "0.0.0.0"), integer("PORT", 8080))
-        serve(store, name, listener, tell, open_events)
+        serve(store, name, listener, tell, open_events, protection)
     finally:
         store.close()
+
+
+def _protection() -> Protection:
+    requests, delay_ms = integer("MAX_REQUESTS", 128), integer("MAX_DELAY_MS", 400)
+    receive_s = integer("RECEIVE_TIMEOUT", 10)
+    try:
+        limits = Limits(requests=requests, delay_ms=delay_ms, receive_s=receive_s)
+    except ValidationError:
+        raise UsageError(
+            "environment variables STREAMREC_MAX_REQUESTS, STREAMREC_MAX_DELAY_MS and "
+            f"STREAMREC_RECEIVE_TIMEOUT: expected 1 or more, got {requests}, {delay_ms} and {receive_s}"
+        ) from None
+    tls = server_context(path("TLS_CERT"), path("TLS_KEY"), path("TLS_CLIENT_CA"))
+    return Protection(limits, read_tokens(text("TOKEN", "") or None, path("TOKEN_FILE")), tls)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,52 @@
 """`streamrec serve`: the scoring service."""
 
 import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from streamrec.serving.limits import Protection
+
 __all__ = ["command"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _protection_options(command: _F) -> _F:
+    """Who may ask, over what, and how much at once."""
+    file = click.Path(path_type=Path)
+    count = click.IntRange(min=1)
+    for option in (
+        click.option("--tls-client-ca", type=file, help="Clients need a certificate signed by one of these."),
+        click.option("--tls-key", type=file, help="PEM file; without: the key is in the certificate's file."),
+        click.option("--tls-cert", type=file, help="Speak HTTPS with this certificate (PEM and chain)."),
+        click.option(
+            "--token-file",
+            type=file,
+            help="Who asks needs one of these bearer tokens, one a line; STREAMREC_TOKEN holds one, too.",
+        ),
+        click.option(
+            "--receive-timeout",
+            "receive_s",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Seconds that a client may take over a request's head, and over its body.  [default: 10]",
+        ),
+        click.option(
+            "--max-delay-ms",
+            "delay_ms",
+            type=count,
+            help="Answer 503 while a request would wait for longer.  [default: 400]",
+        ),
+        click.option(
+            "--max-requests", "requests", type=count, help="Requests under way at once.  [default: 128]"
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("serve")
@@ -22,8 +64,11 @@ __all__ = ["command"]
 @click.option(
     "--events", metavar="URL", help="Take events on /v1/events: kafka://host:port/topic, or a file."
 )
+@_protection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the service's URL as one JSON object.")
-def command(store_url: str, name: str, host: str, port: int, events: str | None, as_json: bool) -> None:
+def command(
+    store_url: str, name: str, host: str, port: int, events: str | None, as_json: bool, **protection: Any
+) -> None:
     """Serve live scores of a model over HTTP until stopped.
 
     Waits for a model that is not there yet: /readyz answers 503 until then.
@@ -42,8 +87,28 @@ def command(store_url: str, name: str, host: str, port: int, events: str | None,
             )
 
     open_events = open_sink(events) if events else None
+    protected = _protection(**protection)
     store = open_store(store_url)
     try:
-        run(store, name, listen(host, port), tell, open_events)
+        run(store, name, listen(host, port), tell, open_events, protected)
     finally:
         store.close()
+
+
+def _protection(
+    token_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    **limits: float | None,
+) -> "Protection":
+    """The options; a token is not one of them, because a command line can be read by others."""
+    from streamrec.serving.limits import Limits, Protection
+    from streamrec.serving.tls import server_context
+    from streamrec.serving.token import read_tokens
+
+    return Protection(
+        Limits(**{name: value for name, value in limits.items() if value is not None}),
+        read_tokens(os.environ.get("STREAMREC_TOKEN") or None, token_file),
+        server_context(tls_cert, tls_key, tls_client_ca),
+    )

@@ -32,7 +32,7 @@ from streamrec.features.plan import Plan, StatisticsPlan
 from streamrec.memory import INNER, JIT, load_f32, store_f32
 from streamrec.state import probe
 
-__all__ = ["BLANK", "COLUMNS", "count_labels", "new_totals"]
+__all__ = ["BLANK", "COLUMNS", "count_labels", "counted", "new_totals"]
 
 #: The row of a value that was never seen.
 BLANK = np.zeros(13, np.float32)
@@ -55,6 +55,15 @@ _PRIOR, _HALF_LIFE, _IS_LOGIT = range(3)  # of `StatisticsPlan.settings`
 def new_totals() -> np.ndarray:
     """Float64 (4,): sums of weighted labels and of weights, the clock in ms (−∞: none), the newest time."""
     return np.array([0.0, 0.0, -np.inf, -np.inf])
+
+
+def counted(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of rows float32 (N, 13): how many examples they have counted, and the epoch of the last of them.
+
+    Counts are weighted, and halved as of that epoch where the statistic has a half-life. Both float64 (N,).
+    """
+    pairs = rows[:, :4].astype(np.float64)
+    return pairs[:, 2] + pairs[:, 3], pairs[:, 0] + pairs[:, 1]
 
 
 @njit(**INNER)

@@ -8,6 +8,7 @@ from streamrec.events.model import MAX_NAME_CHARS, MAX_TIME_MS, MIN_TIME_MS, Fea
 
 __all__ = [
     "EVENTS_IN_FLIGHT_BYTES",
+    "IN_FLIGHT_BYTES",
     "MAX_BODY_BYTES",
     "MAX_CANDIDATES",
     "MAX_EVENTS",
@@ -27,6 +28,9 @@ __all__ = [
 
 #: 10,000 candidates of 50 features each are some 10 MB of JSON.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Bodies of all requests to rank that are under way. What becomes of a body takes some ten times as much, of
+#: four at a time.
+IN_FLIGHT_BYTES = 64 * 1024 * 1024
 #: Ranks after a retrieval step come with hundreds to a few thousand candidates.
 MAX_CANDIDATES = 10_000
 #: Events of one request: more gain nothing, and hold up those of others.
@@ -108,6 +112,20 @@ class RankedItem(BaseModel):
 class RankResponse(BaseModel):
     """The candidates by falling probability; equal ones in the order of the request."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [{"item": "i1", "probability": 0.25, "confidence": 0.5, "contributions": None}],
+                    "model": "default",
+                    "seq": 1200,
+                    "epoch": 3,
+                    "staleness_ms": 85,
+                }
+            ]
+        }
+    )
+
     items: list[RankedItem]
     model: str = Field(description="name of the model")
     seq: int = Field(description="sequence number of the commit from which every score was computed")
@@ -160,6 +178,12 @@ class EventFault(BaseModel):
 class EventsAnswer(BaseModel):
     """What became of the events of one request."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"accepted": 2, "errors": [{"index": 1, "reason": "time: Field required"}]}]
+        }
+    )
+
     accepted: int = Field(description="how many are acknowledged by the transport: none of them gets lost")
     errors: list[EventFault] = Field(
         description="those that were not taken; do not send them again as they are"
@@ -169,4 +193,4 @@ class EventsAnswer(BaseModel):
 class EventsProblem(Problem):
     """None of the events was taken."""
 
-    errors: list[EventFault] = Field(description="why not, one by one")
+    errors: list[EventFault] = Field([], description="why not, one by one; absent where the body is no JSON")

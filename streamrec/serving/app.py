@@ -4,29 +4,44 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from threading import Thread
-from typing import Any
+from typing import Annotated
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic_core import to_json
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StoreUnavailable
-from streamrec.serving.api import MAX_BODY_BYTES, Health, ModelState, Problem, RankRequest, RankResponse
-from streamrec.serving.body import limited_body
+from streamrec.serving.api import (
+    IN_FLIGHT_BYTES,
+    MAX_BODY_BYTES,
+    Health,
+    ModelState,
+    RankRequest,
+    RankResponse,
+)
+from streamrec.serving.body import Room, limited_body
 from streamrec.serving.delivery import Delivery
-from streamrec.serving.events import add_events, event_schemas, warm_up
-from streamrec.serving.metrics import add_metrics
+from streamrec.serving.document import complete_document, problems
+from streamrec.serving.events import add_events, warm_up
+from streamrec.serving.limits import OPEN_PATHS, Protection
+from streamrec.serving.metrics import ServiceMetrics, add_metrics
 from streamrec.serving.page import docs_page, index_page
+from streamrec.serving.pressure import Backpressure, open_lines
 from streamrec.serving.problem import add_problems
 from streamrec.serving.rank import rank
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
+from streamrec.serving.token import BearerGate
 
 __all__ = ["create_app"]
 
-_PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
+_FromMemory = Annotated[bool, Query(description="answers from memory are enough: the store may be away")]
+#: Threads that parse and score. One scores at a time; the others parse meanwhile. /metrics is answered in
+#: others, so it waits for nobody.
+_THREADS = 4
 _RANK_BODY = {
     "requestBody": {
         "required": True,
@@ -35,12 +50,22 @@ _RANK_BODY = {
 }
 
 
-def create_app(scorer: Scorer, clock: Clock | None = None, delivery: Delivery | None = None) -> FastAPI:
+def create_app(
+    scorer: Scorer,
+    clock: Clock | None = None,
+    delivery: Delivery | None = None,
+    protection: Protection | None = None,
+) -> FastAPI:
     """The ASGI app of one model; its life span starts and stops the scorer's following and the delivery.
 
-    delivery: where `/v1/events` puts events; None: it says how to turn it on.
+    Args:
+        scorer: what it answers from.
+        clock: for times that are not given, and for measuring.
+        delivery: where `/v1/events` puts events; None: it says how to turn it on.
+        protection: what it refuses; None: the default limits, no tokens.
+
     """
-    clock = clock or SystemClock()
+    clock, protection = clock or SystemClock(), protection or Protection()
 
     @asynccontextmanager
     async def follow(_: FastAPI) -> AsyncIterator[None]:
@@ -61,17 +86,26 @@ def create_app(scorer: Scorer, clock: Clock | None = None, delivery: Delivery | 
         docs_url=None,
         redoc_url=None,
     )
-    add_problems(app)
+    lines = open_lines(protection.limits, clock)
+    metrics = ServiceMetrics(scorer, lines)
+    add_problems(app, metrics.refuse)
     _add_rank(app, scorer, clock)
     add_events(app, delivery)
     _add_state(app, scorer)
     _add_pages(app, scorer)
-    add_metrics(app, scorer, clock)
-    _document_bodies(app)
+    # The last one added is asked first: everything is measured, then known, then let in.
+    receive_s, tokens = protection.limits.receive_s, protection.tokens
+    app.add_middleware(Backpressure, lines=lines, receive_s=receive_s, refused=metrics.refuse)
+    if tokens is not None:
+        app.add_middleware(BearerGate, tokens=tokens, open_paths=OPEN_PATHS, refused=metrics.refuse)
+    add_metrics(app, metrics, clock)
+    complete_document(app, with_tokens=tokens is not None)
     return app
 
 
 def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
+    room, threads = Room(IN_FLIGHT_BYTES, "candidates"), CapacityLimiter(_THREADS)
+
     def answer(body: bytes) -> bytes:
         request = RankRequest.model_validate_json(body)
         return to_json(rank(request, scorer, clock.now_ms()))
@@ -79,7 +113,7 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
     @app.post(
         "/v1/rank",
         response_model=RankResponse,
-        responses={413: _PROBLEM, 422: _PROBLEM, 503: _PROBLEM},
+        responses=problems(401, 408, 413, 422, 500, 503),
         openapi_extra=_RANK_BODY,
         summary="Rank candidates for a user",
     )
@@ -90,13 +124,15 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
         request's and the candidate's; the candidate's win where both have one name. Unknown users, items and
         features are allowed.
         """
-        body = await limited_body(request, MAX_BODY_BYTES, "send fewer candidates")
-        # In a worker thread: parsing and scoring take milliseconds, and /healthz must not wait for them.
-        return Response(await run_sync(answer, body), media_type="application/json")
+        with room.visit() as visit:
+            body = await limited_body(request, MAX_BODY_BYTES, "send fewer candidates", visit)
+            # In a worker thread: parsing and scoring take milliseconds, and /healthz must not wait for them.
+            answered = await run_sync(answer, body, limiter=threads)
+        return Response(answered, media_type="application/json")
 
 
 def _add_state(app: FastAPI, scorer: Scorer) -> None:
-    @app.get("/v1/model", responses={503: _PROBLEM}, summary="State of the mirrored model")
+    @app.get("/v1/model", responses=problems(401, 500, 503), summary="State of the mirrored model")
     def model() -> ModelState:
         """Kind, sequence number, size, metrics and feature spec of what is being served."""
         return model_state(scorer)
@@ -106,14 +142,14 @@ def _add_state(app: FastAPI, scorer: Scorer) -> None:
         """Always `ok` while the process answers."""
         return Health(status="ok")
 
-    @app.get("/readyz", responses={503: _PROBLEM}, summary="May it be asked?")
-    async def readyz() -> Health:
+    @app.get("/readyz", responses=problems(422, 503), summary="May it be asked?")
+    async def readyz(memory: _FromMemory = False) -> Health:
         """503 with the reason until the first generation is complete, and while the store is away.
 
         While the store is away `/v1/rank` still answers from memory.
         """
         status = scorer.status()
-        if not status.ready:
+        if not (status.ready or (memory and scorer.generation is not None)):
             raise StoreUnavailable(status.reason)
         return Health(status="ok")
 
@@ -126,19 +162,3 @@ def _add_pages(app: FastAPI, scorer: Scorer) -> None:
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()))
-
-
-def _document_bodies(app: FastAPI) -> None:
-    """Add the models of bodies that are read by hand to the OpenAPI document."""
-    make = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = make()
-        schema = RankRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = document["components"]["schemas"]
-        schemas.update(schema.pop("$defs", {}))
-        schemas["RankRequest"] = schema
-        schemas.update(event_schemas())
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import Request
-from starlette.exceptions import HTTPException
+
+from streamrec.serving.problem import Refusal
 
 __all__ = ["LINE_TYPES", "Room", "Visit", "array_texts", "count_lines", "limited_body", "one_line"]
 
@@ -20,10 +21,16 @@ _value = json.JSONDecoder(parse_int=float).raw_decode
 
 
 class Room:
-    """Memory for the bodies of all requests under way. Used on the event loop alone."""
+    """Memory for the bodies of all requests under way. Used on the event loop alone.
 
-    def __init__(self, n_bytes: int) -> None:
-        self._n_bytes = n_bytes
+    Args:
+        n_bytes: how much there is.
+        what: what is in the bodies, for the text of an error.
+
+    """
+
+    def __init__(self, n_bytes: int, what: str) -> None:
+        self._n_bytes, self._what = n_bytes, what
         self._taken = 0
 
     @contextmanager
@@ -39,12 +46,12 @@ class Room:
         """Take some.
 
         Raises:
-            HTTPException: 503 where there is none.
+            Refusal: 503 where there is none.
 
         """
         if self._taken + n_bytes > self._n_bytes:
-            detail = f"too many events under way: {self._n_bytes} bytes at most; send them again later"
-            raise HTTPException(503, detail, {"retry-after": "1"})
+            detail = f"too many {self._what} under way: {self._n_bytes} bytes at most; send them again later"
+            raise Refusal("memory", 503, detail, {"retry-after": "1"})
         self._taken += n_bytes
 
 
@@ -61,21 +68,26 @@ class Visit:
         self.n_bytes += n_bytes
 
 
-async def limited_body(request: Request, limit: int, advice: str, visit: Visit | None = None) -> bytes:
+async def limited_body(request: Request, limit: int, advice: str, visit: Visit) -> bytes:
     """The request's body.
 
     Raises:
-        HTTPException: 413 above the limit, in bytes; 503 where there is no room for it.
+        Refusal: 413 above the limit, in bytes; 503 where there is no room for it.
 
     """
-    parts, n_bytes = [], 0
-    async for part in request.stream():
-        n_bytes += len(part)
-        if n_bytes > limit:
-            raise HTTPException(413, f"body: expected at most {limit} bytes; {advice}")
-        if visit is not None:
+    told = request.headers.get("content-length", "")
+    n_bytes = int(told) if told.isdecimal() else 0
+    parts: list[bytes] = []
+    if n_bytes <= limit:  # else it need not be read
+        n_bytes = 0
+        async for part in request.stream():
+            n_bytes += len(part)
+            if n_bytes > limit:
+                break
             visit.take(len(part))
-        parts.append(part)
+            parts.append(part)
+    if n_bytes > limit:
+        raise Refusal("body_size", 413, f"body: expected at most {limit} bytes; {advice}")
     return b"".join(parts)
 
 

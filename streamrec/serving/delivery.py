@@ -79,7 +79,8 @@ class Delivery:
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Begin, also anew after `stop`; returns at once."""
+        self._stopping, self._trouble = False, None
         self._thread = Thread(target=self._run, name="streamrec-events", daemon=True)
         self._thread.start()
 

@@ -10,48 +10,34 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from streamrec.errors import UsageError
-from streamrec.events.block import EVENT_TYPES, Rejection
+from streamrec.events.block import Rejection
 from streamrec.events.codec import decode_line
 from streamrec.events.key import LineKeys
-from streamrec.events.schema import schema
 from streamrec.serving.api import (
     EVENTS_IN_FLIGHT_BYTES,
     MAX_EVENTS,
     MAX_EVENTS_BYTES,
     EventsAnswer,
     EventsProblem,
-    Problem,
 )
 from streamrec.serving.body import LINE_TYPES, Room, array_texts, count_lines, limited_body, one_line
 from streamrec.serving.delivery import Delivery
-from streamrec.serving.problem import problem
+from streamrec.serving.document import problems
+from streamrec.serving.problem import Refusal, problem
 
-__all__ = ["add_events", "event_schemas", "warm_up"]
+__all__ = ["add_events", "warm_up"]
 
 OFF = "this service takes no events: start it with --events kafka://host:port/topic or --events FILE"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LISTS = "send several events as a JSON list, or one a line with content-type application/x-ndjson"
-_PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "All are acknowledged."},
     207: {
         "model": EventsAnswer,
         "description": "Some are acknowledged, the others are listed with the reason.",
     },
-    404: _PROBLEM | {"description": "The service was started without --events."},
-    413: _PROBLEM | {"description": "Too many events or bytes for one request."},
-    415: _PROBLEM | {"description": "The body is compressed."},
-    422: {
-        "model": EventsProblem,
-        "content": {"application/problem+json": {}},
-        "description": "Nothing was taken: the body is no JSON, or no event of it is valid.",
-    },
-    503: _PROBLEM
-    | {
-        "description": "The transport does not answer, or too much is under way. Send all of it again after "
-        "`Retry-After` seconds: events that arrived all the same are known by their ids."
-    },
+    **problems(401, 404, 408, 413, 415, 422, 500, 503, status_422=EventsProblem),
 }
 _BODY = {
     "requestBody": {
@@ -64,17 +50,6 @@ _BODY = {
         },
     }
 }
-_EXAMPLE = [
-    {
-        "type": "impression",
-        "id": "i1",
-        "time": 1700000000000,
-        "user": "ann",
-        "item": "film7",
-        "features": {"genres": ["drama"], "age": 31},
-    },
-    {"type": "click", "id": "c1", "time": 1700000004000, "impression": "i1"},
-]
 
 
 def warm_up() -> None:
@@ -92,7 +67,7 @@ class _Judged(NamedTuple):
 
 def add_events(app: FastAPI, delivery: Delivery | None) -> None:
     """Add the endpoint; without a delivery it says how to turn it on."""
-    room = Room(EVENTS_IN_FLIGHT_BYTES)
+    room = Room(EVENTS_IN_FLIGHT_BYTES, "events")
     keys = LineKeys()  # used by the delivery's thread alone
 
     @app.post(
@@ -134,7 +109,7 @@ def _judge(body: bytes, as_lines: bool, keys: LineKeys, fits: Callable[[int], bo
     """Which events of a body are valid, and their keys.
 
     Raises:
-        HTTPException: 413, there are too many.
+        Refusal: 413, there are too many.
         UsageError: the body is no JSON.
 
     """
@@ -142,7 +117,8 @@ def _judge(body: bytes, as_lines: bool, keys: LineKeys, fits: Callable[[int], bo
     if isinstance(lines, Rejection):
         return _Judged([], [], [{"index": 0, "reason": lines.reason}])
     if count_lines(lines, MAX_EVENTS) > MAX_EVENTS:
-        raise HTTPException(413, f"body: expected at most {MAX_EVENTS} events; send fewer at once")
+        detail = f"body: expected at most {MAX_EVENTS} events; send fewer at once"
+        raise Refusal("body_size", 413, detail)
     keyed = keys.split(lines)
     reasons = {place: rejection.reason for place, rejection in keyed.faults}
     for place, (line, key) in enumerate(zip(keyed.lines, keyed.keys, strict=True)):
@@ -178,24 +154,3 @@ def _check_encoding(request: Request) -> None:
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise HTTPException(415, f"content-encoding {encoding!r}: send the events uncompressed")
-
-
-def event_schemas() -> dict[str, Any]:
-    """The schemas of all events, of one of any type, and of a body, for the OpenAPI document."""
-    schemas = {}
-    for name in EVENT_TYPES:
-        made = schema(name)
-        schemas[name.capitalize()] = {key: value for key, value in made.items() if not key.startswith("$")}
-    refs = {name: f"#/components/schemas/{name.capitalize()}" for name in EVENT_TYPES}
-    schemas["Event"] = {
-        "description": "One event of any type.",
-        "oneOf": [{"$ref": ref} for ref in refs.values()],
-        "discriminator": {"propertyName": "type", "mapping": refs},
-    }
-    event = {"$ref": "#/components/schemas/Event"}
-    schemas["Events"] = {
-        "description": "One event, or a list of them.",
-        "anyOf": [event, {"type": "array", "items": event, "maxItems": MAX_EVENTS}],
-        "examples": [_EXAMPLE],
-    }
-    return schemas

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from streamrec.errors import StoreUnavailable
+from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.store.base import Commit, Rows, Snapshot
 from streamrec.store.merge import served
 
@@ -91,7 +91,7 @@ class Generation:
             for table, rows in commit.tables.items():
                 _apply(self._mirror, table, rows)
             self._blobs.update(commit.blobs)
-            self._mirror.restore(self._blobs)
+            _restore(self._mirror, self._blobs)
             self._version = Version(commit.seq, self._version.epoch, commit.time_ms)
             self._broken = False
 
@@ -100,7 +100,7 @@ def generation_of(mirror: Mirror, snapshot: Snapshot) -> Generation:
     """A generation from a snapshot: the rows first, then the small state."""
     for table, rows in snapshot.pieces:
         _apply(mirror, table, rows)
-    mirror.restore(snapshot.blobs)
+    _restore(mirror, snapshot.blobs)
     head = snapshot.head
     return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs)
 
@@ -110,3 +110,19 @@ def _apply(mirror: Mirror, table: str, rows: Rows) -> None:
     seen = served(rows)
     if len(seen.ids) or table in mirror.tables:
         mirror.apply(table, seen)
+
+
+def _restore(mirror: Mirror, blobs: Mapping[str, bytes]) -> None:
+    """Take over the small state.
+
+    Raises:
+        StoreMismatch: it is not what this model wrote.
+
+    """
+    try:
+        mirror.restore(blobs)
+    except (ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoreMismatch(
+            f"stored state: expected what this model's learner wrote, got: {reason}; start over with --fresh"
+        ) from None

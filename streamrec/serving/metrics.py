@@ -10,9 +10,14 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamrec.clock import Clock
+from streamrec.serving.pressure import Lines
 from streamrec.serving.scorer import Scorer
 
-__all__ = ["ServiceMetrics", "add_metrics"]
+__all__ = ["REFUSALS", "ServiceMetrics", "add_metrics"]
+
+#: Why a request is refused without being looked at: no token, too many at once, too long a wait, a slow body,
+#: a large body, too many bytes at once.
+REFUSALS = ("token", "requests", "delay", "body_time", "body_size", "memory")
 
 #: Seconds. One candidate takes some 0.4 ms, a thousand some 30 ms; a request above 0.5 s is a fault.
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -25,10 +30,11 @@ class ServiceMetrics:
 
     Args:
         scorer: asked for its state whenever the numbers are read.
+        lines: asked who is under way.
 
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, lines: Lines) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "streamrec_scorer_requests",
@@ -42,7 +48,15 @@ class ServiceMetrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
-        self.registry.register(_ScorerCollector(scorer))
+        self._refused = Counter(
+            "streamrec_scorer_refused",
+            "Requests refused without being looked at",
+            ("reason",),
+            registry=self.registry,
+        )
+        for reason in REFUSALS:  # 0 from the start: the first refusal is an increase
+            self._refused.labels(reason)
+        self.registry.register(_ScorerCollector(scorer, lines))
         ProcessCollector(registry=self.registry)
 
     def observe(self, path: str, status: int, seconds: float) -> None:
@@ -51,15 +65,23 @@ class ServiceMetrics:
         if path == "/v1/rank":
             self._latency.observe(seconds)
 
+    def refuse(self, reason: str) -> None:
+        """Count one refused request, by one of `REFUSALS`."""
+        self._refused.labels(reason).inc()
+
 
 class _ScorerCollector(Collector):
     """The scorer's state at the moment of asking: nothing has to be kept up to date in between."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
+    def __init__(self, scorer: Scorer, lines: Lines) -> None:
+        self._scorer, self._lines = scorer, lines
 
     def collect(self) -> Iterator[Metric]:
-        scorer = self._scorer
+        scorer, lines = self._scorer, self._lines
+        under_way = float(lines.scoring.under_way + lines.events.under_way)
+        yield _gauge("under_way", "Requests that are not answered yet", scorer.model, under_way)
+        delay_s = lines.scoring.delay_s()
+        yield _gauge("delay_seconds", "How long a request would wait", scorer.model, delay_s)
         generation = scorer.generation
         yield _gauge("ready", "1 while /readyz says yes", scorer.model, float(scorer.status().ready))
         yield _loads(scorer)
@@ -111,12 +133,11 @@ class _Observed:
             self._metrics.observe(path, status, self._clock.monotonic_s() - began_s)
 
 
-def add_metrics(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
+def add_metrics(app: FastAPI, metrics: ServiceMetrics, clock: Clock) -> None:
     """Answer `/metrics`, and count the requests of every path that the app has by now.
 
     It stands outside the OpenAPI document: its form is Prometheus's, for Prometheus.
     """
-    metrics = ServiceMetrics(scorer)
 
     @app.get("/metrics", include_in_schema=False)
     def show() -> Response:

@@ -42,6 +42,8 @@ def docs_page(openapi: dict[str, Any]) -> str:
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('summary', ''))}"
     ]
     parts.append(' · <a href="/openapi.json">openapi.json</a></p>')
+    if openapi.get("components", {}).get("securitySchemes"):
+        parts.append('<p><label>Token <input id="token" type="password" autocomplete="off"></label></p>')
     for path, methods in openapi["paths"].items():
         parts += [_operation(path, method, operation, schemas) for method, operation in methods.items()]
     parts.append("<h2>Schemas</h2>")

@@ -1,9 +1,11 @@
 """Errors as `application/problem+json` (RFC 9457), each one clear line."""
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -11,10 +13,23 @@ from starlette.exceptions import HTTPException
 from streamrec.errors import BrokerError, SourceError, StoreError, StreamrecError, UsageError
 from streamrec.serving.api import Problem
 
-__all__ = ["add_problems", "problem"]
+__all__ = ["Refusal", "add_problems", "faults_line", "problem"]
 
 #: A request with a thousand faults is told the first few.
 N_FAULTS = 5
+
+
+class Refusal(HTTPException):
+    """A request that is not looked at: too large, too slow, too many.
+
+    Attributes:
+        reason: one word, for the metrics.
+
+    """
+
+    def __init__(self, reason: str, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, detail, headers)
+        self.reason = reason
 
 
 def problem(status: int, detail: str, **more: Any) -> JSONResponse:
@@ -23,18 +38,24 @@ def problem(status: int, detail: str, **more: Any) -> JSONResponse:
     return JSONResponse(body.model_dump() | more, status, media_type="application/problem+json")
 
 
-def add_problems(app: FastAPI) -> None:
-    """Answer every error of this app with a problem."""
+def add_problems(app: FastAPI, refused: Callable[[str], None]) -> None:
+    """Answer every error of this app with a problem; `refused` is told the reason of each `Refusal`."""
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error, Refusal):
+            refused(error.reason)
         answer = problem(error.status_code, error.detail)
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(ValidationError)
     async def _invalid(_: Request, error: ValidationError) -> JSONResponse:
-        return problem(422, _faults(error))
+        return problem(422, faults_line(error.errors(include_url=False, include_context=False)))
+
+    @app.exception_handler(RequestValidationError)
+    async def _parameter(_: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(422, faults_line(error.errors()))
 
     @app.exception_handler(UsageError)
     async def _usage(_: Request, error: UsageError) -> JSONResponse:
@@ -53,10 +74,10 @@ def add_problems(app: FastAPI) -> None:
         return problem(500, f"a fault of the service: {type(error).__name__}; its log has the trace")
 
 
-def _faults(error: ValidationError) -> str:
-    """The first faults in one line, each with its place in the request."""
+def faults_line(faults: Sequence[Any]) -> str:
+    """The first of pydantic's faults in one line, each with its place in the request."""
     seen: dict[str, str] = {}
-    for fault in error.errors(include_url=False, include_context=False):
+    for fault in faults:
         where, expected = _place(fault["loc"], fault["msg"])
         got = "" if fault["type"] in ("missing", "json_invalid") else f", got {_short(fault['input'])}"
         seen.setdefault(where, f"{where}: {expected}{got}")

@@ -13,7 +13,7 @@ from threading import Event, Thread
 from typing import NamedTuple
 
 from streamrec.clock import Clock
-from streamrec.errors import StoreUnavailable
+from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.serving.generation import Generation, Mirror, Version, generation_of
 from streamrec.store.base import Commit, Store
 
@@ -40,7 +40,12 @@ class Status(NamedTuple):
 def _pipeline(blob: bytes) -> Mirror:
     from streamrec.models.pipeline import Pipeline  # compiled code: loaded when the first model is there
 
-    return Pipeline.from_blob(blob)
+    try:
+        return Pipeline.from_blob(blob)
+    except RecursionError:  # no learner nests so deep
+        raise StoreMismatch(
+            "stored model: not written by streamrec (nested too deep): start over with --fresh"
+        ) from None
 
 
 class Scorer:

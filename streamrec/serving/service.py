@@ -1,17 +1,22 @@
 """The service as a process: listen, serve until told to stop, stop cleanly."""
 
 import logging
+import math
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 
 from streamrec.clock import SystemClock
 from streamrec.errors import ServiceError
 from streamrec.serving.app import create_app
+from streamrec.serving.connection import Connection
 from streamrec.serving.delivery import Delivery
+from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.scorer import Scorer
 from streamrec.store.base import Store
 from streamrec.transport.base import KeyedSink
@@ -58,6 +63,7 @@ def serve(
     listener: socket.socket,
     on_ready: Callable[[str], None],
     open_events: OpenSink | None = None,
+    protection: Protection | None = None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; returns after the requests under way are answered.
 
@@ -67,11 +73,13 @@ def serve(
         listener: from `listen`.
         on_ready: called with the service's URL once the socket accepts requests.
         open_events: opens the sink of `/v1/events`, as `transport.open_sink` gives it; None: it takes none.
+        protection: limits, tokens and TLS; None: the default limits, anybody, plain HTTP.
 
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
     logging.getLogger("streamrec.serving").setLevel(logging.INFO)
-    server = _server(Scorer(store, model, SystemClock()), open_events)
+    protection = protection or Protection()
+    server = _server(Scorer(store, model, SystemClock()), open_events, protection)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -79,7 +87,8 @@ def serve(
     # uvicorn handles both signals itself and raises them again at its end, when nothing is left to stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    on_ready(_url(listener))
+    _give_up_after(listener, protection.limits)
+    on_ready(_url(listener, protection.tls))
     server.run(sockets=[listener])
 
 
@@ -99,11 +108,14 @@ class BackgroundService:
         host: str = "127.0.0.1",
         port: int = 0,
         open_events: OpenSink | None = None,
+        protection: Protection | None = None,
     ) -> None:
+        protection = protection or Protection()
         listener = listen(host, port)
-        self.url = _url(listener)
+        _give_up_after(listener, protection.limits)
+        self.url = _url(listener, protection.tls)
         self.scorer = Scorer(store, model, SystemClock())
-        self._server = _server(self.scorer, open_events)
+        self._server = _server(self.scorer, open_events, protection)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="service", daemon=True
         )
@@ -117,9 +129,13 @@ class BackgroundService:
         self._thread.join()
 
 
-def _server(scorer: Scorer, open_events: OpenSink | None) -> uvicorn.Server:
+def _server(scorer: Scorer, open_events: OpenSink | None, protection: Protection) -> uvicorn.Server:
+    delivery, tls = Delivery(open_events) if open_events else None, protection.tls
     config = uvicorn.Config(
-        create_app(scorer, delivery=Delivery(open_events) if open_events else None),
+        create_app(scorer, delivery=delivery, protection=protection),
+        http=partial(Connection, receive_s=protection.limits.receive_s),  # type: ignore[arg-type]
+        ws="none",  # whatever is installed: nothing here speaks it
+        ssl_context_factory=(lambda *_: tls) if tls is not None else None,
         log_config=None,  # through this process's logging, to stderr
         log_level="warning",
         access_log=False,
@@ -128,6 +144,18 @@ def _server(scorer: Scorer, open_events: OpenSink | None) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _url(listener: socket.socket) -> str:
+def _give_up_after(listener: socket.socket, limits: Limits) -> None:
+    """Connections whose client does not read its answer end by themselves; they inherit this of the listener.
+
+    Closing the transport would wait for such a client for ever; the system does not (TCP_USER_TIMEOUT in
+    tcp(7)).
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        timeout_ms = math.ceil(limits.answer_s * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+
+def _url(listener: socket.socket, tls: ssl.SSLContext | None) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

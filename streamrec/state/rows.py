@@ -17,6 +17,10 @@ class Table(Protocol):
         """How many rows."""
         ...
 
+    def get(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows float32 (N, W) of ids uint64 (N,), zeros where absent, and bool (N,) which were found."""
+        ...
+
     def upsert(self, ids: np.ndarray, rows: np.ndarray, *, changed: bool = True) -> None:
         """Write rows float32 (N, W) under ids uint64 (N,); `changed`: they belong into the next commit."""
         ...

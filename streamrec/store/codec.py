@@ -83,7 +83,13 @@ def unpack(data: bytes, where: str) -> Commit:
             f"{where}: damaged (checksum {actual:08x}, expected {expected:08x}): "
             "restore a backup or start over with --fresh"
         )
-    return _read(data)
+    try:  # a checksum says that nothing was damaged, not who wrote it
+        return _read(data)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise StoreMismatch(
+            f"{where}: not written by streamrec ({type(error).__name__}): see who else writes to this store, "
+            "and start over with --fresh"
+        ) from None
 
 
 def stamp(data: bytes) -> tuple[int, int]:

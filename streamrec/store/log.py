@@ -117,7 +117,13 @@ def read(wire: Wire, keys: Keys, after: int, upto: int) -> Iterator[Entry]:
         found = wire.call("XRANGE", keys.log, start, last_id(upto), "COUNT", _COUNT)
         for name, pairs in found:
             fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-            entry = _complete(entry_seq(name), fields, parts)
+            try:
+                entry = _complete(entry_seq(name), fields, parts)
+            except (KeyError, ValueError):
+                raise StoreMismatch(
+                    f"model {keys.name!r}: log entry {name.decode()}: not written by streamrec: see who else "
+                    "writes to this store, and start over with --fresh"
+                ) from None
             if entry is not None:
                 yield entry
         if len(found) < _COUNT:

@@ -101,9 +101,44 @@ def test_a_wrong_place_for_events_is_told_at_once(events: str) -> None:
     assert events in done.stderr
 
 
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_who_has_no_token_is_refused_and_none_is_written_down(tmp_path: Path, by_environment: bool) -> None:
+    (tmp_path / "tokens").write_text("file-token-0123456789\n")
+    program = [sys.executable, "-c", RUN, "serve", "--store", "memory", "--port", "0"]
+    program += ["--token-file", str(tmp_path / "tokens"), "--max-requests", "7"]
+    if by_environment:
+        program = [sys.executable, "-m", "workers.serve"]
+    settings = {"STORE": "memory", "PORT": "0", "HOST": "127.0.0.1", "TOKEN": "own-token-0123456789"}
+    settings |= {"TOKEN_FILE": str(tmp_path / "tokens"), "MAX_REQUESTS": "7"}
+    environment = {f"STREAMREC_{name}": value for name, value in settings.items()}
+    with subprocess.Popen(program, env={**os.environ, **environment}, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        url = re.findall(rb"http://[0-9.:]+", first)[0].decode()
+        assert get(url + "/v1/model")[0] == 401
+        for token in ("own-token-0123456789", "file-token-0123456789"):
+            request = urllib.request.Request(url + "/v1/model", headers={"Authorization": f"Bearer {token}"})
+            with pytest.raises(urllib.error.HTTPError, match="503") as caught:  # there is no model
+                urllib.request.urlopen(request, timeout=10)
+            caught.value.close()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")
+    assert b"token-0123456789" not in first
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        (
+            {"STREAMREC_STORE": "memory", "STREAMREC_MAX_REQUESTS": "0"},
+            "UsageError: environment variables STREAMREC_MAX_REQUESTS, STREAMREC_MAX_DELAY_MS and "
+            "STREAMREC_RECEIVE_TIMEOUT: expected 1 or more, got 0, 400 and 10\n",
+        ),
+        (
+            {"STREAMREC_STORE": "memory", "STREAMREC_TLS_KEY": "key.pem"},
+            "UsageError: TLS: a key or client CA, but no certificate; give the certificate's file, too\n",
+        ),
         ({}, "UsageError: environment variable STREAMREC_STORE is not set; this worker needs it\n"),
         (
             {"STREAMREC_STORE": "memory", "STREAMREC_PORT": "x"},
@@ -127,5 +162,7 @@ def test_help_is_quick_and_names_every_option() -> None:
     start = time.monotonic()
     done = CliRunner().invoke(command, ["--help"])
     assert time.monotonic() - start < 1
-    for option in ("--store", "--name", "--host", "--port", "--events", "--json"):
+    protection = ("--token-file", "--tls-cert", "--tls-key", "--tls-client-ca")
+    limits = ("--max-requests", "--max-delay-ms", "--receive-timeout")
+    for option in ("--store", "--name", "--host", "--port", "--events", "--json", *protection, *limits):
         assert option in done.output

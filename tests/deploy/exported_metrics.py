@@ -11,7 +11,9 @@ from streamrec.join.worker.meters import Meters
 from streamrec.join.worker.progress import Joined
 from streamrec.learner.exporter import LearnerCollector
 from streamrec.learner.report import Report
+from streamrec.serving.limits import Limits
 from streamrec.serving.metrics import ServiceMetrics
+from streamrec.serving.pressure import open_lines
 from streamrec.serving.scorer import Scorer
 from streamrec.store.base import Head
 from streamrec.store.memory import MemoryStore
@@ -54,7 +56,8 @@ class _Served(Scorer):
 
 
 def _scorer() -> CollectorRegistry:
-    metrics = ServiceMetrics(_Served(MemoryStore("exported"), "m", SystemClock()))
+    lines = open_lines(Limits(), SystemClock())
+    metrics = ServiceMetrics(_Served(MemoryStore("exported"), "m", SystemClock()), lines)
     metrics.observe("/v1/rank", 200, 0.001)
     return metrics.registry
 

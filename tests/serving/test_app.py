@@ -177,11 +177,16 @@ def test_readiness_follows_the_store(store: FakeStore, scorer: Scorer) -> None:
             answer = client.get(path)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
             assert answer.json()["detail"] == "waiting for the first commit of model 'm'"
+        assert client.get("/readyz?memory=true").status_code == 503
         assert client.post("/v1/rank", json={"candidates": []}).status_code == 503
         store.add(commit(1))
         _until(client, 200)
         store.down = True
         _until(client, 503)
+        assert client.get("/readyz?memory=true").status_code == 200
+        answer = client.get("/readyz?memory=perhaps")
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+        assert answer.json()["detail"].startswith("query.memory: ")
         assert client.post("/v1/rank", json={"candidates": candidates(1)}).status_code == 200
         store.down = False
         _until(client, 200)

@@ -247,7 +247,8 @@ def test_many_small_requests_share_acknowledgements_and_keep_their_order(
 def test_the_document_tells_what_it_takes(client: Client, sink: FakeSink) -> None:
     document = client.get("/openapi.json").json()
     operation, schemas = document["paths"]["/v1/events"]["post"], document["components"]["schemas"]
-    assert operation["responses"].keys() == {"200", "207", "404", "413", "415", "422", "503"}
+    answers = {"200", "207", "401", "404", "408", "413", "415", "422", "500", "503"}
+    assert operation["responses"].keys() == answers
     content = operation["requestBody"]["content"]
     assert content.keys() == {"application/json", "application/x-ndjson"}
     example = schemas["Events"]["examples"][0]

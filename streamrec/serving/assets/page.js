@@ -2,8 +2,10 @@
 for (const form of document.forms) form.onsubmit = async (event) => {
   event.preventDefault();
   const out = form.querySelector("pre"), body = form.querySelector("textarea");
-  const request = { method: form.dataset.method };
-  if (body) Object.assign(request, { headers: { "content-type": "application/json" }, body: body.value });
+  const request = { method: form.dataset.method, headers: {} };
+  const token = document.querySelector("#token");
+  if (token?.value) request.headers.authorization = `Bearer ${token.value}`;
+  if (body) { request.headers["content-type"] = "application/json"; request.body = body.value; }
   out.hidden = false;
   out.textContent = "…";
   const start = performance.now();

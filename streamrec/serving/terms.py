@@ -1,0 +1,127 @@
+"""The terms of a linear score: what each value of each feature and cross adds, and what is known of it.
+
+    s = Σ wᵢ·xᵢ        p = link(offset + gain·s)        contributionᵢ = gain·wᵢ·xᵢ
+
+so contributions and offset add up to the logit (of a rating model, to the rating), which leaving fields out
+does not give: `serving.occlusion`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamrec.events.decoder import BlockDecoder
+from streamrec.features.batch import Batch
+from streamrec.features.statistics import counted
+from streamrec.models.frame import frame_gain, frame_offset
+from streamrec.models.ftrl import INTERCEPT
+from streamrec.models.pipeline import Pipeline
+from streamrec.optim.ftrl import confidence, weight
+from streamrec.serving.names import value_names
+
+__all__ = ["LINEAR_KINDS", "LinearScore", "Term", "linear_score"]
+
+#: Kinds whose score is the sum of one weight a value.
+LINEAR_KINDS = frozenset({"ftrl", "wide"})
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One value of a feature or cross."""
+
+    feature: str
+    contribution: float  # to the logit
+    weight: float
+    value: float
+    confidence: float  # how far one more example can move the contribution at most
+    squared_gradients: float  # sum over its examples, of a click model each at most value²
+    count: float | None  # examples with it, where it has target statistics
+    age_s: float | None  # since the last of them, where the model keeps that
+
+
+class LinearScore(NamedTuple):
+    """A score as a sum."""
+
+    logit: float  # before what `feedback` corrects; of a rating model, the rating
+    offset: float  # that of the base rate so far
+    gain: float
+    terms: list[Term]  # largest first
+
+
+def linear_score(pipeline: Pipeline, line: bytes, values: Mapping[str, Any], time_ms: int) -> LinearScore:
+    """The terms of one event's score.
+
+    Args:
+        pipeline: a model of `LINEAR_KINDS`.
+        line: the event, as `serving.lines` makes it.
+        values: its user, item and features, for names.
+        time_ms: when it is scored; ages count to then.
+
+    """
+    decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
+    batch = pipeline.preview(decoder.decode(line)[0], decoder.fields)
+    frame = np.frombuffer(pipeline.model.blobs().get("frame", b""), "<f8").astype(np.float64)
+    offset = frame_offset(frame, pipeline.settings.task == "rating")
+    gain = frame_gain(frame)
+    names = value_names(pipeline.spec, batch, values)
+    terms = _terms(pipeline, _once(batch, names), gain, time_ms)
+    logit = offset + sum(term.contribution for term in terms)
+    return LinearScore(logit, offset, gain, sorted(terms, key=lambda term: -abs(term.contribution)))
+
+
+class _Coordinates(NamedTuple):
+    """What is summed, the intercept last."""
+
+    ids: np.ndarray  # uint64 (K,)
+    values: list[float]
+    names: list[str]
+
+
+def _once(batch: Batch, names: list[str]) -> _Coordinates:
+    """An id that comes twice in a bag counts once, with the sum of its values, as in learning."""
+    bags = np.repeat(np.arange(batch.n_fields), np.diff(batch.offsets)).tolist()
+    keys = zip(bags, batch.ids.tolist(), strict=True)
+    found: dict[tuple[int, int], tuple[float, str]] = {}
+    for key, x, name in zip(keys, batch.values.tolist(), names, strict=True):
+        before, its_name = found.get(key, (0.0, name))
+        found[key] = before + x, its_name
+    ids = np.array([id_ for _, id_ in found] + [int(INTERCEPT)], np.uint64)
+    values, its_names = [x for x, _ in found.values()], [name for _, name in found.values()]
+    return _Coordinates(ids, [*values, 1.0], [*its_names, "(intercept)"])
+
+
+def _terms(pipeline: Pipeline, coordinates: _Coordinates, gain: float, time_ms: int) -> list[Term]:
+    parameters = pipeline.settings.ftrl.parameters()
+    first = parameters.initial_accumulator
+    rows, found = pipeline.model.tables["linear"].get(coordinates.ids)
+    rows[~found, 1] = first
+    counts, last_ms = _history(pipeline, coordinates.ids, rows, found)
+    terms = []
+    for i, (x, name) in enumerate(zip(coordinates.values, coordinates.names, strict=True)):
+        z, n = rows[i, :2].tolist()
+        w = float(weight(z, n, parameters))
+        bound = gain * float(confidence(x, n, parameters))
+        age_s = (time_ms - last_ms[i]) / 1000  # below 0 where it is asked for a time before the last example
+        terms.append(Term(name, gain * w * x, w, x, bound, n - first, _given(counts[i]), _given(age_s)))
+    return terms
+
+
+def _given(number: float) -> float | None:
+    return None if np.isnan(number) else float(number)
+
+
+def _history(
+    pipeline: Pipeline, ids: np.ndarray, rows: np.ndarray, found: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and times of the last example in ms, NaN where neither statistics nor expiry keep them."""
+    counts, last_ms = np.full(len(ids), np.nan), np.full(len(ids), np.nan)
+    if "statistics" in pipeline.tables:
+        statistics, has = pipeline.tables["statistics"].get(ids)
+        n, epoch = counted(statistics)
+        counts[has], last_ms[has] = n[has], epoch[has] * pipeline.spec.lag_ms
+    if pipeline.settings.expire_after_s is not None:
+        last_ms[found] = rows[found, 2].astype(np.float64) * _HOUR_MS
+    return counts, last_ms
