@@ -1,0 +1,8 @@
+"""Item vectors, and the best of them for a query, while they change."""
+
+from streamrec.index.generation import Generation
+from streamrec.index.item_index import ItemIndex
+from streamrec.index.request import Found, Predicate
+from streamrec.index.settings import IndexSettings
+
+__all__ = ["Found", "Generation", "IndexSettings", "ItemIndex", "Predicate"]
