@@ -10,11 +10,12 @@ import numpy as np
 
 from streamrec.index.codes import encode
 from streamrec.index.lanes import BLOCK, LANES
+from streamrec.state.pages import zeros
 
 __all__ = ["CHUNK_SLOTS", "LIVE", "Chunk", "padded"]
 
-#: 4 MiB of 64 float32 each: allocated in a millisecond, and 61 of them hold a million items.
-CHUNK_SLOTS = 16_384
+#: Codes of 64 numbers fill one large page (2 MiB), and 31 chunks hold a million items.
+CHUNK_SLOTS = 32_768
 #: The generation in which a slot dies that is not dead.
 LIVE = np.int64(2**63 - 1)
 
@@ -25,7 +26,7 @@ def padded(dim: int) -> int:
 
 
 class Chunk:
-    """Room for 16,384 vectors.
+    """Room for 32,768 vectors.
 
     Args:
         serial: its number in the life of the index; it stays, whatever chunks are dropped.
@@ -38,11 +39,11 @@ class Chunk:
     def __init__(self, serial: int, dim: int, precision: str, *, coded: bool) -> None:
         width = padded(dim)
         self.serial = serial
-        self.rows = np.zeros((CHUNK_SLOTS, width), precision)
+        self.rows = zeros(CHUNK_SLOTS * width * np.dtype(precision).itemsize).view(precision).reshape(-1, width)
         self.ids = np.zeros(CHUNK_SLOTS, np.uint64)
         self.died = np.full(CHUNK_SLOTS, LIVE, np.int64)
         self.scales = np.zeros(CHUNK_SLOTS if coded else 0, np.float32)
-        self.codes = np.zeros((CHUNK_SLOTS // BLOCK if coded else 0, width // 2, BLOCK, 2), np.int8)
+        self.codes = zeros(CHUNK_SLOTS * width if coded else 0).view(np.int8).reshape(-1, width // 2, BLOCK, 2)
         self.n_filled = 0
         self.n_live = 0
         arrays = (self.rows, self.ids, self.died, self.codes, self.scales)
@@ -57,7 +58,7 @@ class Chunk:
     def append(self, ids: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Fill the next slots with vectors float32 (N, D) as far as there is room; returns their positions.
 
-        A position is serial · 16,384 + slot, int64 (≤ N,).
+        A position is serial · 32,768 + slot, int64 (≤ N,).
         """
         first = self.n_filled
         end = min(first + len(ids), CHUNK_SLOTS)

@@ -69,4 +69,6 @@ def encode_queries(queries: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any],
     norm = np.sqrt((exact * exact).sum(axis=1))
     lost = norm * math.sqrt(dim) * (_HALF_STEP + _LARGEST_CODE * dim * _ROUNDING)
     margin = lost + _LARGEST_CODE * dim * step * _HALF_STEP
-    return codes, np.stack([step, margin], axis=1).astype(np.float32)
+    bounds = np.empty((len(queries), 2), np.float32)
+    bounds[:, 0], bounds[:, 1] = step, margin
+    return codes, bounds

@@ -61,19 +61,20 @@ class Generation:
         """What a request searches, and the masks whose addresses that has: keep them until it is done."""
         places, masks = self.places, []
         if request.where is not None:
-            masks = [_mask(request.where, chunk) for chunk in self.chunks]
+            left = self.n_slots - CHUNK_SLOTS * np.arange(len(self.chunks))
+            masks = [_mask(request.where, chunk.ids[:n]) for chunk, n in zip(self.chunks, left, strict=True)]
             places = places.copy()
             places[:, 5] = [mask.ctypes.data for mask in masks]
         half = bool(self.chunks) and self.chunks[0].rows.dtype == np.float16
         return Slots(places, self.n_slots, self.number, half, request.excluded, request.offsets), masks
 
 
-def _mask(where: Predicate, chunk: Chunk) -> np.ndarray[Any, Any]:
-    """Which slots of a chunk a predicate allows."""
-    mask = np.asarray(where(chunk.ids))
-    if mask.dtype != np.bool_ or mask.shape != (CHUNK_SLOTS,):
+def _mask(where: Predicate, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which of these slots a predicate allows."""
+    mask = np.asarray(where(ids))
+    if mask.dtype != np.bool_ or mask.shape != ids.shape:
         raise ValueError(
-            f"where: expected a bool for each of {CHUNK_SLOTS} ids, got {mask.dtype} of shape {mask.shape}"
+            f"where: expected a bool for each of {len(ids)} ids, got {mask.dtype} of shape {mask.shape}"
         )
     return np.ascontiguousarray(mask)
 

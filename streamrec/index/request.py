@@ -70,10 +70,8 @@ def read_request(
     check_vectors(queries, dim, "float32", "query")
     vectors = np.zeros((len(queries), padded(dim)), np.float32)
     vectors[:, :dim] = queries
-    lists = [_sorted_ids(ids) for ids in (exclude if exclude is not None else [()] * len(queries))]
-    if len(lists) != len(queries):
-        raise ValueError(f"exclude: expected a list of ids for each of {len(queries)} queries, got {len(lists)}")
-    return Request(Query(vectors, *encode_queries(vectors)), k, *_flat(lists), where)
+    excluded = _excluded(exclude, len(queries))
+    return Request(Query(vectors, *encode_queries(vectors)), k, *excluded, where)
 
 
 def check_vectors(vectors: np.ndarray[Any, Any], dim: int, precision: str, name: str) -> None:
@@ -87,8 +85,14 @@ def check_vectors(vectors: np.ndarray[Any, Any], dim: int, precision: str, name:
         raise ValueError(f"{name} vectors: expected numbers of at most {limit:g}, row {row} has NaN or more")
 
 
-def _sorted_ids(ids: Any) -> np.ndarray[Any, Any]:
-    return np.unique(np.asarray(ids, np.uint64))
+def _excluded(exclude: Any, n_queries: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The ids that each query excludes, ascending, in a row, and where each list begins and ends."""
+    if exclude is None:
+        return np.empty(0, np.uint64), np.zeros(n_queries + 1, np.int64)
+    lists = [np.sort(np.asarray(ids, np.uint64)) for ids in exclude]
+    if len(lists) != n_queries:
+        raise ValueError(f"exclude: expected a list of ids for each of {n_queries} queries, got {len(lists)}")
+    return _flat(lists)
 
 
 def _flat(lists: Sequence[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
