@@ -1,8 +1,8 @@
 """An index for millions of items: approximate where nothing has changed, exact where something has.
 
 1. A base of inverted lists knows the slots that were there when it was made. It answers with positions only.
-2. Their vectors are read from the log of slots as of the search's generation: who is dead or excluded drops out, and
-   scores are exact.
+2. Their vectors are read from the log of slots as of the search's generation: who is dead or excluded drops
+   out, and scores are exact.
 3. Slots that came after the base are scanned exactly, so a change is found at once.
 4. Where fewer remain than are wanted, or a predicate is given, the whole log is scanned.
 
@@ -28,6 +28,8 @@ from streamrec.index.settings import IndexSettings
 
 __all__ = ["ApproximateIndex", "ApproximateSettings"]
 
+#: So many bases in a row have the same centres: finding them takes longer than filling the lists.
+_CENTRES_KEPT = 10
 #: More than this share of the items asked of the base: scanning codes is faster.
 _LARGEST_FETCH = 0.01
 
@@ -39,14 +41,16 @@ class ApproximateSettings:
     Attributes:
         least_items: up to this many items the search is exact.
         probes: lists read a query.
-        overfetch: positions asked of the base per item wanted, at least 1: some are dead, all are ranked by 8 bits.
-        rebuilt_at: share of items that are newer than the base, or of the base that is dead, at which it is made anew.
+        overfetch: positions asked of the base per item wanted, at least 1: some are dead, all are ranked by 8
+            bits.
+        rebuilt_at: share of items that are newer than the base, or of the base that is dead, at which it is
+            made anew.
         checked_every: queries per one whose recall is measured.
 
     """
 
     least_items: int = 300_000
-    probes: int = 32
+    probes: int = 320
     overfetch: float = 1.5
     rebuilt_at: float = 0.1
     checked_every: int = 100
@@ -70,6 +74,7 @@ class ApproximateIndex:
         self._base: _Base | None = None
         self._builder = ThreadPoolExecutor(1, "index-base")
         self._building: Future[None] | None = None
+        self._n_kept = 0
         self._starting = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -100,7 +105,7 @@ class ApproximateIndex:
         return self.update([], np.empty((0, self.exact.settings.dim), np.float32), ids)
 
     def search(self, query: Any, k: int, exclude: Any = None, where: Predicate | None = None) -> Found:
-        """As `ItemIndex.search`: about the k best, never fewer, never one that is excluded; exact with `where`."""
+        """As `ItemIndex.search`: about the k best, never fewer, none that is excluded; exact with `where`."""
         request = self.exact.request(query, k, exclude, where)
         base, generation = self._base, self.exact.generation
         found = self._search(base, generation, request)
@@ -137,22 +142,34 @@ class ApproximateIndex:
         tail = generation.since(self._base.end)
         n_older = generation.n_live - sum(chunk.n_live for chunk in tail.chunks)
         share = self.approximate.rebuilt_at
-        return (
-            tail.n_slots > share * generation.n_live + CHUNK_SLOTS
-            or n_older < (1 - share) * len(self._base.lists)
+        return tail.n_slots > share * generation.n_live + CHUNK_SLOTS or n_older < (1 - share) * len(
+            self._base.lists
         )
 
     def _build(self, generation: Generation) -> None:
         """Make a base of all full chunks."""
-        full = generation.chunks[: generation.n_slots // CHUNK_SLOTS]
-        dim, parts, positions = self.exact.settings.dim, [], []
-        for chunk in full:
-            alive = np.flatnonzero(chunk.died > generation.number)
-            parts.append(chunk.rows[alive, :dim].astype(np.float32))
-            positions.append(chunk.serial * CHUNK_SLOTS + alive)
-        if sum(map(len, parts)):
-            lists = InvertedLists(np.concatenate(parts), np.concatenate(positions))
-            self._base = _Base(lists, full[-1].serial + 1)
+        vectors, positions, end = _full_chunks(generation, self.exact.settings.dim)
+        if len(vectors):
+            old = self._base.lists if self._base is not None else None
+            keep = (
+                old is not None
+                and len(old) / 2 < len(vectors) < 2 * len(old)
+                and self._n_kept < _CENTRES_KEPT
+            )
+            self._n_kept = self._n_kept + 1 if keep else 0
+            lists = InvertedLists(vectors, positions, old.centres if old is not None and keep else None)
+            self._base = _Base(lists, end)
+
+
+def _full_chunks(generation: Generation, dim: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Of the live slots of full chunks: vectors float32 (N, dim), positions int64 (N,); the next serial."""
+    vectors, positions, end = [np.empty((0, dim), np.float32)], [np.empty(0, np.int64)], 0
+    for chunk in generation.chunks[: generation.n_slots // CHUNK_SLOTS]:
+        alive = np.flatnonzero(chunk.died > generation.number)
+        vectors.append(chunk.rows[alive, :dim].astype(np.float32))
+        positions.append(chunk.serial * CHUNK_SLOTS + alive)
+        end = chunk.serial + 1
+    return np.concatenate(vectors), np.concatenate(positions), end
 
 
 def _from_base(base: _Base, generation: Generation, request: Request, reach: tuple[int, int]) -> Best:
@@ -160,7 +177,9 @@ def _from_base(base: _Base, generation: Generation, request: Request, reach: tup
     best = empty_best(1, request, min(request.k, generation.n_live))
     dim = base.lists.dim
     queries = np.ascontiguousarray(request.queries.vectors[:, :dim])
-    positions = base.lists.search(queries, reach[0], reach[1]) if reach[0] else np.empty((len(queries), 0), np.int64)
+    positions = (
+        base.lists.search(queries, reach[0], reach[1]) if reach[0] else np.empty((len(queries), 0), np.int64)
+    )
     chunk, slot = _located(generation, positions)
     slots, _ = generation.slots(request)
     offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))

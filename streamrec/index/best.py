@@ -1,7 +1,7 @@
 """The k best of a stream of scored items, in one order: score descending, then id ascending.
 
-A heap whose root is the worst that is kept. No two items of an index have one id, so the order has no ties and
-the k best are the same however the items were divided and in whatever order they came.
+A heap whose root is the worst that is kept. No two items of an index have one id, so the order has no ties
+and the k best are the same however the items were divided and in whatever order they came.
 """
 
 import numpy as np

@@ -39,11 +39,15 @@ class Chunk:
     def __init__(self, serial: int, dim: int, precision: str, *, coded: bool) -> None:
         width = padded(dim)
         self.serial = serial
-        self.rows = zeros(CHUNK_SLOTS * width * np.dtype(precision).itemsize).view(precision).reshape(-1, width)
+        self.rows = (
+            zeros(CHUNK_SLOTS * width * np.dtype(precision).itemsize).view(precision).reshape(-1, width)
+        )
         self.ids = np.zeros(CHUNK_SLOTS, np.uint64)
         self.died = np.full(CHUNK_SLOTS, LIVE, np.int64)
         self.scales = np.zeros(CHUNK_SLOTS if coded else 0, np.float32)
-        self.codes = zeros(CHUNK_SLOTS * width if coded else 0).view(np.int8).reshape(-1, width // 2, BLOCK, 2)
+        self.codes = (
+            zeros(CHUNK_SLOTS * width if coded else 0).view(np.int8).reshape(-1, width // 2, BLOCK, 2)
+        )
         self.n_filled = 0
         self.n_live = 0
         arrays = (self.rows, self.ids, self.died, self.codes, self.scales)

@@ -5,9 +5,9 @@ p = round(q / t) of 16 bits at most. Then x·q = s·(t·Σ c·p + r) with
 
     |r| ≤ ‖q‖·√D/2  +  127·D·t/2  +  what is lost by rounding.
 
-`bounds_reaching` adds that bound (`margin`), and only an item whose bound reaches the k-th best score so far has
-its vector read and its exact score computed. Scanning codes so reads a quarter of float32's memory and gives
-the same answer to the last bit.
+`bounds_reaching` adds that bound (`margin`), and only an item whose bound reaches the k-th best score so far
+has its vector read and its exact score computed. Scanning codes so reads a quarter of float32's memory and
+gives the same answer to the last bit.
 """
 
 import math
@@ -25,7 +25,8 @@ _LARGEST_CODE = 127
 _LARGEST_PAIR_CODE = 32767
 #: A scale is never a denormal number.
 _LEAST_SCALE = 1e-30 / _LARGEST_CODE
-#: Of D float32 products and sums, and of those that make the bound; relative to √D·127·s·‖q‖, with room to spare.
+#: Of D float32 products and sums, and of those that make the bound; relative to √D·127·s·‖q‖, with room to
+#: spare.
 _ROUNDING = 2.0**-22
 #: Dividing by the scale rounds, too.
 _HALF_STEP = 0.501

@@ -54,7 +54,10 @@ class Generation:
         """Only the chunks from a serial on; `n_live` stays that of all."""
         first = int(np.searchsorted(self.serials, serial))
         return Generation(
-            self.number, self.chunks[first:], self.n_slots - min(first * CHUNK_SLOTS, self.n_slots), self.n_live
+            self.number,
+            self.chunks[first:],
+            self.n_slots - min(first * CHUNK_SLOTS, self.n_slots),
+            self.n_live,
         )
 
     def slots(self, request: Request) -> tuple[Slots, list[np.ndarray[Any, Any]]]:
@@ -102,7 +105,9 @@ def search(
     k = min(request.k, generation.n_live)
     kept = empty_best(threads, request, k) if best is None else _beside(best, empty_best(threads, request, k))
     if k:
-        _scan_parts(generation, request, [Best(*(part[t] for part in kept)) for t in range(-threads, 0)], pool)
+        _scan_parts(
+            generation, request, [Best(*(part[t] for part in kept)) for t in range(-threads, 0)], pool
+        )
         merge_best(*kept)
     return answer(kept)
 

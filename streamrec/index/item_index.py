@@ -18,8 +18,8 @@ __all__ = ["ItemIndex"]
 class ItemIndex:
     """64-bit item id → vector; the k items of the greatest inner product with a query, exactly.
 
-    Updates come one after the other; each makes a generation, and a search sees one generation whole. Searches
-    come from any number of threads and wait for nobody. Close it to end its threads.
+    Updates come one after the other; each makes a generation, and a search sees one generation whole.
+    Searches come from any number of threads and wait for nobody. Close it to end its threads.
 
     >>> with ItemIndex(IndexSettings(dim=2)) as index:
     ...     index.update(np.array([1, 2, 3]), np.array([[1, 0], [0, 1], [1, 1]], np.float32))
@@ -74,7 +74,8 @@ class ItemIndex:
             removed: uint64 (R,), ids that go; those that are not there are ignored.
 
         Raises:
-            ValueError: a bad id or vector, or an id that is both changed and removed; nothing has changed then.
+            ValueError: a bad id or vector, or an id that is both changed and removed; nothing has changed
+                then.
 
         """
         ids, removed = np.asarray(ids, np.uint64), np.unique(np.asarray(removed, np.uint64))
@@ -98,13 +99,17 @@ class ItemIndex:
             raise ValueError(f"item vectors: expected one for each of {len(ids)} ids, got {len(vectors)}")
         both = np.intersect1d(ids, removed)
         if len(both):
-            raise ValueError(f"removed: expected other ids than those that change, got {int(both[0])} in both")
+            raise ValueError(
+                f"removed: expected other ids than those that change, got {int(both[0])} in both"
+            )
 
     def request(self, query: Any, k: int, exclude: Any, where: Predicate | None) -> Request:
         """A search as it is carried out: one query becomes a batch of one. See `search`."""
         vectors = np.asarray(query, np.float32)
         if vectors.ndim == 1:
-            return read_request(vectors[None], k, None if exclude is None else [exclude], where, self.settings.dim)
+            return read_request(
+                vectors[None], k, None if exclude is None else [exclude], where, self.settings.dim
+            )
         return read_request(vectors, k, exclude, where, self.settings.dim)
 
     def search(self, query: Any, k: int, exclude: Any = None, where: Predicate | None = None) -> Found:

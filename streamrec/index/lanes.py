@@ -1,8 +1,8 @@
 """Inner products in vector registers: rows of float32 or float16, and blocks of int8 codes.
 
-A row's product is summed in eight lanes, each by fused multiply-adds, whose halves are then added to each other:
-the same bits alone or beside others, on whatever processor. Sums of codes are integers and therefore exact.
-All arguments are addresses and sizes; callers see to it that they fit.
+A row's product is summed in eight lanes, each by fused multiply-adds, whose halves are then added to each
+other: the same bits alone or beside others, on whatever processor. Sums of codes are integers and therefore
+exact. All arguments are addresses and sizes; callers see to it that they fit.
 """
 
 from typing import Any
@@ -147,8 +147,8 @@ def _code_sums(builder: Any, codes: Any, pairs: Any, n: Any) -> list[Any]:
 def bounds_reaching(typingctx: Any, places: Any, step: Any, margin: Any, least: Any) -> Any:  # noqa: ARG001
     """Which items of a block may have a score of `least` or more: a bit each, uint64.
 
-    `((codes, pairs, n_pairs, scales), step, margin, least)`: item i may where scaleᵢ · (step · Σ cᵢ·p + margin)
-    reaches `least`; the three numbers are float32.
+    `((codes, pairs, n_pairs, scales), step, margin, least)`: item i may where scaleᵢ · (step · Σ cᵢ·p +
+    margin) reaches `least`; the three numbers are float32.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001

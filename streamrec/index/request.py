@@ -11,7 +11,8 @@ from streamrec.index.scan import Query
 
 __all__ = ["LARGEST_NUMBER", "Found", "Predicate", "Request", "check_vectors", "read_request"]
 
-#: Ids uint64 (N,) → bool (N,): which items may be answered. Asked of all slots, so also about ids that are gone.
+#: Ids uint64 (N,) → bool (N,): which items may be answered. Asked of all slots, so also about ids that are
+#: gone.
 Predicate = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 #: Products of vectors of up to 4,096 numbers of this size are finite in float32.
 LARGEST_NUMBER = 1e15

@@ -1,10 +1,11 @@
 """The exact search: all slots of some chunks, streamed once for a batch of queries.
 
-Chunks are given by address, because Numba holds no arrays in an array: `places` uint64 (n_chunks, 6) has for each
-of them rows, ids, died, codes, scales (`Chunk.places`) and a mask of allowed slots (bool, 0 where all are).
+Chunks are given by address, because Numba holds no arrays in an array: `places` uint64 (n_chunks, 6) has for
+each of them rows, ids, died, codes, scales (`Chunk.places`) and a mask of allowed slots (bool, 0 where all
+are).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -96,7 +97,7 @@ def _is_seen(slots: Slots, place: np.ndarray, slot: int, q: int) -> bool:
 
 
 @njit(**INNER)
-def _offer_slots(slots: Slots, place: np.ndarray, chosen: tuple, queries: Query, q: int, best: Best) -> None:
+def _offer_slots(slots: Slots, place: np.ndarray, chosen: Any, queries: Query, q: int, best: Best) -> None:
     """Score the slots first + i of each bit i that is set; `chosen`: first and bits."""
     first, bits = chosen
     width, score = queries.vectors.shape[1], np.empty(1, np.float32)

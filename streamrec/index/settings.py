@@ -16,10 +16,11 @@ class IndexSettings:
     Attributes:
         dim: numbers of a vector, 1 to 4,096.
         precision: in which vectors are stored and scores are exact: "float32" or "float16".
-        int8: keep int8 codes beside the vectors and read vectors only where a code may be among the best; changes
-            no answer. One byte a number more, and a search that streams a quarter of float32's memory.
-        slack: slots per live item, above 1, from which on dead slots are reclaimed. 1.25 makes a search a quarter
-            slower at worst; each change then costs some 2.7 writes under uniform changes.
+        int8: keep int8 codes beside the vectors and read vectors only where a code may be among the best;
+            changes no answer. One byte a number more, and a search that streams a quarter of float32's
+            memory.
+        slack: slots per live item, above 1, from which on dead slots are reclaimed. 1.25 makes a search a
+            quarter slower at worst; each change then costs some 2.7 writes under uniform changes.
         threads: that share one search, at least 1.
 
     """

@@ -11,7 +11,7 @@ from streamrec.index.request import Found
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
 DIM, N = 16, 3 * CHUNK_SLOTS
-SETTINGS = ApproximateSettings(least_items=1000, probes=24, checked_every=1)
+SETTINGS = ApproximateSettings(least_items=1000, probes=128, checked_every=1)
 
 
 def clustered(n, seed):
@@ -33,7 +33,9 @@ def test_recall_is_high_scores_are_exact_and_it_is_monitored(index):
     found, exact = index.search(queries, 50), index.exact.search(queries, 50)
     shared = [np.intersect1d(a, b) for a, b in zip(found.ids, exact.ids, strict=True)]
     assert np.mean([len(s) for s in shared]) >= 0.95 * 50
-    score_of = [dict(zip(ids.tolist(), scores.tolist(), strict=True)) for ids, scores in zip(*exact, strict=True)]
+    score_of = [
+        dict(zip(ids.tolist(), scores.tolist(), strict=True)) for ids, scores in zip(*exact, strict=True)
+    ]
     for q in range(40):
         for item, score in zip(found.ids[q].tolist(), found.scores[q].tolist(), strict=True):
             assert score_of[q].get(item, score) == score

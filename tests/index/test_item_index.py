@@ -42,7 +42,9 @@ def test_golden_numbers(precision, int8):
 
 
 @pytest.mark.parametrize(("precision", "int8"), KINDS)
-@pytest.mark.parametrize(("n", "dim", "k"), [(1, 1, 1), (31, 3, 5), (33, 8, 40), (500, 17, 100), (3000, 64, 10)])
+@pytest.mark.parametrize(
+    ("n", "dim", "k"), [(1, 1, 1), (31, 3, 5), (33, 8, 40), (500, 17, 100), (3000, 64, 10)]
+)
 def test_whole_numbers_are_ranked_as_by_brute_force(precision, int8, n, dim, k):
     ids = np.random.default_rng(n).permutation(10 * n)[:n] + 1
     vectors, queries = whole_numbers((n, dim), 1), whole_numbers((4, dim), 2)
@@ -61,7 +63,9 @@ def test_codes_and_threads_change_no_bit(precision, scale):
     rng = np.random.default_rng(3)
     n, dim = 40_000, 24
     centres = rng.standard_normal((50, dim))
-    vectors = (scale * (centres[rng.integers(0, 50, n)] + 0.05 * rng.standard_normal((n, dim)))).astype(np.float32)
+    vectors = (scale * (centres[rng.integers(0, 50, n)] + 0.05 * rng.standard_normal((n, dim)))).astype(
+        np.float32
+    )
     vectors[::7] = vectors[0]  # many equal ones
     queries = np.concatenate([scale * centres[:3], rng.standard_normal((3, dim)) ** 9]).astype(np.float32)
     answers = []
@@ -110,12 +114,14 @@ def test_each_query_has_exclusions_of_its_own_and_all_a_predicate():
         n = int((found.ids[q] != 0).sum())
         expected = brute_force(ids, vectors, queries[q], 10, exclude[q], odd)
         assert (found.ids[q, :n].tolist(), found.scores[q, :n].tolist()) == expected
-    assert (found.ids[2, 3:] == 0).all() and (found.scores[2, 3:] == -np.inf).all()
+    assert (found.ids[2, 3:] == 0).all()
+    assert (found.scores[2, 3:] == -np.inf).all()
 
 
 CHANGES = st.lists(
     st.tuples(
-        st.dictionaries(st.integers(1, 40), st.integers(-5, 5), max_size=8), st.sets(st.integers(1, 40), max_size=8)
+        st.dictionaries(st.integers(1, 40), st.integers(-5, 5), max_size=8),
+        st.sets(st.integers(1, 40), max_size=8),
     ),
     max_size=12,
 )
@@ -126,9 +132,11 @@ CHANGES = st.lists(
 def test_any_changes_leave_what_a_dictionary_has(changes, kind, k, exclude):
     items = {}
     with ItemIndex(IndexSettings(2, *kind)) as index:
-        for put, removed in changes:
-            removed = removed - put.keys()
-            index.update(list(put), np.array([[v, 1] for v in put.values()], np.float32).reshape(-1, 2), list(removed))
+        for put, asked in changes:
+            removed = asked - put.keys()
+            index.update(
+                list(put), np.array([[v, 1] for v in put.values()], np.float32).reshape(-1, 2), list(removed)
+            )
             items = {**{i: v for i, v in items.items() if i not in removed}, **put}
         vectors = np.array([[v, 1] for v in items.values()]).reshape(-1, 2)
         expected = brute_force(list(items), vectors, [1, 2], k, list(exclude))
@@ -206,14 +214,23 @@ def test_readers_see_whole_generations_while_a_writer_writes():
     ("call", "message"),
     [
         (lambda index: index.update([0], [[1, 1]]), "ids: expected a list of 64-bit ids other than 0"),
-        (lambda index: index.update([1], [[1, np.nan]]), "item vectors: expected numbers of at most 1e.15, row 0"),
-        (lambda index: index.update([1], [[1, 1, 1]]), r"item vectors: expected shape \(N, 2\), got \(1, 3\)"),
+        (
+            lambda index: index.update([1], [[1, np.nan]]),
+            "item vectors: expected numbers of at most 1e.15, row 0",
+        ),
+        (
+            lambda index: index.update([1], [[1, 1, 1]]),
+            r"item vectors: expected shape \(N, 2\), got \(1, 3\)",
+        ),
         (lambda index: index.update([1, 2], [[1, 1]]), "expected one for each of 2 ids, got 1"),
         (lambda index: index.update([1], [[1, 1]], [1]), "got 1 in both"),
         (lambda index: index.search([1, np.inf], 1), "query vectors: expected numbers"),
         (lambda index: index.search([1, 1], -1), "k: expected at least 0"),
         (lambda index: index.search([[1, 1]], 1, [[1], [2]]), "for each of 1 queries, got 2"),
-        (lambda index: index.search([1, 1], 1, where=lambda ids: ids), "where: expected a bool for each of 1 ids"),
+        (
+            lambda index: index.search([1, 1], 1, where=lambda ids: ids),
+            "where: expected a bool for each of 1 ids",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line_and_changes_nothing(call, message):
@@ -236,5 +253,3 @@ def test_merging_sorts_and_breaks_ties_by_id():
     merge_best(scores, ids, n)
     assert ids[0, 0].tolist() == [2, 7]
     assert scores[0, 0].tolist() == [3, 3]
-
-
