@@ -20,9 +20,9 @@ import numpy as np
 from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.generation import Generation, empty_best, search
 from streamrec.index.inverted import InvertedLists, require_faiss
-from streamrec.index.item_index import ItemIndex, first_of
+from streamrec.index.item_index import ItemIndex
 from streamrec.index.recall import RecallMonitor
-from streamrec.index.request import Found, Predicate, Request
+from streamrec.index.request import Found, Predicate, Request, first_of
 from streamrec.index.scan import Best, offer_positions
 from streamrec.index.settings import IndexSettings
 
@@ -95,7 +95,7 @@ class ApproximateIndex:
         self.exact.close()
 
     def update(self, ids: Any, vectors: Any, removed: Any = ()) -> int:
-        """As `ItemIndex.update`."""
+        """As `ItemIndex.update`; afterwards raises what stopped the making of a base, if anything did."""
         number = self.exact.update(ids, vectors, removed)
         self._rebuild_if_due()
         return number
@@ -115,8 +115,9 @@ class ApproximateIndex:
 
     def settle(self) -> None:
         """Wait until the base that is being made is there; raises what stopped it."""
-        if self._building is not None:
-            self._building.result()
+        building = self._building
+        if building is not None:
+            building.result()
 
     def _search(self, base: _Base | None, generation: Generation, request: Request) -> Found:
         n_fetched = round(request.k * self.approximate.overfetch) + request.most_excluded
@@ -130,8 +131,11 @@ class ApproximateIndex:
 
     def _rebuild_if_due(self) -> None:
         with self._starting:
-            if self._building is not None and not self._building.done():
-                return
+            if self._building is not None:
+                if not self._building.done():
+                    return
+                done, self._building = self._building, None
+                done.result()
             generation = self.exact.generation
             if generation.n_live > self.approximate.least_items and self._is_due(generation):
                 self._building = self._builder.submit(self._build, generation)

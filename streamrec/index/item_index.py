@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from streamrec.index.generation import Generation, search
-from streamrec.index.request import Found, Predicate, Request, check_vectors, read_request
+from streamrec.index.request import Found, Predicate, Request, check_vectors, first_of, read_request
 from streamrec.index.settings import IndexSettings
 from streamrec.index.slot_log import SlotLog
 
@@ -22,7 +22,7 @@ class ItemIndex:
     Searches come from any number of threads and wait for nobody. Close it to end its threads.
 
     >>> with ItemIndex(IndexSettings(dim=2)) as index:
-    ...     index.update(np.array([1, 2, 3]), np.array([[1, 0], [0, 1], [1, 1]], np.float32))
+    ...     _ = index.update(np.array([1, 2, 3]), np.array([[1, 0], [0, 1], [1, 1]], np.float32))
     ...     found = index.search(np.array([1, 2], np.float32), k=2)
     ...     unseen = index.search(np.array([1, 2], np.float32), k=2, exclude=[3])
     >>> found.ids.tolist(), found.scores.tolist()
@@ -129,9 +129,3 @@ class ItemIndex:
     def search_exactly(self, generation: Generation, request: Request) -> Found:
         """Search one generation, which need not be the newest."""
         return search(generation, request, self.settings.threads, self._pool)
-
-
-def first_of(found: Found) -> Found:
-    """The answer to the first query, without padding."""
-    n = int((found.ids[0] != 0).sum())
-    return Found(found.ids[0, :n], found.scores[0, :n])

@@ -9,7 +9,7 @@ from streamrec.index.chunk import padded
 from streamrec.index.codes import encode_queries
 from streamrec.index.scan import Query
 
-__all__ = ["LARGEST_NUMBER", "Found", "Predicate", "Request", "check_vectors", "read_request"]
+__all__ = ["LARGEST_NUMBER", "Found", "Predicate", "Request", "check_vectors", "first_of", "read_request"]
 
 #: Ids uint64 (N,) → bool (N,): which items may be answered. Asked of all slots, so also about ids that are
 #: gone.
@@ -100,3 +100,9 @@ def _flat(lists: Sequence[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], 
     """All lists in a row, and where each begins and ends."""
     offsets = np.cumsum([0, *(len(ids) for ids in lists)], dtype=np.int64)
     return np.concatenate([np.empty(0, np.uint64), *lists]), offsets
+
+
+def first_of(found: Found) -> Found:
+    """The answer to the first query, without padding."""
+    n = int((found.ids[0] != 0).sum())
+    return Found(found.ids[0, :n], found.scores[0, :n])

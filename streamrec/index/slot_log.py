@@ -38,7 +38,7 @@ class SlotLog:
     @property
     def nbytes(self) -> int:
         """Bytes of memory held."""
-        return self._positions.nbytes + sum(chunk.nbytes for chunk in self._chunks.values())
+        return self._positions.nbytes + sum(chunk.nbytes for chunk in list(self._chunks.values()))
 
     def apply(
         self, ids: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any], removed: np.ndarray[Any, Any]

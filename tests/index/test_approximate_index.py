@@ -99,3 +99,17 @@ def test_a_monitor_counts_what_was_shared():
     monitor.close()
     assert monitor.n_checked == 1
     assert monitor.recall == 0.5
+
+
+def test_what_stops_a_base_is_raised_by_the_next_update(monkeypatch):
+    def fails(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("streamrec.index.approximate.InvertedLists", fails)
+    with ApproximateIndex(IndexSettings(DIM, threads=1), SETTINGS) as index:
+        index.update(np.arange(1, N + 1), clustered(N, 1))
+        with pytest.raises(MemoryError, match="no room"):
+            index.settle()
+        with pytest.raises(MemoryError, match="no room"):
+            index.remove([1])
+        assert len(index) == N - 1
