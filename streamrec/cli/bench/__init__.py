@@ -28,6 +28,7 @@ BENCHES: Mapping[str, str] = {
     "tfrs": "a deep & cross network learned and scored, beside TensorFlow Recommenders",
     "rating": "MovieLens ratings predicted one after another, beside river's recommenders",
     "serve": "time of /v1/rank",
+    "index": "the best 100 of 200,000 and a million item vectors, beside NumPy, faiss, usearch and hnswlib",
 }
 
 

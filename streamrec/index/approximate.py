@@ -1,0 +1,200 @@
+"""An index for millions of items: approximate where nothing has changed, exact where something has.
+
+1. A base of inverted lists knows the slots that were there when it was made. It answers with positions only.
+2. Their vectors are read from the log of slots as of the search's generation: who is dead or excluded drops
+   out, and scores are exact.
+3. Slots that came after the base are scanned exactly, so a change is found at once.
+4. Where fewer remain than are wanted, or a predicate is given, the whole log is scanned.
+
+Once more than a share of the items is newer than the base another thread makes a new one.
+"""
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from streamrec.index.chunk import CHUNK_SLOTS
+from streamrec.index.generation import Generation, empty_best, search
+from streamrec.index.inverted import InvertedLists, require_faiss
+from streamrec.index.item_index import ItemIndex
+from streamrec.index.recall import RecallMonitor
+from streamrec.index.request import Found, Predicate, Request, first_of
+from streamrec.index.scan import Best, offer_positions
+from streamrec.index.settings import IndexSettings
+
+__all__ = ["ApproximateIndex", "ApproximateSettings"]
+
+#: So many bases in a row have the same centres: finding them takes longer than filling the lists.
+_CENTRES_KEPT = 10
+#: More than this share of the items asked of the base: scanning codes is faster.
+_LARGEST_FETCH = 0.01
+
+
+@dataclass(frozen=True)
+class ApproximateSettings:
+    """Settings of the approximate part.
+
+    Attributes:
+        least_items: up to this many items the search is exact.
+        probes: lists read a query.
+        overfetch: positions asked of the base per item wanted, at least 1: some are dead, all are ranked by 8
+            bits.
+        rebuilt_at: share of items that are newer than the base, or of the base that is dead, at which it is
+            made anew.
+        checked_every: queries per one whose recall is measured.
+
+    """
+
+    least_items: int = 300_000
+    probes: int = 320
+    overfetch: float = 1.5
+    rebuilt_at: float = 0.1
+    checked_every: int = 100
+
+
+class _Base(NamedTuple):
+    """Inverted lists of the slots of the chunks before `end`, a serial number."""
+
+    lists: InvertedLists
+    end: int
+
+
+class ApproximateIndex:
+    """`ItemIndex` with another search; same face. Needs the extra `ann`."""
+
+    def __init__(self, settings: IndexSettings, approximate: ApproximateSettings | None = None) -> None:
+        require_faiss()
+        self.approximate = approximate or ApproximateSettings()
+        self.exact = ItemIndex(settings)
+        self.monitor = RecallMonitor(self.approximate.checked_every)
+        self._base: _Base | None = None
+        self._builder = ThreadPoolExecutor(1, "index-base")
+        self._building: Future[None] | None = None
+        self._n_kept = 0
+        self._starting = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    def close(self) -> None:
+        """End all threads, once they have done what they do."""
+        self._builder.shutdown()
+        self.monitor.close()
+        self.exact.close()
+
+    def update(self, ids: Any, vectors: Any, removed: Any = ()) -> int:
+        """As `ItemIndex.update`; afterwards raises what stopped the making of a base, if anything did."""
+        number = self.exact.update(ids, vectors, removed)
+        self._rebuild_if_due()
+        return number
+
+    def remove(self, ids: Any) -> int:
+        """As `ItemIndex.remove`."""
+        return self.update([], np.empty((0, self.exact.settings.dim), np.float32), ids)
+
+    def search(self, query: Any, k: int, exclude: Any = None, where: Predicate | None = None) -> Found:
+        """As `ItemIndex.search`: about the k best, never fewer, none that is excluded; exact with `where`."""
+        request = self.exact.request(query, k, exclude, where)
+        base, generation = self._base, self.exact.generation
+        found = self._search(base, generation, request)
+        if base is not None:
+            self.monitor.saw(found, lambda: search(generation, request, 1, None))
+        return first_of(found) if np.ndim(query) == 1 else found
+
+    def settle(self) -> None:
+        """Wait until the base that is being made is there; raises what stopped it."""
+        building = self._building
+        if building is not None:
+            building.result()
+
+    def _search(self, base: _Base | None, generation: Generation, request: Request) -> Found:
+        n_fetched = round(request.k * self.approximate.overfetch) + request.most_excluded
+        if base is None or request.where is not None or n_fetched > _LARGEST_FETCH * generation.n_live:
+            return self.exact.search_exactly(generation, request)
+        best = _from_base(base, generation, request, (n_fetched, self.approximate.probes))
+        found = search(generation.since(base.end), request, 1, None, best)
+        if request.k and (found.ids[:, -1] == 0).any():
+            return self.exact.search_exactly(generation, request)
+        return found
+
+    def _rebuild_if_due(self) -> None:
+        with self._starting:
+            if self._building is not None:
+                if not self._building.done():
+                    return
+                done, self._building = self._building, None
+                done.result()
+            generation = self.exact.generation
+            if generation.n_live > self.approximate.least_items and self._is_due(generation):
+                self._building = self._builder.submit(self._build, generation)
+
+    def _is_due(self, generation: Generation) -> bool:
+        if self._base is None:
+            return True
+        tail = generation.since(self._base.end)
+        n_older = generation.n_live - sum(chunk.n_live for chunk in tail.chunks)
+        share = self.approximate.rebuilt_at
+        return tail.n_slots > share * generation.n_live + CHUNK_SLOTS or n_older < (1 - share) * len(
+            self._base.lists
+        )
+
+    def _build(self, generation: Generation) -> None:
+        """Make a base of all full chunks."""
+        vectors, positions, end = _full_chunks(generation, self.exact.settings.dim)
+        if len(vectors):
+            old = self._base.lists if self._base is not None else None
+            keep = (
+                old is not None
+                and len(old) / 2 < len(vectors) < 2 * len(old)
+                and self._n_kept < _CENTRES_KEPT
+            )
+            self._n_kept = self._n_kept + 1 if keep else 0
+            lists = InvertedLists(vectors, positions, old.centres if old is not None and keep else None)
+            self._base = _Base(lists, end)
+
+
+def _full_chunks(generation: Generation, dim: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Of the live slots of full chunks: vectors float32 (N, dim), positions int64 (N,); the next serial."""
+    vectors, positions, end = [np.empty((0, dim), np.float32)], [np.empty(0, np.int64)], 0
+    for chunk in generation.chunks[: generation.n_slots // CHUNK_SLOTS]:
+        alive = np.flatnonzero(chunk.died > generation.number)
+        vectors.append(chunk.rows[alive, :dim].astype(np.float32))
+        positions.append(chunk.serial * CHUNK_SLOTS + alive)
+        end = chunk.serial + 1
+    return np.concatenate(vectors), np.concatenate(positions), end
+
+
+def _from_base(base: _Base, generation: Generation, request: Request, reach: tuple[int, int]) -> Best:
+    """The best of what the base answers, by their exact scores; reach: positions and lists a query."""
+    best = empty_best(1, request, min(request.k, generation.n_live))
+    dim = base.lists.dim
+    queries = np.ascontiguousarray(request.queries.vectors[:, :dim])
+    positions = (
+        base.lists.search(queries, reach[0], reach[1]) if reach[0] else np.empty((len(queries), 0), np.int64)
+    )
+    chunk, slot = _located(generation, positions)
+    slots, _ = generation.slots(request)
+    offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))
+    return best
+
+
+def _located(
+    generation: Generation, positions: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Chunk of the generation, −1 where it is gone, and slot of each position."""
+    serials = positions // CHUNK_SLOTS
+    chunk = np.minimum(np.searchsorted(generation.serials, serials), len(generation.serials) - 1)
+    gone = (generation.serials[chunk] != serials) | (positions < 0)
+    return np.where(gone, -1, chunk), positions % CHUNK_SLOTS

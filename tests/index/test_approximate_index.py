@@ -1,0 +1,115 @@
+"""The approximate index beside the exact one: what it may not do, and how much it finds."""
+
+from time import sleep
+
+import numpy as np
+import pytest
+
+from streamrec.index import ApproximateIndex, ApproximateSettings, IndexSettings, RecallMonitor
+from streamrec.index.chunk import CHUNK_SLOTS
+from streamrec.index.request import Found
+
+pytest.importorskip("faiss", reason="the extra ann is not installed")
+DIM, N = 16, 3 * CHUNK_SLOTS
+SETTINGS = ApproximateSettings(least_items=1000, probes=128, checked_every=1)
+
+
+def clustered(n, seed):
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).standard_normal((200, DIM))
+    return (centres[rng.integers(0, 200, n)] + 0.4 * rng.standard_normal((n, DIM))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def index():
+    with ApproximateIndex(IndexSettings(DIM, threads=1), SETTINGS) as made:
+        made.update(np.arange(1, N + 1), clustered(N, 1))
+        made.settle()
+        yield made
+
+
+def test_recall_is_high_scores_are_exact_and_it_is_monitored(index):
+    queries = clustered(40, 2)
+    found, exact = index.search(queries, 50), index.exact.search(queries, 50)
+    shared = [np.intersect1d(a, b) for a, b in zip(found.ids, exact.ids, strict=True)]
+    assert np.mean([len(s) for s in shared]) >= 0.95 * 50
+    score_of = [
+        dict(zip(ids.tolist(), scores.tolist(), strict=True)) for ids, scores in zip(*exact, strict=True)
+    ]
+    for q in range(40):
+        for item, score in zip(found.ids[q].tolist(), found.scores[q].tolist(), strict=True):
+            assert score_of[q].get(item, score) == score
+    assert (np.diff(found.scores, axis=1) <= 0).all()
+    while not index.monitor.n_checked:
+        sleep(0.01)
+    assert index.monitor.recall == pytest.approx(np.mean([len(s) for s in shared]) / 50)
+
+
+def test_changes_are_found_at_once_and_what_is_gone_is_not(index):
+    query = clustered(1, 3)[0]
+    best = index.search(query, 20).ids
+    index.update([N + 7], [10 * query], removed=best)
+    found = index.search(query, 20)
+    assert found.ids[0] == N + 7
+    assert len(found.ids) == 20
+    assert not np.isin(best, found.ids).any()
+
+
+@pytest.mark.parametrize("n_excluded", [10, 400, 20_000])
+def test_exclusions_never_leak_nor_shorten(index, n_excluded):
+    query = clustered(1, 4)[0]
+    exclude = index.exact.search(query, n_excluded).ids
+    found = index.search(query, 30, exclude)
+    assert len(found.ids) == 30
+    assert not np.isin(found.ids, exclude).any()
+
+
+def test_with_a_predicate_the_answer_is_exact(index):
+    query = clustered(1, 5)[0]
+
+    def few(ids):
+        return ids % 5000 == 0
+
+    found, exact = index.search(query, 30, where=few), index.exact.search(query, 30, where=few)
+    assert found.ids.tolist() == exact.ids.tolist()
+    assert few(found.ids).all()
+
+
+def test_the_base_is_made_anew_when_items_have_changed():
+    with ApproximateIndex(IndexSettings(DIM, threads=1), SETTINGS) as index:
+        index.update(np.arange(1, N + 1), clustered(N, 1))
+        index.settle()
+        first = index._base
+        index.update(np.arange(1, N + 1), clustered(N, 6))  # every item is another one
+        query = clustered(1, 7)[0]
+        assert index.search(query, 5).ids.tolist() == index.exact.search(query, 5).ids.tolist()
+        index.settle()
+        assert index._base.end > first.end
+        recall = np.intersect1d(index.search(query, 100).ids, index.exact.search(query, 100).ids).size
+        assert recall >= 85
+
+
+def test_a_monitor_counts_what_was_shared():
+    monitor = RecallMonitor(2)
+    answers = Found(np.array([[1, 2, 3, 0]], np.uint64), np.zeros((1, 4), np.float32))
+    exact = Found(np.array([[1, 3, 5, 6]], np.uint64), np.zeros((1, 4), np.float32))
+    assert monitor.recall is None
+    for _ in range(2):
+        monitor.saw(answers, lambda: exact)
+    monitor.close()
+    assert monitor.n_checked == 1
+    assert monitor.recall == 0.5
+
+
+def test_what_stops_a_base_is_raised_by_the_next_update(monkeypatch):
+    def fails(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("streamrec.index.approximate.InvertedLists", fails)
+    with ApproximateIndex(IndexSettings(DIM, threads=1), SETTINGS) as index:
+        index.update(np.arange(1, N + 1), clustered(N, 1))
+        with pytest.raises(MemoryError, match="no room"):
+            index.settle()
+        with pytest.raises(MemoryError, match="no room"):
+            index.remove([1])
+        assert len(index) == N - 1
