@@ -2,8 +2,8 @@
 
 Vectors are kept in lists, each of those nearest to one of 4·√N centres, in 8 bits a number; a search reads
 the lists of the centres whose product with the query is greatest. Filling lists is one product with the
-centres, so they can be made anew while items change. Centres are found by distance, not by inner product: on clustered vectors of differing norms 128 of 2,048
-lists then have a recall of .96 instead of .92.
+centres, so they can be made anew while items change. Centres are found by distance, not by inner product: on
+clustered vectors of differing norms 128 of 2,048 lists then have a recall of .96 instead of .92.
 """
 
 from typing import Any
