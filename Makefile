@@ -26,7 +26,7 @@ demo: $(STAMP)
 	@$(BIN)/streamrec demo
 
 test: $(STAMP)  ## two processes: tests wait for servers more than they compute; those of a file stay together
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

@@ -74,7 +74,7 @@ class Chain:
             admin.ensure_topic(name, partitions)
         admin.close()
 
-    def run(self, *arguments: str, timeout_s: float = 240) -> dict:
+    def run(self, *arguments: str, timeout_s: float = 400) -> dict:
         """A command to its end; its JSON."""
         done = subprocess.run(
             [sys.executable, "-m", "streamrec", *arguments, "--json"],
