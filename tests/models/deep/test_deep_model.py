@@ -8,7 +8,6 @@ import pytest
 from deep_batches import INPUTS, batch_of
 
 from streamrec.events.feedback import CORRECTION, EARLY
-from streamrec.features.batch import Batch
 from streamrec.models.deep.build import deep_model, network_part
 from streamrec.models.deep.model import DeepModel
 from streamrec.models.deep.pending import Pending
@@ -36,7 +35,7 @@ def learn_in_pieces(model, batch, cuts):
 
 
 def with_roles(batch, roles):
-    return Batch(*batch[:-1], np.asarray(roles, np.uint8))
+    return batch.of(role=np.asarray(roles, np.uint8))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -120,7 +119,7 @@ def model_settings(micro_batch):
 def test_ratings_are_learned_by_squared_error():
     batch = batch_of(3000)
     stars = (3.0 + 1.5 * (batch.labels - 0.5)).astype(np.float32)
-    batch = Batch(*batch[:4], stars, *batch[5:])
+    batch = batch.of(labels=stars)
     model = model_of(8, task="rating")
     predictions = model.learn(batch)
     late = slice(2000, None)
@@ -132,7 +131,7 @@ def test_ratings_are_learned_by_squared_error():
 
 def test_weight_zero_teaches_nothing_but_gives_rows():
     batch = batch_of(16)
-    silent = Batch(*batch[:5], np.zeros(16, np.float32), *batch[6:])
+    silent = batch.of(weights=np.zeros(16, np.float32))
     model, fresh = model_of(), model_of()
     model.learn(silent)
     assert model.predict(batch).tobytes() == fresh.predict(batch).tobytes()
@@ -143,7 +142,7 @@ def test_weight_zero_teaches_nothing_but_gives_rows():
 def test_early_negatives_and_their_corrections_are_weighed():
     """FN-weighted: a negative by (1 − p)(1 + p), its correction by 1 + p; the count takes the negative back."""
     batch = batch_of(2)
-    batch = Batch(*batch[:4], np.array([0, 1], np.float32), np.ones(2, np.float32), *batch[6:])
+    batch = batch.of(labels=np.array([0, 1], np.float32), weights=np.ones(2, np.float32))
     model, plain = model_of(1), model_of(1, feedback={"policy": "plain"})
     early = with_roles(batch, [EARLY, CORRECTION])
     assert model.learn(early).tobytes() != plain.learn(early).tobytes()
