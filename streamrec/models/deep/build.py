@@ -91,7 +91,7 @@ def ranking_model(
     deep = settings
     if embedding is None:
         n_vectors = len(inputs.fields) + len(inputs.crosses)
-        embedding = BagEmbedding(n_vectors, inputs.n_bags, deep.embedding, deep.seed)
+        embedding = BagEmbedding(n_vectors, deep.embedding, deep.seed)
     if bottom is None and deep.bottom and inputs.n_dense:
         bottom = MLP(inputs.n_dense, deep.bottom, "relu", "relu", seed=deep.seed)
     beside = inputs.n_dense if bottom is None else bottom.units

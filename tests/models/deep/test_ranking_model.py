@@ -208,7 +208,7 @@ class Doubling:
 
 
 def test_pieces_of_ones_own():
-    wide = BagEmbedding(3, INPUTS.n_bags, settings_of(embedding={"width": 2}).embedding, seed=4)
+    wide = BagEmbedding(3, settings_of(embedding={"width": 2}).embedding, seed=4)
     model = ranking_model(
         INPUTS, Doubling(10), settings_of(), embedding=wide, bottom=Doubling(4), top=MLP(14, [3, 1])
     )
@@ -231,7 +231,7 @@ def test_pieces_of_ones_own():
     ],
 )
 def test_pieces_that_do_not_fit_are_refused(stacks, text):
-    embedding = BagEmbedding(3, INPUTS.n_bags, settings_of().embedding)
+    embedding = BagEmbedding(3, settings_of().embedding)
     with pytest.raises(ValueError, match=text):
         RankingModel(embedding, stacks(embedding), 4, {"": AdagradSettings()})
 
