@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from streamrec.errors import StoreMismatch
 from streamrec.losses import sigmoid
 from streamrec.memory import JIT
 
-__all__ = ["frame_gain", "frame_learn", "frame_offset", "new_frame"]
+__all__ = ["frame_gain", "frame_learn", "frame_offset", "new_frame", "restore_frame"]
 
 _N, _S, _GAIN, _PRECISION = range(4)
 _FIRST_GAIN, _FIRST_PRECISION, _MOST_GAIN = 0.5, 10.0, 2.0
@@ -33,6 +34,21 @@ def new_frame() -> np.ndarray[Any, Any]:
     An empty array means: no frame, p = sigmoid(s).
     """
     return np.array([0.0, 0.0, _FIRST_GAIN, _FIRST_PRECISION])
+
+
+def restore_frame(frame: np.ndarray[Any, Any], blob: bytes) -> None:
+    """Take back the little-endian float64 of a commit.
+
+    Raises:
+        StoreMismatch: there are more of them, or fewer: compiled code reads them without looking.
+
+    """
+    if len(blob) != frame.nbytes:
+        raise StoreMismatch(
+            f"stored base rate and gain: expected {frame.nbytes} bytes, got {len(blob)}; "
+            "they were written by another version, or are damaged: start over with --fresh"
+        )
+    frame[:] = np.frombuffer(blob, "<f8")
 
 
 @njit(inline="always", **JIT)

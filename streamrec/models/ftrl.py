@@ -10,7 +10,7 @@ import numpy as np
 from streamrec.features.batch import Batch
 from streamrec.models.example import predict_all
 from streamrec.models.feedback import AS_IT_IS
-from streamrec.models.frame import frame_gain, new_frame
+from streamrec.models.frame import frame_gain, new_frame, restore_frame
 from streamrec.models.linear_part import INTERCEPT, Head, LinearPart
 from streamrec.models.settings import ModelSettings
 
@@ -65,7 +65,7 @@ class FTRLModel:
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         if _FRAME in blobs:
-            self._frame[:] = np.frombuffer(blobs[_FRAME], "<f8")
+            restore_frame(self._frame, blobs[_FRAME])
         self.part.restore(blobs)
 
     def shadow(self, table: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

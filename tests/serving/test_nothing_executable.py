@@ -149,8 +149,8 @@ def poisoned(redis_url: str, request: pytest.FixtureRequest) -> Iterator[tuple[R
 def test_a_poisoned_blob_is_a_mismatch(poisoned: Any, tmp_path: Path, n: int, blob: str) -> None:
     store, name, client = poisoned
     poison = poisons(tmp_path / "pwned")[n]
-    if blob == "frame":  # numbers of 8 bytes: as many bytes as would be taken for some are none of poison's
-        poison += b" " * ((1 - len(poison)) % 8)
+    if blob == "frame":  # as many bytes as whole numbers have: their count must be looked at, too
+        poison += b" " * (-len(poison) % 8)
     assert client.hset(Keys(name).blobs, blob, poison) == 0  # it was there
     scorer = Scorer(store, name, SystemClock())
     with pytest.raises(StoreMismatch, match="stored ") as caught:

@@ -17,7 +17,7 @@ from streamrec.features.batch import Batch
 from streamrec.memory import JIT
 from streamrec.models.example import predict_all, take_example
 from streamrec.models.feedback import AS_IT_IS, Feedback
-from streamrec.models.frame import frame_gain, new_frame
+from streamrec.models.frame import frame_gain, new_frame, restore_frame
 from streamrec.models.settings import ModelSettings
 
 __all__ = ["FramedTask", "Task"]
@@ -101,4 +101,4 @@ class FramedTask:
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         if _FRAME in blobs:
-            self._frame = np.frombuffer(blobs[_FRAME], "<f8").astype(np.float64)
+            restore_frame(self._frame, blobs[_FRAME])
