@@ -21,15 +21,19 @@ import numpy as np
 
 from streamrec.cli.bench.figure import Figure
 from streamrec.features.batch import Batch
+from streamrec.layers.embedding import EmbeddingSettings
 from streamrec.models.deep.build import ranking_model
 from streamrec.models.deep.model import DeepModel
 from streamrec.models.deep.settings import DeepSettings
 from streamrec.models.inputs import Inputs
 from streamrec.models.settings import ModelSettings
+from streamrec.optim.adagrad import AdagradSettings
 
 __all__ = ["MeanLoss", "Rows", "figures", "learn", "model", "rows", "score"]
 
 _FIELDS, _VALUES, _SEED = 20, 20_000, 5
+#: For vectors and layers, as `tfrs_peer` has it: the kind's own defaults differ, and change.
+_RATE = 0.05
 #: Micro-batch → examples of a run, and how many times the peer's rate is wanted.
 _RUNS = {1: (3_000, 5.0), 64: (131_072, 1.5), 1024: (131_072, 1.1)}
 _ROUNDS = 3
@@ -88,7 +92,11 @@ def rows(n: int, n_values: int = _VALUES, seed: int = _SEED) -> Rows:
 
 def model(size: int) -> DeepModel:
     """The network, learned in micro-batches of this size."""
-    deep = DeepSettings(top=(128, 64), crosses=2, micro_batch=size)
+    adagrad = AdagradSettings(learning_rate=_RATE)
+    vectors = EmbeddingSettings(optimizer=adagrad)
+    deep = DeepSettings(
+        embedding=vectors, top=(128, 64), crosses=2, optimizers={"": adagrad}, micro_batch=size
+    )
     network = ranking_model(Inputs(tuple(f"f{f}" for f in range(_FIELDS))), "dcn", deep)
     return DeepModel(ModelSettings(kind="dcn", deep=deep), network, MeanLoss(size))
 
