@@ -13,7 +13,7 @@ width n.
 Rows whose gradient is not due must not be passed: momentum and Adam move at a gradient of zero, too.
 """
 
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,6 +35,10 @@ class OptimizerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+
+    def model_post_init(self, _: Any) -> None:
+        """The name always counts as set: what is written down without it could not be read again."""
+        self.model_fields_set.add("name")
 
 
 class Optimizer(Protocol):

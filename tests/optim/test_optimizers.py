@@ -12,6 +12,8 @@ from optimizer_oracles import ORACLES, run
 from pydantic import BaseModel, ValidationError
 
 from streamrec import optim
+from streamrec.models.deep.settings import DeepSettings
+from streamrec.models.settings import ModelSettings
 from streamrec.optim.base import OptimizerSettings
 from streamrec.optim.registry import OPTIMIZERS, AnyOptimizer, optimizer_of, optimizer_settings
 
@@ -234,3 +236,11 @@ def test_unknown_names_and_settings_are_one_line():
         ValueError, match=r"^optimizer adam: 'lr' is not a setting; there are learning_rate, "
     ):
         optimizer_settings({"name": "adam", "lr": 1})
+
+
+@NAMES
+def test_settings_made_in_python_are_read_back_from_what_was_set(name):
+    settings = OPTIMIZERS[name].settings()
+    assert optimizer_settings(settings.model_dump(exclude_unset=True)) == settings
+    deep = DeepSettings(optimizers={"": settings})
+    assert ModelSettings(kind="dcn", deep=deep).deep.optimizers == {"": settings}
