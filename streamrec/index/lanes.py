@@ -9,8 +9,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_or_insert_function, unpack_tuple
+from numba.core.cgutils import unpack_tuple
 from numba.extending import intrinsic
+
+from streamrec.vector import fma, halved, spread
 
 __all__ = ["BLOCK", "LANES", "bounds_reaching", "row_dots"]
 
@@ -29,18 +31,6 @@ def _load(builder: Any, kind: Any, at: Any, align: int = 1) -> Any:
     value = builder.load(builder.inttoptr(at, kind.as_pointer()))
     value.align = align
     return value
-
-
-def _fma(builder: Any, *args: Any) -> Any:
-    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-    return builder.call(get_or_insert_function(builder.module, kind, "llvm.fma.v8f32"), args)
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    """All lanes equal to one number."""
-    vector = ir.VectorType(value.type, LANES)
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
-    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
 
 
 def _counted(builder: Any, n: Any, starts: list[Any], step: Any) -> list[Any]:
@@ -72,24 +62,11 @@ def _row_sums(builder: Any, element: Any, n_rows: int, places: Any) -> list[Any]
         for distance, total in zip(distances, sums, strict=True):
             left = _load(builder, ir.VectorType(element, LANES), builder.add(at, distance), size)
             left = left if element is _FLOAT else builder.fpext(left, _FLOATS)
-            after.append(_fma(builder, left, right, total))
+            after.append(builder.call(fma(builder, _FLOAT, LANES), [left, right, total]))
         return [builder.add(at, _I64(LANES * size)), builder.add(query_at, _I64(LANES * 4)), *after]
 
     zero = ir.Constant(_FLOATS, [0.0] * LANES)
     return _counted(builder, n, [rows, query, *[zero] * n_rows], step)[2:]
-
-
-def _halved(builder: Any, value: Any) -> Any:
-    """The sum of all lanes: the upper half added to the lower one, until one is left."""
-    lanes = LANES
-    while lanes > 1:
-        lanes //= 2
-        lower, upper = (
-            builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(_I32, lanes), list(part)))
-            for part in (range(lanes), range(lanes, 2 * lanes))
-        )
-        value = builder.fadd(lower, upper)
-    return builder.extract_element(value, _I32(0))
 
 
 def row_dots(n_rows: int, *, half: bool) -> Any:
@@ -103,7 +80,7 @@ def row_dots(n_rows: int, *, half: bool) -> Any:
             *taken, out = unpack_tuple(builder, args[0])
             for r, total in enumerate(_row_sums(builder, _HALF if half else _FLOAT, n_rows, taken)):
                 at = builder.inttoptr(builder.add(out, _I64(4 * r)), _FLOAT.as_pointer())
-                builder.store(_halved(builder, total), at).align = 4
+                builder.store(halved(builder, total, LANES), at).align = 4
             return context.get_dummy_value()
 
         return types.void(places), codegen
@@ -115,7 +92,7 @@ def _pair_products(builder: Any, codes: Any, pair: Any) -> Any:
     """Eight items' codes of two dimensions times a pair of the query: int32 (8,), one instruction of AVX2."""
     wide, shorts = ir.VectorType(_I32, 2 * LANES), ir.VectorType(_I16, 2 * LANES)
     left = builder.sext(builder.sext(codes, shorts), wide)
-    right = builder.sext(builder.bitcast(_spread(builder, pair), shorts), wide)
+    right = builder.sext(builder.bitcast(spread(builder, pair, LANES), shorts), wide)
     products = builder.mul(left, right)
     even, odd = (
         builder.shuffle_vector(products, products, ir.Constant(ir.VectorType(_I32, LANES), list(part)))
@@ -153,12 +130,13 @@ def bounds_reaching(typingctx: Any, places: Any, step: Any, margin: Any, least: 
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
         codes, pairs, n, scales = unpack_tuple(builder, args[0])
-        factor, added, floor = (_spread(builder, value) for value in args[1:])
+        factor, added, floor = (spread(builder, value, LANES) for value in args[1:])
         mask = _I64(0)
         for r, total in enumerate(_code_sums(builder, codes, pairs, n)):
             inner = builder.fadd(builder.fmul(builder.sitofp(total, _FLOATS), factor), added)
             scale = _load(builder, _FLOATS, builder.add(scales, _I64(4 * LANES * r)), 4)
-            bound = _fma(builder, scale, inner, ir.Constant(_FLOATS, [_TINY] * LANES))
+            tiny = ir.Constant(_FLOATS, [_TINY] * LANES)
+            bound = builder.call(fma(builder, _FLOAT, LANES), [scale, inner, tiny])
             bits = builder.bitcast(builder.fcmp_ordered(">=", bound, floor), _I8)
             mask = builder.or_(mask, builder.shl(builder.zext(bits, _I64), _I64(LANES * r)))
         return mask

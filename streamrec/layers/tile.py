@@ -10,16 +10,17 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_or_insert_function, unpack_tuple
+from numba.core.cgutils import unpack_tuple
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
+
+from streamrec.vector import fma, halved, spread
 
 __all__ = ["VECTOR_BYTES", "dots", "fused", "move", "tile"]
 
 #: 8 float32 or 4 float64: a register of AVX2. Where registers are smaller LLVM takes several for one.
 VECTOR_BYTES = 32
 _I64 = ir.IntType(64)
-_I32 = ir.IntType(32)
 
 
 def _element(like: Any) -> tuple[Any, int]:
@@ -29,13 +30,6 @@ def _element(like: Any) -> tuple[Any, int]:
     if getattr(like, "dtype", like) == types.float64:
         return ir.DoubleType(), VECTOR_BYTES // 8
     raise TypingError(f"expected an array of float32 or float64, got {like}")
-
-
-def _fma(builder: Any, element: Any, lanes: int = 1) -> Any:
-    """LLVM's fused multiply-add of numbers, or of vectors."""
-    kind = element if lanes == 1 else ir.VectorType(element, lanes)
-    name = f"llvm.fma.{'' if lanes == 1 else f'v{lanes}'}{element.intrinsic_name}"
-    return get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, kind, kind]), name)
 
 
 def _load(builder: Any, kind: Any, at: Any) -> Any:
@@ -53,7 +47,7 @@ def fused(typingctx: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001
     """a·b + c rounded once, of three numbers of one type."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        return builder.call(_fma(builder, _element(signature.args[0])[0]), args)
+        return builder.call(fma(builder, _element(signature.args[0])[0]), args)
 
     return a(a, a, a), codegen
 
@@ -119,7 +113,7 @@ def dots(rows: int) -> Any:
 def _emit(builder: Any, element: Any, lanes: int, rows: int, vectors: int, args: Any) -> None:
     a, a_row, a_step, w, w_step, n, out, out_row = args
     vector = ir.VectorType(element, lanes)
-    fma = _fma(builder, element, lanes)
+    add = fma(builder, element, lanes)
     row_at = [builder.mul(a_row, _I64(r)) for r in range(rows)]
     out_at = [
         builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(v * VECTOR_BYTES))
@@ -137,9 +131,8 @@ def _emit(builder: Any, element: Any, lanes: int, rows: int, vectors: int, args:
     after = []
     for r in range(rows):
         number = _load(builder, element, builder.add(a_at, row_at[r]))
-        first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, _I32(0))
-        spread = builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
-        after += [builder.call(fma, [spread, right[v], sums[r * vectors + v]]) for v in range(vectors)]
+        every = spread(builder, number, lanes)
+        after += [builder.call(add, [every, right[v], sums[r * vectors + v]]) for v in range(vectors)]
     counted = builder.sub(left, _I64(1))
     _loops(
         loop,
@@ -161,7 +154,7 @@ def _emit(builder: Any, element: Any, lanes: int, rows: int, vectors: int, args:
 def _emit_dots(builder: Any, element: Any, lanes: int, rows: int, args: Any) -> None:
     w, w_row, x, n, out, out_step = args
     vector = ir.VectorType(element, lanes)
-    fma = _fma(builder, element, lanes)
+    add = fma(builder, element, lanes)
     row_at = [builder.mul(w_row, _I64(r)) for r in range(rows)]
     zero = ir.Constant(vector, [0.0] * lanes)
     entry, loop, end = builder.block, builder.append_basic_block("step"), builder.append_basic_block("summed")
@@ -172,7 +165,7 @@ def _emit_dots(builder: Any, element: Any, lanes: int, rows: int, args: Any) -> 
     sums = [builder.phi(vector) for _ in range(rows)]
     right = _load(builder, vector, x_at)
     after = [
-        builder.call(fma, [_load(builder, vector, builder.add(w_at, row_at[r])), right, sums[r]])
+        builder.call(add, [_load(builder, vector, builder.add(w_at, row_at[r])), right, sums[r]])
         for r in range(rows)
     ]
     counted = builder.sub(left, _I64(1))
@@ -192,19 +185,7 @@ def _emit_dots(builder: Any, element: Any, lanes: int, rows: int, args: Any) -> 
     _loops(loop, entry, *((sums[r], zero, after[r]) for r in range(rows)))
     for r in range(rows):
         at = builder.add(out, builder.mul(out_step, _I64(r)))
-        _store(builder, builder.fadd(_load(builder, element, at), _halved(builder, sums[r], lanes)), at)
-
-
-def _halved(builder: Any, value: Any, lanes: int) -> Any:
-    """The sum of all lanes: the upper half added to the lower one, until one is left."""
-    while lanes > 1:
-        lanes //= 2
-        lower, upper = (
-            builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(_I32, lanes), list(part)))
-            for part in (range(lanes), range(lanes, 2 * lanes))
-        )
-        value = builder.fadd(lower, upper)
-    return builder.extract_element(value, _I32(0))
+        _store(builder, builder.fadd(_load(builder, element, at), halved(builder, sums[r], lanes)), at)
 
 
 def _loops(loop: Any, entry: Any, *phis: Any) -> None:
