@@ -289,17 +289,9 @@ class LinearPart:
         if self._expiry is None:
             yield 0, self._admitted(batch)
             return
-        start, trusted_ms = 0, np.empty(len(batch), np.int64)
-        while start < len(batch):
-            end = self._expiry.clock.next_sweep(batch.time_ms, trusted_ms, start)
-            if end > start:
-                part = batch.part(start, end)
-                yield start, self._admitted(part)
-                ends = part.offsets[part.n_fields :: part.n_fields]
-                self._expiry.touch(self.table, part.ids, ends, trusted_ms[start:end])
-            if end < len(batch):
-                self._expiry.sweep(self.table)
-            start = end
+        ends = batch.offsets[batch.n_fields :: max(batch.n_fields, 1)]  # no step of 0 for no examples
+        for start, end in self._expiry.stretches(self.table, batch.ids, ends, batch.time_ms):
+            yield start, self._admitted(batch.part(start, end))
 
     def _admitted(self, batch: Batch) -> Batch:
         if self._admission is None:

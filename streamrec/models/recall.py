@@ -103,16 +103,10 @@ class Recall:
         time_ms: np.ndarray[Any, Any],
         predictions: np.ndarray[Any, Any],
     ) -> np.ndarray[Any, Any]:
-        start, trusted_ms = 0, np.empty(len(keys), np.int64)
-        while start < len(keys):
-            end = self._expiry.clock.next_sweep(time_ms, trusted_ms, start)
-            if end > start:
-                its = keys[start:end]
-                predictions[:, start:end] = self._resolved(its, roles[start:end], predictions[:, start:end])
-                self._expiry.touch(self.table, its, np.arange(1, len(its) + 1), trusted_ms[start:end])
-            if end < len(keys):
-                self._expiry.sweep(self.table)
-            start = end
+        ends = np.arange(1, len(keys) + 1)
+        for start, end in self._expiry.stretches(self.table, keys, ends, time_ms):
+            its = slice(start, end)
+            predictions[:, its] = self._resolved(keys[its], roles[its], predictions[:, its])
         return predictions
 
     def _resolved(

@@ -5,6 +5,7 @@ minutes). Sweeps happen when event time passes a multiple of a sixteenth of the 
 function of the stream.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,36 @@ class Expiry:
         self._ttl_ms = int(ttl_s * 1000)
         self._last = np.uint64(4 * (width - 1))
         self.clock = EventClock(max(1, self._ttl_ms // _SWEEPS))
+
+    def stretches(
+        self,
+        table: SparseTable,
+        ids: np.ndarray[Any, Any],
+        ends: np.ndarray[Any, Any],
+        time_ms: np.ndarray[Any, Any],
+    ) -> Iterator[tuple[int, int]]:
+        """Stretches of examples (start, end) within which no sweep is due; learn each when it comes.
+
+        Then its rows count as used, and the sweep before the next one is done.
+
+        Args:
+            table: of the rows.
+            ids: uint64 (nnz,), of all examples, in order.
+            ends: int64 (B,), one past the last id of each.
+            time_ms: int64 (B,), their times.
+
+        """
+        start, first, trusted_ms = 0, 0, np.empty(len(time_ms), np.int64)
+        while start < len(time_ms):
+            end = self.clock.next_sweep(time_ms, trusted_ms, start)
+            if end > start:
+                yield start, end
+                last = int(ends[end - 1])
+                self.touch(table, ids[first:last], ends[start:end] - first, trusted_ms[start:end])
+                first = last
+            if end < len(time_ms):
+                self.sweep(table)
+            start = end
 
     def touch(
         self,
