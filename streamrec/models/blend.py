@@ -7,7 +7,6 @@ import numpy as np
 
 from streamrec.features.batch import Batch
 from streamrec.models.base import Model
-from streamrec.models.feedback import AS_IT_IS
 from streamrec.models.mixture import learn_mixture, mix, mixture_bytes, new_mixture, set_mixture
 from streamrec.models.named import its_own, named, parted
 from streamrec.models.recall import Recall
@@ -38,11 +37,9 @@ class BlendModel:
     kind = "blend"
 
     def __init__(self, settings: ModelSettings, parts: Mapping[str, Voice]) -> None:
-        linear = settings.task == "rating"
-        feedback = AS_IT_IS if linear else settings.feedback.parameters()
         self.parts = parts
         self.mixture = new_mixture(len(parts))
-        self._options = linear, feedback, settings.blend.share
+        self._options = *settings.link(), settings.blend.share
         self._recall = Recall(len(parts), settings.blend.keep_s)
 
     @property
@@ -66,19 +63,17 @@ class BlendModel:
 
     def predict(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Predictions float32 (B,); changes nothing."""
-        return self.score(batch)[0]
+        predictions = self._each(batch)
+        for k, part in enumerate(self.parts.values()):
+            predictions[k] = part.model.predict(batch.leading(part.bags))
+        return self._mixed(predictions, np.zeros_like(predictions))[0]
 
     def score(self, batch: Batch) -> np.ndarray[Any, Any]:
         """float32 (2, B): predictions, and how far one more example could move each logit, to first order."""
-        predictions, bounds, scores = (
-            self._each(batch),
-            self._each(batch),
-            np.empty((2, len(batch)), np.float32),
-        )
+        predictions, bounds = self._each(batch), self._each(batch)
         for k, part in enumerate(self.parts.values()):
             predictions[k], bounds[k] = part.model.score(batch.leading(part.bags))
-        mix(self.mixture, predictions, bounds, self._options, scores)
-        return scores
+        return self._mixed(predictions, bounds)
 
     def blobs(self) -> Mapping[str, bytes]:
         """The mixture, and what the parts have."""
@@ -99,6 +94,12 @@ class BlendModel:
             return np.ones(len(rows), np.bool_)
         name, its = parted(table)
         return self.parts[name].model.shadow(its, rows)
+
+    def _mixed(self, predictions: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """What `score` returns, of the parts' predictions and bounds float32 (K, B)."""
+        scores = np.empty((2, predictions.shape[1]), np.float32)
+        mix(self.mixture, predictions, bounds, self._options, scores)
+        return scores
 
     def _each(self, batch: Batch) -> np.ndarray[Any, Any]:
         """Room for a number of each part and example, float32 (K, B)."""

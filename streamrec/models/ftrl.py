@@ -9,7 +9,6 @@ import numpy as np
 
 from streamrec.features.batch import Batch
 from streamrec.models.example import predict_all
-from streamrec.models.feedback import AS_IT_IS
 from streamrec.models.frame import frame_gain, new_frame, restore_frame
 from streamrec.models.linear_part import INTERCEPT, Head, LinearPart
 from streamrec.models.settings import ModelSettings
@@ -31,10 +30,8 @@ class FTRLModel:
     kind = "ftrl"
 
     def __init__(self, settings: ModelSettings) -> None:
-        linear = settings.task == "rating"
-        feedback = AS_IT_IS if linear else settings.feedback.parameters()
         self._frame = new_frame() if settings.kind == "wide" else np.empty(0, np.float64)
-        self._head: Head = self._frame, linear, feedback
+        self._head: Head = self._frame, *settings.link()
         self.part = LinearPart(settings)
         self.parameters, self.table = self.part.parameters, self.part.table
         self.tables = self.part.tables

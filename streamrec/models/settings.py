@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from streamrec.models.deep.settings import DeepSettings, filled
-from streamrec.models.feedback import FeedbackSettings
+from streamrec.models.feedback import AS_IT_IS, Feedback, FeedbackSettings
 from streamrec.optim.settings import FTRLSettings
 from streamrec.state.admission import AdmissionSettings
 
@@ -143,6 +143,12 @@ class ModelSettings(BaseModel):
         blend = self.blend.model_copy(update={"parts": parts})
         object.__setattr__(self, "blend", blend)
         return self
+
+    def link(self) -> tuple[bool, Feedback]:
+        """Whether the link is the identity, and what stands between it and what is served."""
+        if self.task == "rating":
+            return True, AS_IT_IS
+        return False, self.feedback.parameters()
 
     @model_validator(mode="after")
     def _check_task(self) -> Self:

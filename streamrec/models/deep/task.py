@@ -16,7 +16,7 @@ from numba import njit
 from streamrec.features.batch import Batch
 from streamrec.memory import JIT
 from streamrec.models.example import predict_all, take_example
-from streamrec.models.feedback import AS_IT_IS, Feedback
+from streamrec.models.feedback import Feedback
 from streamrec.models.frame import frame_gain, new_frame, restore_frame
 from streamrec.models.settings import ModelSettings
 
@@ -77,8 +77,7 @@ class FramedTask:
     """
 
     def __init__(self, settings: ModelSettings) -> None:
-        self._linear = settings.task == "rating"
-        self._feedback = AS_IT_IS if self._linear else settings.feedback.parameters()
+        self._linear, self._feedback = settings.link()
         self._frame = new_frame()
 
     def predict(self, evidence: np.ndarray) -> np.ndarray:
