@@ -4,17 +4,19 @@ What somebody buys follows from age and what he bought before, and from which of
 (REFERENCE 2, "Experiment"). 70,000 rows are learned once, one after another; 30,000 others are predicted.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from streamrec.cli.bench.figure import Figure
+from streamrec.layers.base import Gradients
 from streamrec.layers.cross import CrossStack
 from streamrec.layers.dense import Dense
 from streamrec.layers.joint import Joint
 from streamrec.layers.mlp import MLP
 from streamrec.layers.strength import pair_strengths, ranked_pairs
-from streamrec.optim.adam import Adam, AdamSettings
+from streamrec.models.deep.parameters import DenseParameters
+from streamrec.optim.adam import AdamSettings
 from streamrec.optim.newton import Newton, NewtonSettings
 
 __all__ = ["FIELDS", "PLANTED", "Crosses", "Data", "data", "figures", "learn_crosses", "learn_dnn"]
@@ -78,21 +80,13 @@ def learn_crosses(rows: Data, n: int, seed: int) -> Crosses:
 def learn_dnn(rows: Data, seed: int) -> MLP:
     """A ReLU network of 512, 256 and 128 units by Adam over the rows, each once, in micro-batches."""
     network = MLP(rows.x.shape[1], _DNN_UNITS, seed=seed)
-    optimizer = Adam(AdamSettings(learning_rate=_DNN_RATE))
-    blocks = {}
-    for name, value in list(network.parameters.items()):
-        block = np.empty((1, value.size + optimizer.slots(value.size)), np.float32)
-        block[0, : value.size] = value.ravel()
-        optimizer.begin(block, value.size)
-        network.parameters[name] = block[0, : value.size].reshape(value.shape)
-        blocks[name] = block
-    gradients: Any = {name: np.empty_like(value) for name, value in network.parameters.items()}
+    dense = DenseParameters({"dnn": network}, {"": AdamSettings(learning_rate=_DNN_RATE)})
+    gradients: Gradients = {name: np.empty_like(value) for name, value in network.parameters.items()}
     for first in range(0, len(rows.x), _DNN_BATCH):
         part = slice(first, first + _DNN_BATCH)
         s, tape = network.forward(rows.x[part])
         network.backward(tape, (s - rows.y[part, None]) / np.float32(len(s)), gradients)
-        for name, block in blocks.items():
-            optimizer.apply(block, gradients[name].reshape(1, -1))
+        dense.apply("dnn", gradients)
     return network
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from streamrec.cli.bench.figure import Figure
+from streamrec.cli.bench.learned import metrics
 
 __all__ = ["figures"]
 
@@ -84,19 +85,10 @@ def _write(path: Path, folder: Path, factor: int) -> None:
 
 def _measured(path: Path, policy: _Policy) -> dict[str, Any]:
     """Metrics of the whole stream."""
-    from streamrec.clock import SystemClock
     from streamrec.join.settings import JoinSettings
-    from streamrec.learner.start import Plan, start
+    from streamrec.learner.start import Plan
     from streamrec.models.feedback import FeedbackSettings
     from streamrec.models.settings import ModelSettings
-    from streamrec.store.memory import MemoryStore
-    from streamrec.transport.registry import open_source
 
     model = ModelSettings(feedback=FeedbackSettings(**policy.feedback))
-    plan = Plan(fresh=True, join=JoinSettings(**policy.join), model=model)
-    source = open_source(str(path))
-    started = start(plan, source, MemoryStore("bench"), SystemClock())
-    started.learner.run()
-    started.parts.close()
-    source.close()
-    return started.parts.measures.result()
+    return metrics(path, Plan(fresh=True, join=JoinSettings(**policy.join), model=model))

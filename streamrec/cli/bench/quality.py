@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from streamrec.cli.bench.figure import Figure
+from streamrec.cli.bench.learned import metrics
 
 __all__ = ["figures"]
 
@@ -31,17 +32,12 @@ def figures() -> list[Figure]:
 
 
 def _log_loss(name: str, folder: Path) -> float:
-    from streamrec.clock import SystemClock
     from streamrec.datasets.registry import convert
-    from streamrec.learner.start import Plan, start
-    from streamrec.store.memory import MemoryStore
-    from streamrec.transport.registry import open_source
+    from streamrec.learner.start import Plan
     from streamrec.transport.writer import write_stream
 
     with TemporaryDirectory(prefix="streamrec-bench-") as place:
         path = Path(place, "events.jsonl")
         with write_stream(path) as stream:
             stream.writelines(convert(name, folder))
-        started = start(Plan(fresh=True), open_source(str(path)), MemoryStore("bench"), SystemClock())
-        started.learner.run()
-    return float(started.parts.measures.result()["log_loss"])
+        return float(metrics(path, Plan(fresh=True))["log_loss"])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from streamrec.cli.bench.figure import Figure
+from streamrec.cli.bench.learned import metrics
 from streamrec.models.settings import RECOMMENDED
 
 __all__ = ["Rated", "figures", "river_rmse", "rmse"]
@@ -57,18 +58,11 @@ def figures() -> list[Figure]:
 
 def rmse(path: Path, kind: str) -> float:
     """Of a kind of ours with its default settings."""
-    from streamrec.clock import SystemClock
-    from streamrec.learner.start import Plan, start
+    from streamrec.learner.start import Plan
     from streamrec.models.settings import ModelSettings
-    from streamrec.store.memory import MemoryStore
-    from streamrec.transport.registry import open_source
 
     plan = Plan(fresh=True, model=ModelSettings.model_validate({"kind": kind, "task": "rating"}))
-    started = start(plan, open_source(str(path)), MemoryStore("bench"), SystemClock())
-    started.learner.run()
-    value = float(started.parts.measures.result()["rmse"])
-    started.parts.close()
-    return value
+    return float(metrics(path, plan)["rmse"])
 
 
 def river_rmse(model: Any, ratings: Iterator[Rated]) -> float:
