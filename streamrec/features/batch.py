@@ -84,17 +84,7 @@ class Batch(NamedTuple):
         if keep.all():
             return self
         kept = np.concatenate([[0], np.cumsum(keep)])
-        return Batch(
-            self.ids[keep],
-            self.values[keep],
-            kept[self.offsets],
-            self.dense,
-            self.labels,
-            self.weights,
-            self.time_ms,
-            self.role,
-            self.key,
-        )
+        return self.of(ids=self.ids[keep], values=self.values[keep], offsets=kept[self.offsets])
 
     def leading(self, bags: int) -> "Batch":
         """The same examples with their first `bags` bags only, at most F."""

@@ -40,6 +40,18 @@ def _prefetch_row(table: tuple[np.ndarray, np.uint64], identity: np.uint64, n_by
         prefetch(at + (np.uint64(line) << _6))
 
 
+@njit(**INNER)
+def _seek(
+    table: tuple[np.ndarray, np.uint64], ids: np.ndarray, i: int, n_bytes: np.uint64
+) -> tuple[np.uint64, int]:
+    """Number i of ids, spread, and its slot; the rows of those soon to come are asked for meanwhile."""
+    directory, stride = table
+    if i + _AHEAD < ids.size:
+        _prefetch_row(table, ids[i + _AHEAD], n_bytes)
+    h = spread(ids[i])
+    return h, find(directory, stride, ids[i], h)
+
+
 @njit(**JIT)
 def look_up(
     table: tuple[np.ndarray, np.uint64],
@@ -56,10 +68,7 @@ def look_up(
     seed, scale = start
     n, to, n_bytes = 0, address(out), _4 * np.uint64(out.shape[1])
     for i in range(ids.size):
-        if i + _AHEAD < ids.size:
-            _prefetch_row(table, ids[i + _AHEAD], n_bytes)
-        h = spread(ids[i])
-        slot = find(directory, stride, ids[i], h)
+        h, slot = _seek(table, ids, i, n_bytes)
         if slot >= 0:
             copy_bytes(row_address(directory, stride, h, slot), to + np.uint64(i) * n_bytes, n_bytes)
         else:
@@ -102,10 +111,7 @@ def gather(
     missing = 0
     n, to, n_bytes = 0, address(rows), _4 * np.uint64(rows.shape[1])
     for i in range(ids.size):
-        if i + _AHEAD < ids.size:
-            _prefetch_row(table, ids[i + _AHEAD], stride)
-        h = spread(ids[i])
-        slot = find(directory, stride, ids[i], h)
+        h, slot = _seek(table, ids, i, stride)
         if slot < 0:
             if absent.size:
                 absent[missing] = ids[i]

@@ -32,18 +32,21 @@ class Pending:
 
     def take(self) -> tuple[Batch, np.ndarray]:
         """All of them as one batch, and their slopes; none is left."""
-        whole = _joined(self._batches), np.concatenate(self._slopes)
-        self.__init__()  # type: ignore[misc]
+        whole = self._whole()
+        self._batches, self._slopes, self._n = [], [], 0
         return whole
 
     def to_bytes(self) -> bytes:
         """Exact state; empty where nothing waits."""
         if not self._n:
             return b""
-        batch, slopes = _joined(self._batches), np.concatenate(self._slopes)
+        batch, slopes = self._whole()
         head = _HEAD.pack(len(batch), len(batch.ids), batch.n_fields, batch.dense.shape[1])
         arrays = zip((*batch[:-1], slopes), _TYPES, strict=True)  # a part needs no keys
         return head + b"".join(array.astype(dtype).tobytes() for array, dtype in arrays)
+
+    def _whole(self) -> tuple[Batch, np.ndarray]:
+        return _joined(self._batches), np.concatenate(self._slopes)
 
     @classmethod
     def from_bytes(cls, state: bytes) -> "Pending":
