@@ -152,8 +152,8 @@ def _crossed(network: RankingModel, batch: Batch) -> np.ndarray:
 def _blocks(pipeline: Pipeline, network: RankingModel) -> dict[str, int]:
     """Name → width of what the inputs of a network's interaction are: vectors, then dense columns."""
     inputs, embedding = inputs_of(pipeline.extractor), network.embedding
-    n = getattr(embedding, "fields", 1)  # one's own embedding need not have vectors of fields
-    blocks = dict.fromkeys((*inputs.fields, *inputs.crosses)[:n], embedding.units // n)
+    widths = getattr(embedding, "widths", (embedding.units,))  # one's own need not have vectors of fields
+    blocks = dict(zip((*inputs.fields, *inputs.crosses), widths, strict=False))
     beside = network.stacks.interaction.inputs - embedding.units
     if beside == 0:
         return blocks

@@ -13,23 +13,23 @@ _NO_KEYS = np.empty(0, np.uint64)
 
 
 @njit(**JIT)
-def _leading(
-    ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, bags: int, taken: int
+def _chosen(
+    ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, bags: int, chosen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, values and offsets of the first `taken` of every example's `bags`."""
-    n = (offsets.size - 1) // bags
+    """Ids, values and offsets of those of every example's `bags` whose numbers are chosen."""
+    n, taken = (offsets.size - 1) // bags, chosen.size
     its = np.empty(n * taken + 1, np.int64)
-    total = 0
+    its[0] = 0
     for b in range(n):
         for f in range(taken):
-            its[b * taken + f] = total
-            total += offsets[b * bags + f + 1] - offsets[b * bags + f]
-    its[n * taken] = total
-    its_ids, its_values = np.empty(total, np.uint64), np.empty(total, np.float32)
+            bag, out = b * bags + chosen[f], b * taken + f
+            its[out + 1] = its[out] + offsets[bag + 1] - offsets[bag]
+    its_ids, its_values = np.empty(its[-1], np.uint64), np.empty(its[-1], np.float32)
     for b in range(n):
-        first, to = offsets[b * bags], its[b * taken]
-        for k in range(its[(b + 1) * taken] - to):
-            its_ids[to + k], its_values[to + k] = ids[first + k], values[first + k]
+        for f in range(taken):
+            first, to, end = offsets[b * bags + chosen[f]], its[b * taken + f], its[b * taken + f + 1]
+            for k in range(end - to):
+                its_ids[to + k], its_values[to + k] = ids[first + k], values[first + k]
     return its_ids, its_values, its
 
 
@@ -88,7 +88,11 @@ class Batch(NamedTuple):
 
     def leading(self, bags: int) -> "Batch":
         """The same examples with their first `bags` bags only, at most F."""
-        if bags == self.n_fields or not len(self):
+        return self.chosen(np.arange(bags))
+
+    def chosen(self, bags: np.ndarray) -> "Batch":
+        """The same examples with only the bags of these numbers int64 (n,), each 0 … F − 1, in this order."""
+        if not len(self) or (len(bags) == self.n_fields and np.array_equal(bags, np.arange(self.n_fields))):
             return self
-        ids, values, offsets = _leading(self.ids, self.values, self.offsets, self.n_fields, bags)
+        ids, values, offsets = _chosen(self.ids, self.values, self.offsets, self.n_fields, bags)
         return self.of(ids=ids, values=values, offsets=offsets)

@@ -7,9 +7,10 @@ from streamrec.errors import ConfigError
 from streamrec.layers.base import Layer
 from streamrec.layers.cross import CrossStack
 from streamrec.layers.dot import DotInteraction
+from streamrec.layers.embedding import EmbeddingSettings
 from streamrec.layers.mlp import MLP
 from streamrec.models.base import Model
-from streamrec.models.deep.embedding import BagEmbedding
+from streamrec.models.deep.field_tables import embedding_of
 from streamrec.models.deep.model import DeepModel
 from streamrec.models.deep.ranking import Embedding, RankingModel
 from streamrec.models.deep.settings import DeepSettings
@@ -20,6 +21,8 @@ from streamrec.models.settings import ModelSettings
 
 __all__ = ["INTERACTIONS", "TFRS", "Vectors", "deep_model", "network_part", "ranking_model"]
 
+#: Kinds whose interaction is of pairs of vectors.
+_OF_PAIRS = ("dlrm", "fm")
 #: The defaults of TFRS's configurable ranking model.
 TFRS = DeepSettings(bottom=(256, 64, 16), top=(512, 256))
 
@@ -83,19 +86,19 @@ def ranking_model(
         inputs: fields and crosses get vectors; statistics are dense columns already.
         interaction: a name of `INTERACTIONS`, or a layer.
         settings: of the usual pieces, and optimizers of all.
-        embedding: in place of one table for all fields.
+        embedding: in place of the tables that the settings tell.
         bottom: in place of dense layers with ReLU.
         top: in place of dense layers with ReLU and a last one without.
 
     """
     deep = settings
     if embedding is None:
-        n_vectors = len(inputs.fields) + len(inputs.crosses)
-        embedding = BagEmbedding(n_vectors, deep.embedding, deep.seed)
+        embedding = embedding_of((*inputs.fields, *inputs.crosses), deep.embedding, deep.tables, deep.seed)
     if bottom is None and deep.bottom and inputs.n_dense:
         bottom = MLP(inputs.n_dense, deep.bottom, "relu", "relu", seed=deep.seed)
     beside = inputs.n_dense if bottom is None else bottom.units
     if isinstance(interaction, str):
+        _check_widths(interaction, embedding, deep.embedding.width)
         interaction = INTERACTIONS[interaction](Vectors(embedding.units, deep.embedding.width, beside), deep)
     if not beside + interaction.units:
         raise ValueError(
@@ -108,18 +111,34 @@ def ranking_model(
     return RankingModel(embedding, Stacks(bottom, interaction, top), inputs.n_dense, deep.optimizers)
 
 
+def _check_widths(interaction: str, embedding: Embedding, width: int) -> None:
+    """ValueError where products of pairs are wanted, of vectors that are not as wide as each other."""
+    others = [its for its in getattr(embedding, "widths", ()) if its != width]
+    if others and interaction in _OF_PAIRS:
+        raise ValueError(
+            f"tables: expected vectors of {width}, as wide as the others, got {others[0]}: "
+            f"{interaction} multiplies them with each other; cross layers take any"
+        )
+
+
 def network_part(settings: ModelSettings, inputs: Inputs, network: str) -> RankingModel:
     """The network of a kind as its settings say, over empty tables.
 
-    Admission and expiry are the model's, where the embedding has none of its own.
+    Admission and expiry are the model's, where a table has none of its own.
     """
-    deep, own = settings.deep, settings.deep.embedding
+    deep = settings.deep
+    tables = {name: _retained(its, settings) for name, its in deep.tables.items()}
+    embedding = _retained(deep.embedding, settings)
+    return ranking_model(inputs, network, deep.model_copy(update={"embedding": embedding, "tables": tables}))
+
+
+def _retained(own: EmbeddingSettings, settings: ModelSettings) -> EmbeddingSettings:
+    """A table's settings, with the model's admission and expiry where it has none of its own."""
     admission = settings.admission if own.admission.policy == "all" else own.admission
     retention = own.retention
     if retention.expire_after_s is None:
         retention = retention.model_copy(update={"expire_after_s": settings.expire_after_s})
-    embedding = own.model_copy(update={"admission": admission, "retention": retention})
-    return ranking_model(inputs, network, deep.model_copy(update={"embedding": embedding}))
+    return own.model_copy(update={"admission": admission, "retention": retention})
 
 
 def deep_model(settings: ModelSettings, inputs: Inputs) -> Model:

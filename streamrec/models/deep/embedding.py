@@ -36,13 +36,17 @@ class BagEmbedding:
         fields: how many bags have vectors, from the first one on.
         settings: of the table.
         seed: of the vectors' start.
+        name: of the table.
 
     """
 
-    def __init__(self, fields: int, settings: EmbeddingSettings, seed: int = 0) -> None:
+    def __init__(
+        self, fields: int, settings: EmbeddingSettings, seed: int = 0, name: str = "embedding"
+    ) -> None:
         self.fields, self.width, self.units = fields, settings.width, fields * settings.width
+        self.widths = (settings.width,) * fields
         self._retains = settings.retention != RetentionSettings()
-        self._table = EmbeddingTable("embedding", settings, seed)
+        self._table = EmbeddingTable(name, settings, seed)
         self._optimizer = optimizer_of(settings.optimizer)
         self._pooling = Pooling(fields, settings.width, "sum")
 

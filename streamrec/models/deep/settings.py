@@ -23,7 +23,9 @@ class DeepSettings(BaseModel):
     The defaults are those of `dcn`; `filled` puts those of other kinds in their place.
 
     Attributes:
-        embedding: vectors of ids: width, start, optimizer.
+        embedding: vectors of ids: width, start, optimizer; one table for all fields.
+        tables: name of a field or cross → a table of its own, or of "*" → one for each other field; what is
+            not set there is as in `embedding`. Other widths than that are for cross layers only.
         bottom: units of the stack over dense columns; none: they go on as they are.
         crosses: how many cross layers, for kinds that have some.
         rank: of a cross layer's W = U·V; 0: a full W.
@@ -38,6 +40,7 @@ class DeepSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     embedding: EmbeddingSettings = EmbeddingSettings(**_VECTORS)
+    tables: Mapping[str, EmbeddingSettings] = Field(default_factory=dict)
     bottom: _Units = ()
     crosses: int = Field(2, ge=1, le=64)
     rank: int = Field(0, ge=0, le=16384)
@@ -57,14 +60,17 @@ _RECIPES: Mapping[str, dict[str, Any]] = {
 def filled(settings: DeepSettings, kind: str) -> DeepSettings:
     """The settings, with a kind's defaults where nothing was set.
 
-    That holds for each setting of the embedding, too. What counts as set stays what the user set, so that
+    That holds for each setting of the embedding, too, and tables of fields take what it has. What counts as set stays what the user set, so that
     another kind can be filled in from the result.
     """
     recipe, given = _RECIPES.get(kind, {}), settings.model_dump(exclude_unset=True)
     embedding = {**_VECTORS, **recipe.get("embedding", {}), **given.get("embedding", {})}
-    full = DeepSettings.model_validate({**recipe, **given, "embedding": embedding})
+    tables = {name: {**embedding, **its} for name, its in given.get("tables", {}).items()}
+    full = DeepSettings.model_validate({**recipe, **given, "embedding": embedding, "tables": tables})
     _as_set(full, settings)
     _as_set(full.embedding, settings.embedding)
+    for name, its in full.tables.items():
+        _as_set(its, settings.tables[name])
     return full
 
 
