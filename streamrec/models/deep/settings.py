@@ -60,8 +60,8 @@ _RECIPES: Mapping[str, dict[str, Any]] = {
 def filled(settings: DeepSettings, kind: str) -> DeepSettings:
     """The settings, with a kind's defaults where nothing was set.
 
-    That holds for each setting of the embedding, too, and tables of fields take what it has. What counts as set stays what the user set, so that
-    another kind can be filled in from the result.
+    That holds for each setting of the embedding, too, and tables of fields take what it has. What counts as
+    set stays what the user set, so that another kind can be filled in from the result.
     """
     recipe, given = _RECIPES.get(kind, {}), settings.model_dump(exclude_unset=True)
     embedding = {**_VECTORS, **recipe.get("embedding", {}), **given.get("embedding", {})}
