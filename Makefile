@@ -25,8 +25,8 @@ $(STAMP): pyproject.toml deploy/constraints.txt
 demo: $(STAMP)
 	@$(BIN)/streamrec demo
 
-test: $(STAMP)  ## two processes: tests wait for servers more than they compute; those of a file stay together
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(STAMP)  ## three processes: tests wait for servers as long as they compute; those of a file stay together
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

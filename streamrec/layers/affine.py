@@ -9,7 +9,7 @@ from streamrec.layers.activation import activate, multiply_slope
 from streamrec.layers.product import add_product
 from streamrec.memory import INNER, JIT
 
-__all__ = ["Affine", "affine", "affine_into", "through_activation"]
+__all__ = ["Affine", "affine", "affine_into", "begin_with", "through_activation"]
 
 
 class Affine(NamedTuple):
@@ -22,11 +22,17 @@ class Affine(NamedTuple):
 
 
 @njit(**INNER)
-def affine_into(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, code: int, out: np.ndarray) -> None:
-    """activation(x (B, I) · kernel (I, O) + bias) into out, bias (O,) or empty, `code` of the activation."""
+def begin_with(bias: np.ndarray, out: np.ndarray) -> None:
+    """Every row of out (B, O) becomes the bias (O,), or zeros where that is empty."""
     for row in out:
         for j in range(len(row)):
             row[j] = bias[j] if len(bias) else 0.0
+
+
+@njit(**INNER)
+def affine_into(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, code: int, out: np.ndarray) -> None:
+    """activation(x (B, I) · kernel (I, O) + bias) into out, bias (O,) or empty, `code` of the activation."""
+    begin_with(bias, out)
     add_product(x, kernel, out)
     activate(code, out)
 

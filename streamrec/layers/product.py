@@ -15,7 +15,17 @@ from numba import njit
 from streamrec.layers.tile import VECTOR_BYTES, dots, fused, move, tile
 from streamrec.memory import INNER, JIT, address
 
-__all__ = ["add_product", "columns_times", "rows_times", "rows_times_transposed"]
+__all__ = [
+    "DOTS_UP_TO",
+    "PACKED_FROM",
+    "add_panels",
+    "add_product",
+    "columns_times",
+    "panels_of",
+    "panels_of_transposed",
+    "rows_times",
+    "rows_times_transposed",
+]
 
 #: Sums of 6 × 2 vectors, 2 vectors of the right matrix and one number of the left: 15 of AVX2's 16 registers.
 _ROWS, _VECTORS = 6, 2
@@ -29,9 +39,9 @@ _MOVE = move(_VECTORS)
 #: Rows of the left matrix taken at a time: 96 rows of 320 float32 are 120 kB, a quarter of a common L2 cache.
 _STRIP = 96
 #: From this many rows on, the right matrix is first copied into panels of adjacent vectors.
-_PACKED_FROM = 32
+PACKED_FROM = 32
 #: Up to this many rows a product with a transposed matrix is dot products: copying it turned costs as much.
-_DOTS_UP_TO = 6
+DOTS_UP_TO = 6
 #: Examples summed at a time in the gradient of a kernel: their columns are read with large steps, from L2.
 _CHUNK = 128
 
@@ -154,17 +164,38 @@ def _require(left: np.ndarray, right: np.ndarray, out: np.ndarray, fits: bool) -
         raise ValueError("product: expected C-contiguous arrays; use np.ascontiguousarray")
 
 
+@njit(**INNER)
+def panels_of(w: np.ndarray) -> np.ndarray:
+    """w (I, O) as panels for `add_panels`: whoever multiplies several times by it makes them once."""
+    packed = _panels(w.shape[1], w.shape[0], w)
+    for p in range(len(packed)):
+        _pack(w, p * packed.shape[2], packed[p])
+    return packed
+
+
+@njit(**INNER)
+def panels_of_transposed(w: np.ndarray) -> np.ndarray:
+    """wᵀ of w (I, O) as panels for `add_panels`."""
+    packed = _panels(w.shape[0], w.shape[1], w)
+    for p in range(len(packed)):
+        _pack_turned(w, p * packed.shape[2], packed[p])
+    return packed
+
+
+@njit(**INNER)
+def add_panels(x: np.ndarray, panels: np.ndarray, out: np.ndarray) -> None:
+    """out (B, O) += x (B, I) · the matrix that the panels are of; C-contiguous, of fitting shapes."""
+    _add((address(x), np.uint64(x.shape[1] * x.itemsize), np.uint64(x.itemsize)), panels, out)
+
+
 @njit(**JIT)
 def add_product(x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
     """out (B, O) += x (B, I) · w (I, O), all C-contiguous and of one float type."""
     _require(x, w, out, x.shape[1] == w.shape[0] and out.shape == (x.shape[0], w.shape[1]))
-    if len(out) < _PACKED_FROM:
+    if len(out) < PACKED_FROM:
         _add_few(x, w, out)
-        return
-    packed = _panels(w.shape[1], w.shape[0], w)
-    for p in range(len(packed)):
-        _pack(w, p * packed.shape[2], packed[p])
-    _add((address(x), np.uint64(x.shape[1] * x.itemsize), np.uint64(x.itemsize)), packed, out)
+    else:
+        add_panels(x, panels_of(w), out)
 
 
 @njit(**JIT)
@@ -201,14 +232,11 @@ def rows_times_transposed(dy: np.ndarray, w: np.ndarray) -> np.ndarray:
     """dy (B, O) · wᵀ of w (I, O): what comes back through a kernel."""
     out = np.zeros((dy.shape[0], w.shape[0]), dy.dtype)
     _require(dy, w, out, dy.shape[1] == w.shape[1])
-    if len(dy) <= _DOTS_UP_TO:
+    if len(dy) <= DOTS_UP_TO:
         for b in range(len(dy)):
             _dots(dy[b], w, out[b])
         return out
-    packed = _panels(w.shape[0], w.shape[1], w)
-    for p in range(len(packed)):
-        _pack_turned(w, p * packed.shape[2], packed[p])
-    _add((address(dy), np.uint64(dy.shape[1] * dy.itemsize), np.uint64(dy.itemsize)), packed, out)
+    add_panels(dy, panels_of_transposed(w), out)
     return out
 
 

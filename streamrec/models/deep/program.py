@@ -9,7 +9,8 @@ for each input and result, one after another. The formulas are the layers' own (
     DENSE  out = activation(x·K + b)
     CROSS  inner = activation(x·K + b), out = x0 ⊙ (inner + diag_scale·x) + x
 
-Batches are taken `_CHUNK` examples at a time, whose board stays in a processor's cache.
+Batches are taken `_CHUNK` examples at a time, whose board stays in a processor's cache; kernels are laid out
+for products once a call.
 """
 
 from typing import Any
@@ -17,9 +18,18 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from streamrec.layers.affine import affine_into, through_activation
+from streamrec.layers.activation import activate
+from streamrec.layers.affine import begin_with, through_activation
 from streamrec.layers.cross import cross_back, cross_into
-from streamrec.layers.product import rows_times_transposed
+from streamrec.layers.product import (
+    DOTS_UP_TO,
+    PACKED_FROM,
+    add_panels,
+    add_product,
+    panels_of,
+    panels_of_transposed,
+    rows_times_transposed,
+)
 from streamrec.memory import INNER, JIT
 
 __all__ = ["CROSS", "DENSE", "JOIN", "OPERATION", "back", "run"]
@@ -32,8 +42,8 @@ OPERATION = (
     *("inner", "kernel", "bias", "code"),
 )
 _OP, _X, _X_WIDTH, _RIGHT, _RIGHT_WIDTH, _OUT, _OUT_WIDTH, _INNER, _KERNEL, _BIAS, _CODE = range(11)
-#: Examples at a time: with 2,000 columns a board of 1 MB.
-_CHUNK = 128
+#: Examples at a time, whole strips of a product: with 2,000 columns a board of 1.5 MB.
+_CHUNK = 192
 
 
 @njit(inline="always", **JIT)
@@ -45,10 +55,42 @@ def _matrix(board: np.ndarray, n: int, rows: tuple[int, int], start: int, width:
 
 @njit(**INNER)
 def _parameters(op: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    size = op[_X_WIDTH] * op[_OUT_WIDTH]
-    kernel = flat[op[_KERNEL] : op[_KERNEL] + size].reshape(op[_X_WIDTH], op[_OUT_WIDTH])
-    n_bias = op[_OUT_WIDTH] if op[_BIAS] >= 0 else 0
+    """Kernel and bias; a join has none, (0, 0) and (0,)."""
+    inputs, units = (op[_X_WIDTH], op[_OUT_WIDTH]) if op[_OP] != JOIN else (0, 0)
+    kernel = flat[op[_KERNEL] : op[_KERNEL] + inputs * units].reshape(inputs, units)
+    n_bias = units if op[_BIAS] >= 0 else 0
     return kernel, flat[max(op[_BIAS], 0) : max(op[_BIAS], 0) + n_bias]
+
+
+@njit(**INNER)
+def _panels(ops: np.ndarray, flat: np.ndarray, wanted: bool, turned: bool) -> Any:
+    """The kernel of every operation as panels; empty ones where nobody wants them."""
+    packed = []
+    for i in range(len(ops)):
+        kernel = _parameters(ops[i], flat)[0] if wanted else flat[:0].reshape(0, 0)
+        packed.append(panels_of_transposed(kernel) if turned else panels_of(kernel))
+    return packed
+
+
+@njit(**INNER)
+def _affine_into(x: np.ndarray, parameters: Any, panels: np.ndarray, code: int, out: np.ndarray) -> None:
+    """`affine.affine_into` with panels at hand."""
+    kernel, bias = parameters
+    begin_with(bias, out)
+    if len(x) < PACKED_FROM:
+        add_product(x, kernel, out)
+    else:
+        add_panels(x, panels, out)
+    activate(code, out)
+
+
+@njit(**INNER)
+def _add_back(dz: np.ndarray, kernel: np.ndarray, panels: np.ndarray, of_x: np.ndarray) -> None:
+    """of_x += dz · kernelᵀ."""
+    if len(dz) <= DOTS_UP_TO:
+        of_x += rows_times_transposed(dz, kernel)
+    else:
+        add_panels(dz, panels, of_x)
 
 
 @njit(**JIT)
@@ -63,6 +105,7 @@ def run(ops: np.ndarray, scales: np.ndarray, flat: np.ndarray, board: np.ndarray
         n: examples.
 
     """
+    packed = _panels(ops, flat, n >= PACKED_FROM, False)
     for first in range(0, n, _CHUNK):
         rows = (first, min(n, first + _CHUNK))
         for i in range(len(ops)):
@@ -74,25 +117,24 @@ def run(ops: np.ndarray, scales: np.ndarray, flat: np.ndarray, board: np.ndarray
                 out[:, : op[_X_WIDTH]] = x
                 out[:, op[_X_WIDTH] :] = right
                 continue
-            kernel, bias = _parameters(op, flat)
+            its = _parameters(op, flat)
             if op[_OP] == DENSE:
-                affine_into(x, kernel, bias, op[_CODE], out)
+                _affine_into(x, its, packed[i], op[_CODE], out)
             else:
                 inner = _matrix(board, n, rows, op[_INNER], op[_OUT_WIDTH])
-                affine_into(x, kernel, bias, op[_CODE], inner)
+                _affine_into(x, its, packed[i], op[_CODE], inner)
                 cross_into(right, x, inner, scales[i], out)
 
 
 @njit(**INNER)
-def _back_cross(matrices: Any, backs: Any, kernel: np.ndarray, scalars: tuple[float, int]) -> np.ndarray:
-    """One cross layer back; returns dz summed over examples."""
+def _back_cross(matrices: Any, backs: Any, scalars: tuple[float, int]) -> np.ndarray:
+    """One cross layer back to its kernel; returns dz summed over examples."""
     x0, x, inner = matrices
     of_x0, of_x, dz, dy = backs
     dx0, dx = np.empty_like(x), np.empty_like(x)
     total = cross_back(x0, x, inner, dy, scalars, (dx0, dx, dz))
     of_x0 += dx0
     of_x += dx
-    of_x += rows_times_transposed(dz, kernel)
     return total
 
 
@@ -120,6 +162,7 @@ def back(
     """
     board, of = boards
     sums = np.zeros(ops[:, _OUT_WIDTH].sum(), np.float32)
+    packed = _panels(ops, flat, n > DOTS_UP_TO, True)
     for first in range(0, n, _CHUNK):
         rows = (first, min(n, first + _CHUNK))
         at = sums.size
@@ -138,11 +181,12 @@ def back(
             if op[_OP] == DENSE:
                 y = _matrix(board, n, rows, op[_OUT], op[_OUT_WIDTH])
                 total += through_activation(op[_CODE], y, dy)
-                of_x += rows_times_transposed(dy, kernel)
+                _add_back(dy, kernel, packed[i], of_x)
             else:
                 x = _matrix(board, n, rows, op[_X], op[_X_WIDTH])
                 x0 = _matrix(board, n, rows, op[_RIGHT], op[_RIGHT_WIDTH])
                 inner = _matrix(board, n, rows, op[_INNER], op[_OUT_WIDTH])
                 dz = _matrix(of, n, rows, op[_INNER], op[_OUT_WIDTH])
-                total += _back_cross((x0, x, inner), (of_right, of_x, dz, dy), kernel, (scales[i], op[_CODE]))
+                total += _back_cross((x0, x, inner), (of_right, of_x, dz, dy), (scales[i], op[_CODE]))
+                _add_back(dz, kernel, packed[i], of_x)
     return sums
