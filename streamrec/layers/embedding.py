@@ -83,14 +83,19 @@ class EmbeddingTable:
         """Vectors float32 (N, width) of ids uint64 (N,); changes nothing."""
         return self._vectors(ids, _NOBODY_ASKS)[0]
 
+    def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`lookup`, and those of the ids that have no row, in their order, as often as they come."""
+        absent = np.empty_like(ids)
+        vectors, missing = self._vectors(ids, absent)
+        return vectors, absent[:missing]
+
     def acquire(self, ids: np.ndarray) -> np.ndarray:
         """`lookup`, after ids uint64 (N,), in the order of the stream, got rows where they have none.
 
         Those that are not admitted stay absent.
         """
-        absent = np.empty_like(ids)
-        vectors, missing = self._vectors(ids, absent)
-        if missing and self._create(absent[:missing]) and self._absent != self._start:
+        vectors, absent = self.find(ids)
+        if self._create(absent) and self._absent != self._start:
             return self.lookup(ids)
         return vectors
 
@@ -102,11 +107,30 @@ class EmbeddingTable:
             gradients: float32 (N, width); those of an id that repeats are summed first, in this order.
 
         """
-        self._learn(ids, gradients, _NOBODY_ASKS)
+        table = self.table
+        if gradients.shape != (len(ids), self.width) or gradients.dtype != np.float32:
+            raise ValueError(
+                f"{self.name}: expected gradients float32 of shape {(len(ids), self.width)}, "
+                f"got {gradients.dtype} of shape {gradients.shape}"
+            )
+        gradients = np.ascontiguousarray(gradients)
+        rows, sums = np.empty((len(ids), table.width), np.float32), np.empty_like(gradients)
+        addresses, places = np.empty_like(ids), np.empty(1 << (2 * len(ids)).bit_length(), np.int32)
+        n = gather((table.directory, table.stride), ids, gradients, (rows, sums, addresses, places))
+        self._optimizer.apply(rows[:n], sums[:n])
+        write_back(addresses[:n], rows[:n])
 
-    def learn(self, ids: np.ndarray, gradients: np.ndarray) -> None:
-        """`acquire` and `apply` in one search for the rows, for whoever has looked the vectors up before."""
-        self._learn(ids, gradients, np.empty_like(ids))
+    def learn(self, ids: np.ndarray, gradients: np.ndarray, absent: np.ndarray) -> None:
+        """Rows for those of `absent` that are admitted, then `apply`.
+
+        Args:
+            ids: of `apply`, gradients too.
+            gradients: ″
+            absent: what `find` told of these ids; no row may have been made since.
+
+        """
+        self._create(absent)
+        self.apply(ids, gradients)
 
     def retain(self, ids: np.ndarray, ends: np.ndarray, time_ms: np.ndarray, counted: np.ndarray) -> int:
         """The end of a micro-batch: its rows were used; others are removed where that is due.
@@ -139,25 +163,10 @@ class EmbeddingTable:
         out = np.empty((len(ids), self.width), np.float32)
         return out, look_up((self.table.directory, self.table.stride), ids, self._absent, out, absent)
 
-    def _learn(self, ids: np.ndarray, gradients: np.ndarray, absent: np.ndarray) -> None:
-        table = self.table
-        if gradients.shape != (len(ids), self.width) or gradients.dtype != np.float32:
-            raise ValueError(
-                f"{self.name}: expected gradients float32 of shape {(len(ids), self.width)}, "
-                f"got {gradients.dtype} of shape {gradients.shape}"
-            )
-        gradients = np.ascontiguousarray(gradients)
-        rows, sums = np.empty((len(ids), table.width), np.float32), np.empty_like(gradients)
-        addresses, places = np.empty_like(ids), np.empty(1 << (2 * len(ids)).bit_length(), np.int32)
-        work = rows, sums, addresses, places
-        n, missing = gather((table.directory, table.stride), ids, gradients, work, absent)
-        if len(absent) and missing and self._create(absent[:missing]):
-            n, _ = gather((table.directory, table.stride), ids, gradients, work, _NOBODY_ASKS)
-        self._optimizer.apply(rows[:n], sums[:n])
-        write_back(addresses[:n], rows[:n])
-
     def _create(self, absent: np.ndarray) -> bool:
         """Rows for those ids without one, in the order of the stream, that are admitted; whether any is."""
+        if not len(absent):
+            return False
         if self._admission is not None:
             absent = absent[self._admission.admit(self.table, absent)]
         self.table.upsert(absent, self._begun(absent))

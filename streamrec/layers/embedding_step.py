@@ -95,27 +95,21 @@ def gather(
     ids: np.ndarray,
     gradients: np.ndarray,
     work: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    absent: np.ndarray,
-) -> tuple[int, int]:
+) -> int:
     """Copy the rows of ids that have one, each once, and sum its gradients in the order of ids.
 
     work: rows float32 (N, W), sums float32 (N, width), addresses of the rows uint64 (N,), and places int32, a
     power of two of at least 2·N, for a map from addresses to numbers of rows.
 
-    Returns how many rows there are, which count as changed, and how many ids have none; those are collected
-    in absent as `look_up` does.
+    Returns how many rows there are, which count as changed; ids without one are passed over.
     """
     directory, stride = table
     rows, sums, addresses, places = work
     places[:] = -1
-    missing = 0
     n, to, n_bytes = 0, address(rows), _4 * np.uint64(rows.shape[1])
     for i in range(ids.size):
         h, slot = _seek(table, ids, i, stride)
         if slot < 0:
-            if absent.size:
-                absent[missing] = ids[i]
-            missing += 1
             continue
         at = row_address(directory, stride, h, slot)
         place = _place_of(at, h, places, addresses)
@@ -130,7 +124,7 @@ def gather(
             sums[n, j] = gradients[i, j]
         mark_dirty(directory, stride, h, slot)
         n += 1
-    return n, missing
+    return n
 
 
 @njit(**JIT)

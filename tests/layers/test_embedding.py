@@ -180,11 +180,11 @@ def test_admission_by_count(absent):
 
 @pytest.mark.parametrize("admission", [{}, {"policy": "count", "n": 2}, {"policy": "poisson", "p": 0.3}])
 def test_learning_at_once_is_acquiring_then_applying(admission):
-    """Also where the table grows between finding the rows that are there and the rest."""
+    """Also where the table grows on the way."""
     together, apart = table(admission=admission), table(admission=admission)
     for ids in np.split(stream(60_000, 30_000), [1, 3, 40, 700, 5_000]):
         g = random((len(ids), 4), len(ids), np.float32)
-        together.learn(ids, g)
+        together.learn(ids, g, together.find(ids)[1])
         apart.acquire(ids)
         apart.apply(ids, g)
     assert len(together.table) > 5_000

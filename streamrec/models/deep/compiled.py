@@ -7,6 +7,7 @@ import numpy as np
 
 from streamrec.layers.affine import Affine
 from streamrec.layers.base import Factors, Gradients, Layer
+from streamrec.layers.beside import BESIDE_FROM, beside
 from streamrec.layers.cross import Cross
 from streamrec.models.deep.program import CROSS, DENSE, JOIN, OPERATION, back, run
 from streamrec.models.deep.stacks import Stacks
@@ -59,7 +60,7 @@ class CompiledStacks:
         n, used = len(e), e.size + d.size
         board = np.empty(n * self._width, np.float32)
         board[: e.size], board[e.size : used] = e.reshape(-1), d.reshape(-1)
-        run(self._ops, self._scales, self._flat, board, n)
+        self._run(board, n)
         return board[n * (self._width - 1) :], (board, n, e.shape[1])
 
     def backward(self, tape: Any, slopes: np.ndarray) -> tuple[np.ndarray, dict[str, Gradients]]:
@@ -67,7 +68,7 @@ class CompiledStacks:
         board, n, of_e = tape
         of = np.zeros_like(board)
         of[n * (self._width - 1) :] = slopes
-        sums = back(self._ops, self._scales, self._flat, (board, of), n)
+        sums = self._back((board, of), n)
         gradients: dict[str, Gradients] = {}
         for stack, affine, x, dz, bias in self._learned:
             its = gradients.setdefault(stack, {})
@@ -75,6 +76,26 @@ class CompiledStacks:
             if affine.bias:
                 its[affine.bias] = sums[bias]
         return of[: n * of_e].reshape(n, of_e), gradients
+
+    def _run(self, board: np.ndarray, n: int) -> None:
+        def part(start: int, end: int) -> None:
+            run(self._ops, self._scales, self._flat, board, (n, start, end))
+
+        if n < BESIDE_FROM:
+            part(0, n)
+        else:
+            beside(lambda: part(0, n // 2), lambda: part(n // 2, n))
+
+    def _back(self, boards: tuple[np.ndarray, np.ndarray], n: int) -> np.ndarray:
+        """Sums of dz over all examples: those of a half are summed first, whoever computes them."""
+
+        def part(start: int, end: int) -> np.ndarray:
+            return back(self._ops, self._scales, self._flat, boards, (n, start, end))
+
+        if n < BESIDE_FROM:
+            return part(0, n)
+        first, second = beside(lambda: part(0, n // 2), lambda: part(n // 2, n))
+        return first + second
 
     def _places(self) -> Iterator[_Learned]:
         """Where the gradients of each layer's parameters will be."""

@@ -1,7 +1,7 @@
 """The embedding layer of a network: one vector for each bag of an example, from vectors of its ids."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,14 @@ def _counted(batch: Batch) -> np.ndarray:
             np.float32(1) * (batch.role != CORRECTION),
         )
     )
+
+
+class _Tape(NamedTuple):
+    batch: Batch
+    ids: np.ndarray  # uint64 (nnz,), values and offsets: those of the bags that have vectors
+    values: np.ndarray
+    offsets: np.ndarray
+    absent: np.ndarray  # uint64 (n,), ids that have no row yet
 
 
 class BagEmbedding:
@@ -55,23 +63,27 @@ class BagEmbedding:
         """Of the commit."""
         return self._table.tables
 
-    def forward(self, batch: Batch) -> tuple[np.ndarray, Any]:
+    def forward(self, batch: Batch) -> tuple[np.ndarray, _Tape]:
         """x of a batch, and what `backward` needs; pure."""
         seen = batch.leading(self.fields)
-        bags = seen.ids, seen.values, seen.offsets
-        return self._pooling.forward(self._table.lookup(seen.ids), *bags[1:]), (batch, *bags)
+        vectors, absent = self._table.find(seen.ids)
+        x = self._pooling.forward(vectors, seen.values, seen.offsets)
+        return x, _Tape(batch, seen.ids, seen.values, seen.offsets, absent)
 
-    def backward(self, tape: Any, dx: np.ndarray) -> None:
-        """Learn: rows for ids that have none, one step for each id; then remove what is due to go."""
-        batch, ids, values, offsets = tape
-        self._table.learn(ids, self._pooling.backward(values, offsets, dx))
+    def backward(self, tape: _Tape, dx: np.ndarray) -> None:
+        """Learn: rows for ids that have none, one step for each id; then remove what is due to go.
+
+        The tape is of the parameters as they are: nothing was learned since.
+        """
+        batch, ids, values, offsets, absent = tape
+        self._table.learn(ids, self._pooling.backward(values, offsets, dx), absent)
         if self._retains:
             ends = offsets[self.fields :: self.fields]
             self._table.retain(ids, ends, batch.time_ms, _counted(batch))
 
-    def bound(self, tape: Any, dx: np.ndarray) -> np.ndarray:
+    def bound(self, tape: _Tape, dx: np.ndarray) -> np.ndarray:
         """float64 (B,): Σ g·(v − v′) over the ids of an example, v′ after one step of v along its slope g."""
-        _, ids, values, offsets = tape
+        _, ids, values, offsets, _ = tape
         g = self._pooling.backward(values, offsets, dx)
         rows, found = self._table.table.get(ids)
         new = rows[~found]

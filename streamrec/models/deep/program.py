@@ -94,7 +94,13 @@ def _add_back(dz: np.ndarray, kernel: np.ndarray, panels: np.ndarray, of_x: np.n
 
 
 @njit(**JIT)
-def run(ops: np.ndarray, scales: np.ndarray, flat: np.ndarray, board: np.ndarray, n: int) -> None:
+def run(
+    ops: np.ndarray,
+    scales: np.ndarray,
+    flat: np.ndarray,
+    board: np.ndarray,
+    examples: tuple[int, int, int],
+) -> None:
     """The forward pass.
 
     Args:
@@ -102,12 +108,13 @@ def run(ops: np.ndarray, scales: np.ndarray, flat: np.ndarray, board: np.ndarray
         scales: float64 (N,), diag_scale of cross layers.
         flat: float32, all parameters.
         board: float32 (n · columns,), with the inputs on it; takes the results.
-        n: examples.
+        examples: how many are on the board, and the first and one past the last of those to compute.
 
     """
-    packed = _panels(ops, flat, n >= PACKED_FROM, False)
-    for first in range(0, n, _CHUNK):
-        rows = (first, min(n, first + _CHUNK))
+    n, start, end = examples
+    packed = _panels(ops, flat, end - start >= PACKED_FROM, False)
+    for first in range(start, end, _CHUNK):
+        rows = (first, min(end, first + _CHUNK))
         for i in range(len(ops)):
             op = ops[i]
             x = _matrix(board, n, rows, op[_X], op[_X_WIDTH])
@@ -144,7 +151,7 @@ def back(
     scales: np.ndarray,
     flat: np.ndarray,
     boards: tuple[np.ndarray, np.ndarray],
-    n: int,
+    examples: tuple[int, int, int],
 ) -> np.ndarray:
     """The backward pass.
 
@@ -154,17 +161,18 @@ def back(
         flat: ″
         boards: that of `run`, and one of zeros but for d loss / d result. There, `out` of a dense layer
             becomes dz, `inner` of a cross layer too, and inputs become d loss / d input.
-        n: examples.
+        examples: of `run`, too.
 
     Returns:
-        float32, sums of dz over examples: the gradients of biases, one operation after another.
+        float32, sums of dz over those examples: the gradients of biases, one operation after another.
 
     """
+    n, start, end = examples
     board, of = boards
     sums = np.zeros(ops[:, _OUT_WIDTH].sum(), np.float32)
-    packed = _panels(ops, flat, n > DOTS_UP_TO, True)
-    for first in range(0, n, _CHUNK):
-        rows = (first, min(n, first + _CHUNK))
+    packed = _panels(ops, flat, end - start > DOTS_UP_TO, True)
+    for first in range(start, end, _CHUNK):
+        rows = (first, min(end, first + _CHUNK))
         at = sums.size
         for i in range(len(ops) - 1, -1, -1):
             op = ops[i]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from streamrec.features.batch import Batch
+from streamrec.layers.beside import BESIDE_FROM, beside
 from streamrec.models.deep.compiled import compiled
 from streamrec.models.deep.parameters import DenseParameters
 from streamrec.models.deep.stacks import LayeredStacks, Stacks, takes_dense
@@ -112,9 +113,19 @@ class RankingModel:
     def backward(self, tape: _Tape, slopes: np.ndarray) -> None:
         """One step of every parameter."""
         of_e, gradients = self._network.backward(tape.stacks, slopes)
-        self.embedding.backward(tape.embedding, of_e)
-        for name, its in gradients.items():
-            self._dense.apply(name, its)
+
+        def vectors() -> None:
+            self.embedding.backward(tape.embedding, of_e)
+
+        def layers() -> None:
+            for name, its in gradients.items():
+                self._dense.apply(name, its)
+
+        if tape.examples < BESIDE_FROM:
+            vectors()
+            layers()
+        else:
+            beside(vectors, layers)
 
     def bound(self, tape: _Tape) -> np.ndarray:
         """How far the vectors of an example could move its evidence; of a log loss no slope is above 1.

@@ -46,7 +46,7 @@ def multiplied(gradient):
 
 @pytest.mark.parametrize("bottom", [(), (5, 6)])
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("n", [1, 3, 300])
+@pytest.mark.parametrize("n", [1, 3, 40, 700])
 def test_it_is_the_layers_forward_to_the_last_bit_and_back(name, bottom, n):
     model, layers = network_of(name, bottom)
     program, batch = model._network, batch_of(n)

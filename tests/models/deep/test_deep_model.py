@@ -8,6 +8,8 @@ import pytest
 from deep_batches import INPUTS, batch_of
 
 from streamrec.events.feedback import CORRECTION, EARLY
+from streamrec.layers.beside import BESIDE_FROM
+from streamrec.models.deep import compiled, ranking
 from streamrec.models.deep.build import deep_model, network_part
 from streamrec.models.deep.model import DeepModel
 from streamrec.models.deep.pending import Pending
@@ -214,3 +216,18 @@ def test_settings_of_a_kind_are_written_out_and_what_was_set_is_known():
     other = ModelSettings.model_validate({**given.model_dump(exclude_unset=True), "kind": "dcn"})
     assert other.deep.bottom == ()
     assert (other.deep.embedding.width, other.deep.embedding.scale) == (8, 0.05)
+
+
+def test_large_micro_batches_are_the_same_with_one_thread(monkeypatch):
+    """Halves are summed by halves, whoever computes them."""
+
+    def in_turn(here, there):
+        return here(), there()
+
+    batch = batch_of(BESIDE_FROM * 2 + 10, distinct=3000)
+    with_two, alone = model_of(micro_batch=BESIDE_FROM), model_of(micro_batch=BESIDE_FROM)
+    predictions = with_two.learn(batch)
+    for module in (compiled, ranking):
+        monkeypatch.setattr(module, "beside", in_turn)
+    assert alone.learn(batch).tobytes() == predictions.tobytes()
+    assert state(alone) == state(with_two)
