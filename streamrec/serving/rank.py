@@ -32,6 +32,7 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
     lines = example_lines(request, time_ms)
     with scorer.reading() as (mirror, version):
         probability, confidence = scores(mirror, lines, n_candidates)
+        scorer.seen.offer(lines)
         best = np.argsort(-probability, kind="stable")[:k].tolist()
         why = [
             leave_one_out(mirror, request, request.candidates[i], time_ms) if request.explain else None

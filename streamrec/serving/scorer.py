@@ -15,6 +15,8 @@ from typing import NamedTuple
 from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.serving.generation import Generation, Mirror, Version, generation_of
+from streamrec.serving.history import History, point_of
+from streamrec.serving.seen import Seen
 from streamrec.store.base import Commit, Store
 
 __all__ = ["Scorer", "Status"]
@@ -60,6 +62,8 @@ class Scorer:
     Attributes:
         model: name of the model.
         n_loads: generations built so far: 1 after a start, one more whenever following was not enough.
+        history: metrics of the last minutes' commits.
+        seen: a sample of what was scored; whoever scores offers it.
 
     """
 
@@ -68,6 +72,8 @@ class Scorer:
     ) -> None:
         self.model = model
         self.n_loads = 0
+        self.history = History()
+        self.seen = Seen(clock.monotonic_s)
         self._store = store
         self._clock = clock
         self._build = build
@@ -132,6 +138,7 @@ class Scorer:
             self._trouble = ""  # the log's next line says it
         self._generation, self._current = generation, True
         self.n_loads += 1
+        self._remember(generation)
         self._note("")
         version = generation.version
         log.info("model %r: mirrored at commit %d of epoch %d", self.model, version.seq, version.epoch)
@@ -186,6 +193,10 @@ class Scorer:
         except Exception:
             self._generation = None  # half of a commit is no generation: better no answer than a wrong one
             raise
+        self._remember(generation)
+
+    def _remember(self, generation: Generation) -> None:
+        self.history.add(point_of(generation.version, generation.blob))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
