@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from streamrec.serving.generation import Version, json_object
 
-__all__ = ["History", "Point", "point_of"]
+__all__ = ["History", "Point", "number", "point_of"]
 
 #: Ten minutes and more: commits come up to ten times a second, and one a second is kept.
 N_POINTS, INTERVAL_MS = 600, 1000
@@ -82,11 +82,11 @@ def point_of(version: Version, blob: Blob) -> Point:
     recent = metrics.get("recent")
     recent = recent if isinstance(recent, dict) else {}
     counts = [_count(progress.get(name)) for name in ("events", "examples", "rejected", "last_time_ms")]
-    rates = [_number(recent.get(name)) for name in ("ne", "auc", "log_loss", "calibration", "rmse")]
+    rates = [number(recent.get(name)) for name in ("ne", "auc", "log_loss", "calibration", "rmse")]
     return Point(version.seq, version.epoch, version.time_ms, *counts, *rates)
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
     """A finite number, else None."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and abs(value) < 1e300 and not math.isnan(value) else None  # type: ignore[arg-type, operator]

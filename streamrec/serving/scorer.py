@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, StoreUnavailable
-from streamrec.serving.generation import Generation, Mirror, Version, generation_of
-from streamrec.serving.history import History, point_of
+from streamrec.serving.generation import Generation, Mirror, Version, generation_of, json_object
+from streamrec.serving.history import History, number, point_of
 from streamrec.serving.seen import Seen
 from streamrec.store.base import Commit, Store
 
@@ -109,6 +109,12 @@ class Scorer:
     def staleness_ms(self, version: Version) -> int:
         """Age of the commit that an answer was computed from."""
         return max(0, self._clock.now_ms() - version.time_ms)
+
+    def mean_square(self) -> float | None:
+        """Of the model's errors over its whole stream, as of the newest commit; None where unknown."""
+        generation = self._generation
+        rmse = None if generation is None else number(json_object(generation.blob("metrics")).get("rmse"))
+        return rmse * rmse if rmse else None
 
     def start(self) -> None:
         """Follow the model in a thread; calling it again changes nothing."""

@@ -26,7 +26,7 @@ function explored({ explored: { policy, scale, seed }, items }) {
 export function showExplained(answer, ms) {
   const [item] = answer.items;
   const rows = item.contributions.slice(0, 25).map((each) => ({
-    name: each.feature, value: each.logit, text: signed(each.logit), ...known(each),
+    name: each.feature, value: each.contribution, text: signed(each.contribution), ...known(each),
   }));
   const title = `${item.item ?? "this"}: ${decimal(item.probability)}`;
   return [from(answer, ms), h("h3", {}, title), method(item), barTable(rows, ["value", "effect", "seen"]), key("raises the score", "lowers it")];
