@@ -69,7 +69,7 @@ class Inside:
                 self._thread = Thread(target=self._run, name="streamrec-look", daemon=True)
                 self._thread.start()
             thread = self._thread
-        if thread is not None:
+        if self._look is None and thread is not None:
             thread.join(PATIENCE_S)
         if self._look is None:
             raise StoreUnavailable(self._scorer.status().reason or "the model is being looked at")
@@ -80,6 +80,8 @@ class Inside:
             self._look = self._found()
         except StreamrecError as error:
             log.debug("no look into model %r: %s", self._scorer.model, error)
+        except Exception:  # of a damaged model; the next asker tries again
+            log.warning("no look into model %r", self._scorer.model, exc_info=True)
         finally:
             self._due_s, self._thread = self._clock.monotonic_s() + GOOD_FOR_S, None
 

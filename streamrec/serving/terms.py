@@ -11,7 +11,8 @@ FTRL's n, which adds up (w·(p − y)·x)² over them: at the model's mean squar
     count ≈ (n − n₀)/(x²·MSE)
 
 examples of weight 1 and this x have made it. Averaged over all examples that is exact; a value whose examples
-are predicted better than most has had more of them, one predicted worse fewer.
+are predicted better than most has had more of them, one predicted worse fewer. Where x is another number in
+every example (rates of statistics, slopes), nothing is estimated.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ import numpy as np
 
 from streamrec.events.decoder import BlockDecoder
 from streamrec.features.batch import Batch
+from streamrec.features.spec import FeatureSpec
 from streamrec.features.statistics import counted
 from streamrec.models.frame import frame_gain, frame_offset
 from streamrec.models.ftrl import INTERCEPT
@@ -79,7 +81,7 @@ def linear_score(
     offset = frame_offset(frame, pipeline.settings.task == "rating")
     gain = frame_gain(frame)
     names = value_names(pipeline.spec, batch, values)
-    terms = _terms(pipeline, _once(batch, names), (gain, mean_square), time_ms)
+    terms = _terms(pipeline, _once(pipeline.spec, batch, names), (gain, mean_square), time_ms)
     logit = offset + sum(term.contribution for term in terms)
     return LinearScore(logit, offset, gain, sorted(terms, key=lambda term: -abs(term.contribution)))
 
@@ -90,9 +92,10 @@ class _Coordinates(NamedTuple):
     ids: np.ndarray  # uint64 (K,)
     values: list[float]
     names: list[str]
+    steady: list[bool]  # whether other examples have the same value
 
 
-def _once(batch: Batch, names: list[str]) -> _Coordinates:
+def _once(spec: FeatureSpec, batch: Batch, names: list[str]) -> _Coordinates:
     """An id that comes twice in a bag counts once, with the sum of its values, as in learning."""
     bags = np.repeat(np.arange(batch.n_fields), np.diff(batch.offsets)).tolist()
     keys = zip(bags, batch.ids.tolist(), strict=True)
@@ -102,7 +105,14 @@ def _once(batch: Batch, names: list[str]) -> _Coordinates:
         found[key] = before + x, its_name
     ids = np.array([id_ for _, id_ in found] + [int(INTERCEPT)], np.uint64)
     values, its_names = [x for x, _ in found.values()], [name for _, name in found.values()]
-    return _Coordinates(ids, [*values, 1.0], [*its_names, "(intercept)"])
+    steady = [_is_steady(spec, bag, x) for (bag, _), x in zip(found, values, strict=True)]
+    return _Coordinates(ids, [*values, 1.0], [*its_names, "(intercept)"], [*steady, True])
+
+
+def _is_steady(spec: FeatureSpec, bag: int, x: float) -> bool:
+    if bag >= len(spec.fields) + len(spec.crosses):
+        return False  # of statistics
+    return bag >= len(spec.fields) or spec.fields[bag].kind != "number" or x == 1.0
 
 
 def _terms(
@@ -120,7 +130,7 @@ def _terms(
         w = float(weight(z, n, parameters))
         bound = gain * float(confidence(x, n, parameters))
         age_s = (time_ms - last_ms[i]) / 1000  # below 0 where it is asked for a time before the last example
-        count = _counted(counts[i], n - first, x, mean_square)
+        count = _counted(counts[i], n - first, x, mean_square if coordinates.steady[i] else None)
         terms.append(Term(name, gain * w * x, w, x, bound, n - first, *count, _given(age_s)))
     return terms
 

@@ -9,11 +9,14 @@ export function barTable(rows, heads, { plain = false, most = 0 } = {}) {
   if (heads[2]) cells.push(h("th", { scope: "col", class: "more" }, heads[2]));
   return h("table", { class: "bars" }, h("thead", {}, h("tr", {}, cells)),
     h("tbody", {}, rows.map((row) => h("tr", {},
-      h("th", { scope: "row", class: row.unnamed && "unnamed", title: row.title }, row.name),
+      h("th", { scope: "row", class: row.unnamed && "unnamed", title: row.title }, broken(row.name)),
       h("td", {}, bar(row.value / size, plain)),
       h("td", { class: "number" }, row.text),
       heads[2] ? h("td", { class: "more", title: row.moreTitle }, row.more ?? "") : null))));
 }
+
+/** A cross may go on in the next line before its ×. */
+const broken = (name) => name.split("×").flatMap((part, i) => i ? [h("wbr"), `×${part}`] : [part]);
 
 function bar(share, plain) {
   const inner = h("i");

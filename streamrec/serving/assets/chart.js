@@ -3,10 +3,11 @@ import { h, s } from "./dom.js";
 
 const LEFT = 44, RIGHT = 10, TOP = 8, BOTTOM = 22;
 
-/** {figure, draw}. settings: title, hint, value and x (number → text), reference, zero (the axis begins at 0). */
+/** {figure, draw}. settings: title, hint, value and x (number → text), reference; zero: the axis
+ * begins at 0 and goes up to this at least. */
 export function lineChart(settings) {
   const output = h("output", { "aria-live": "off" });
-  const caption = h("figcaption", {}, h("span", {}, h("b", {}, settings.title), ` ${settings.hint ?? ""}`), output);
+  const caption = h("figcaption", {}, h("b", {}, settings.title), output, h("span", {}, settings.hint));
   const svg = s("svg", { role: "img", tabindex: 0 });
   const empty = h("p", { class: "empty" }, "nothing yet");
   const figure = h("figure", { class: "chart" }, caption, empty);
@@ -83,7 +84,7 @@ function range(values, reference, zero) {
     [low, high] = [Math.min(low, reference), Math.max(high, reference)];
   }
   const room = (high - low || spread) * 0.08;
-  return zero ? [0, (high || 1) * 1.1] : [low - room, high + room];
+  return zero != null ? [0, Math.max(high, zero) * 1.1] : [low - room, high + room];
 }
 
 /** Two to five round numbers within. */

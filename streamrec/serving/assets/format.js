@@ -24,5 +24,5 @@ export function duration(ms) {
 }
 
 export const rate = (perSecond) => perSecond == null ? "–" : perSecond >= 100 ? count(perSecond) : String(+perSecond.toFixed(1));
-export const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 export const day = (ms) => new Date(ms).toISOString().slice(0, 10);

@@ -21,14 +21,14 @@ const CURVES = {
 };
 const curves = {};
 for (const [name, settings] of Object.entries(CURVES)) {
-  const x = (at) => span === "life" ? `${count(at)} examples` : clock(at);
+  const x = (at) => span === "life" ? `${count(at)} scored` : clock(at);
   curves[name] = lineChart({ ...settings, x });
 }
 const flows = {
-  learned: lineChart({ title: "Learned", hint: "examples a second", value: rate, x: clock, zero: true }),
-  behind: lineChart({ title: "Behind the events", hint: "commit after newest event", value: duration, x: clock, zero: true }),
-  age: lineChart({ title: "Age of answers", hint: "since the commit served", value: duration, x: clock, zero: true }),
-  asked: lineChart({ title: "Ranked", hint: "requests a second", value: rate, x: clock, zero: true }),
+  learned: lineChart({ title: "Learned", hint: "examples a second", value: rate, x: clock, zero: 10 }),
+  behind: lineChart({ title: "Behind the events", hint: "commit after newest event", value: duration, x: clock, zero: 100 }),
+  age: lineChart({ title: "Age of answers", hint: "since the commit served", value: duration, x: clock, zero: 100 }),
+  asked: lineChart({ title: "Ranked", hint: "requests a second", value: rate, x: clock, zero: 10 }),
 };
 by("flows").append(...Object.values(flows).map(({ figure }) => figure));
 
@@ -55,7 +55,7 @@ function drawCurves() {
   const shown = isClick ? ["ne", "auc", "calibration"] : ["rmse", "calibration"];
   const figures = shown.map((name) => curves[name].figure);
   if (by("curves").children.length !== figures.length || by("curves").firstChild !== figures[0]) by("curves").replaceChildren(...figures);
-  for (const name of shown) curves[name].draw(seen(name), span === "life" ? "the first point comes after 100 examples" : "nothing yet");
+  for (const name of shown) curves[name].draw(seen(name), span === "life" ? "the first point comes after 100 scored examples" : "nothing yet");
 }
 
 function drawFlows() {
@@ -84,7 +84,7 @@ async function drawInside() {
     + "Ids are hashes: names are those that requests of late have told.";
   by("weights").replaceChildren(...rows.length ? [barTable(rows, ["value", plain ? "length" : "weight"], { plain })] : ["nothing yet"],
     ...rows.length && !plain ? [key("raises the score", "lowers it")] : []);
-  by("crosses-note").textContent = crosses.reason || `${crosses.measure}, ${crosses.examples
+  by("crosses-note").textContent = crosses.reason || `Strength: ${crosses.measure}; ${crosses.examples
     ? `over ${count(crosses.examples)} candidates scored of late.` : "without examples."}`;
   by("crosses").replaceChildren(...crosses.pairs.length ? heatMap(crosses) : []);
   trial.suggest(weights.weights);
@@ -100,8 +100,8 @@ async function look() {
   showTiles(by("tiles"), recent);
   drawFlows();
   if (turn++ % SLOW_TURNS === 0) {
-    life = await ask("/v1/model/curves");
-    await Promise.all([drawInside(), trial.open()]);
+    [life] = await Promise.all([ask("/v1/model/curves"), trial.open()]);
+    await drawInside().catch((error) => { by("weights-note").textContent = error.message; });
   }
   drawCurves();
 }

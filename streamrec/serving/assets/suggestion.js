@@ -4,10 +4,11 @@ const ANY = { category: "a", bag: ["a"], number: 1, text: "some words" };
 /** By name of a form's field. single: of the form for one item. */
 export function suggestion({ fields = [], crosses = [] }, weights, single) {
   const known = {};
-  for (const { name } of weights) {
-    const at = name?.indexOf("=") ?? -1;
-    if (at > 0 && !name.includes("×")) (known[name.slice(0, at)] ??= []).push(name.slice(at + 1));
+  for (const part of weights.flatMap(({ name }) => name?.split("×") ?? [])) {
+    const at = part.indexOf("=");
+    if (at > 0) (known[part.slice(0, at)] ??= new Set()).add(part.slice(at + 1));
   }
+  for (const name in known) known[name] = [...known[name]];
   const crossed = new Set(crosses.flatMap((cross) => cross.fields));
   const shared = {}, own = [{}, {}, {}];
   for (const { name, kind, source } of fields) {
@@ -19,7 +20,7 @@ export function suggestion({ fields = [], crosses = [] }, weights, single) {
   const items = (known.item ?? []).concat("i1", "i2", "i3").slice(0, 3);
   const candidates = items.map((item, i) => JSON.stringify({ item, features: own[i] })).join("\n");
   const features = JSON.stringify(single ? own[0] : shared);
-  return { user: known.user?.[0] ?? "u1", item: items[0], features, candidates };
+  return { user: known.user?.[0] ?? "u1", chosen: items[0], features, candidates };
 }
 
 function valueOf(kind, known, i) {

@@ -27,9 +27,9 @@ const FORMS = {
   },
   explain: {
     title: "Explain", show: showExplained,
-    fields: () => [USER(), field("Item", h("input", { name: "item", autocomplete: "off" })), field("Features (JSON)", area("features", 4))],
+    fields: () => [USER(), field("Item", h("input", { name: "chosen", autocomplete: "off" })), field("Features (JSON)", area("features", 4))],
     body: (form) => ({ user: form.user.value || undefined, explain: true,
-      candidates: [{ item: form.item.value || null, features: json("features", form.features.value || "{}") }] }),
+      candidates: [{ item: form.chosen.value || null, features: json("features", form.features.value || "{}") }] }),
     path: "/v1/rank",
   },
   retrieve: {
@@ -71,7 +71,7 @@ export class Trial {
   }
 
   #add(name, settings, can) {
-    const answer = h("div", { class: "answer", "aria-live": "polite" });
+    const answer = h("div", { class: "answer", "aria-live": "polite" }, h("p", { class: "note" }, "The answer will stand here."));
     const form = h("form", {}, settings.fields(can), h("button", {}, settings.title));
     form.onsubmit = (event) => {
       event.preventDefault();
@@ -104,7 +104,7 @@ export class Trial {
   suggest(weights) {
     if (!this.#spec || this.#touched) return;
     for (const form of Object.values(this.#forms)) {
-      for (const [name, text] of Object.entries(suggestion(this.#spec, weights, form.elements.item != null))) {
+      for (const [name, text] of Object.entries(suggestion(this.#spec, weights, "chosen" in form.elements))) {
         if (form.elements[name] && form.elements[name].value !== text) form.elements[name].value = text;
       }
     }
