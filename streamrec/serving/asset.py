@@ -1,5 +1,6 @@
 """Files that the service's own pages are made of. All come from here: nothing is asked of another host."""
 
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ class Asset(NamedTuple):
     media_type: str
 
 
+@cache
 def asset_text(name: str) -> str:
     """The text of a file."""
     return (_FOLDER / name).read_text(encoding="utf-8")

@@ -4,29 +4,27 @@ import json
 from html import escape
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 
-from streamrec.serving.asset import ASSETS, HEADERS, Asset, asset_text
+from streamrec.serving.asset import ASSETS, HEADERS, asset_text
 
 __all__ = ["add_pages"]
 
 
 def add_pages(app: FastAPI) -> None:
     """The live page at `/`, the documentation at `/docs`, and the files of both."""
-    for path, asset in ASSETS.items():
-        _add_asset(app, path, asset)
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> Response:
         return Response(_docs_page(app.openapi()), media_type="text/html", headers=HEADERS)
 
-
-def _add_asset(app: FastAPI, path: str, asset: Asset) -> None:
-    text = asset_text(asset.name)
-
-    @app.get(path, include_in_schema=False)
-    async def file() -> Response:
-        return Response(text, media_type=asset.media_type, headers=HEADERS)
+    @app.get("/", include_in_schema=False)
+    @app.get("/assets/{name}", include_in_schema=False)
+    def file(request: Request) -> Response:
+        asset = ASSETS.get(request.url.path)
+        if asset is None:
+            raise HTTPException(404)
+        return Response(asset_text(asset.name), media_type=asset.media_type, headers=HEADERS)
 
 
 def _docs_page(openapi: dict[str, Any]) -> str:
