@@ -17,7 +17,7 @@ from streamrec.serving.scorer import Scorer
 __all__ = ["Inside", "Look"]
 
 #: A look is good for so long: people read no faster.
-GOOD_FOR_S = 4.0
+GOOD_FOR_S = 2.0
 #: The first asker waits so long for a small model's first look.
 PATIENCE_S = 0.25
 #: Of the largest weights, and most names remembered.

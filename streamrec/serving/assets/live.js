@@ -9,7 +9,7 @@ import { ask, load, useToken } from "./service.js";
 import { showTiles } from "./tiles.js";
 import { Trial } from "./trial.js";
 
-const EVERY_MS = 1000, SLOW_TURNS = 5;
+const EVERY_MS = 1000, SLOW_TURNS = 3;
 const recent = new Recent(), trial = new Trial(by("tabs"), by("panels"));
 let span = "life", life = null, turn = 0;
 
