@@ -10,10 +10,10 @@ FTRL's n, which adds up (w·(p − y)·x)² over them: at the model's mean squar
 
     count ≈ (n − n₀)/(x²·MSE)
 
-examples of weight 1 and this x have made it. Averaged over all examples that is right but for the gain; a value
-whose examples are predicted better than most has had more of them, one predicted worse fewer. Of a pooled bag
-it is as if all of them had as many values. Where x is another number in every example (rates of statistics,
-slopes), nothing is estimated.
+examples of weight 1 and this x have made it. Averaged over all examples that is right but for the gain; a
+value whose examples are predicted better than most has had more of them, one predicted worse fewer. Of a
+pooled bag it is as if all of them had as many values. Where x is another number in every example (rates of
+statistics, slopes), nothing is estimated.
 """
 
 from collections.abc import Mapping
