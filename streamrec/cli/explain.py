@@ -113,7 +113,8 @@ def _print(result: dict[str, Any]) -> None:
 def _known(term: dict[str, Any]) -> list[str]:
     """All but the contribution, empty where the model does not keep it."""
     numbers = [f"{term[name]:.4g}" for name in ("weight", "value", "confidence", "squared_gradients")]
-    count = "" if term["count"] is None else f"{term['count']:,.0f}"
+    mark = "~" if term["count_is"] == "estimated" else ""
+    count = "" if term["count"] is None else f"{mark}{term['count']:,.0f}"
     return [*numbers, count, "" if term["age_s"] is None else _age(term["age_s"])]
 
 

@@ -7,7 +7,7 @@ what they add to the evidence: the root mean square of the weights of a cross's 
 are hashes, so only examples can tell which cross they belong to.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +18,11 @@ from streamrec.features.spec import FeatureSpec
 from streamrec.features.statistics import COLUMNS
 from streamrec.layers.cross import Cross, CrossStack, CrossV1
 from streamrec.layers.strength import added_squares, pair_strengths, ranked_pairs
-from streamrec.models.blend import BlendModel
 from streamrec.models.deep.ranking import RankingModel
 from streamrec.models.inputs import inputs_of
 from streamrec.models.linear_part import LinearPart
+from streamrec.models.parts import SeenPart, parts_of
 from streamrec.models.pipeline import Pipeline
-from streamrec.models.wide_deep import Sum
 
 __all__ = ["CrossStrengths", "learned_strengths", "needs_examples"]
 
@@ -82,13 +81,9 @@ def learned_strengths(pipeline: Pipeline, batches: Iterable[Batch] = ()) -> Cros
     )
 
 
-class _Crossing(NamedTuple):
-    part: Any  # a network with cross layers, or a linear part
-    bags: int  # of an example that it sees, the first ones
-
-
-def _crossing(pipeline: Pipeline) -> _Crossing:
-    parts = list(_parts(pipeline.model, pipeline.extractor.n_fields))
+def _crossing(pipeline: Pipeline) -> SeenPart:
+    """A network with cross layers, or a linear part."""
+    parts = list(parts_of(pipeline.model, pipeline.extractor.n_fields))
     for each in parts:
         if isinstance(each.part, RankingModel) and isinstance(each.part.stacks.interaction, CrossStack):
             return each
@@ -100,16 +95,6 @@ def _crossing(pipeline: Pipeline) -> _Crossing:
         f"a model of kind {pipeline.settings.kind} without cross layers or crosses has none to show: "
         "learn one of kind dcn or wide, or name crosses in its settings ([[features.crosses]])"
     )
-
-
-def _parts(model: Any, bags: int) -> Iterator[_Crossing]:
-    """Linear parts and networks of a model."""
-    if isinstance(model, BlendModel):
-        for voice in model.parts.values():
-            yield from _parts(voice.model, voice.bags)
-        return
-    for part in model.part.parts.values() if isinstance(model.part, Sum) else [model.part]:
-        yield _Crossing(part, bags)
 
 
 def _of_linear(pipeline: Pipeline, part: LinearPart, batches: Iterable[Batch]) -> CrossStrengths:

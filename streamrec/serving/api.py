@@ -1,6 +1,6 @@
 """What goes in and out of the service: the models behind its OpenAPI document."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,8 @@ __all__ = [
     "EventFault",
     "EventsAnswer",
     "EventsProblem",
+    "Explore",
+    "Explored",
     "Health",
     "ModelState",
     "Problem",
@@ -55,6 +57,33 @@ class Candidate(BaseModel):
     )
 
 
+class Explore(BaseModel):
+    """How to try what is not well known. With the log-odds s of an item and its confidence c:
+
+    `upper` ranks by s + scale·c, `thompson` by s + scale·c·z with z drawn from N(0, 1), one for each
+    candidate in the order of the request. Scale 0 is no exploration.
+    """
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    policy: Literal["thompson", "upper"]
+    scale: float = Field(1.0, ge=0, le=1000)
+    seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**53,
+        description="the same seed and request, the same draws; absent: one is drawn and told",
+    )
+
+
+class Explored(BaseModel):
+    """What was explored, and how to draw the same again."""
+
+    policy: Literal["thompson", "upper"]
+    scale: float
+    seed: int | None = Field(description="of `thompson`; `upper` draws nothing")
+
+
 class RankRequest(BaseModel):
     """Who asks, in what situation, and what could be shown."""
 
@@ -87,13 +116,35 @@ class RankRequest(BaseModel):
         description="milliseconds since 1970 UTC at which the scores shall hold; absent: now",
     )
     explain: bool = Field(False, description="add each feature's contribution (at most 100 items: set k)")
+    explore: Explore | None = Field(
+        None, description="rank by more than the prediction; absent: by that alone"
+    )
 
 
 class Contribution(BaseModel):
-    """How much one feature moves the score."""
+    """How much one value of a feature or cross moves the score; of a rating model, the rating."""
 
-    feature: str
-    logit: float = Field(description="the log-odds with the feature minus the log-odds without it")
+    feature: str = Field(description="`field=value`, `a=x×b=y` of a cross; by occlusion, the field")
+    contribution: float = Field(
+        description="to the log-odds: by terms gain·weight·value, by occlusion the log-odds with the field "
+        "minus that without it"
+    )
+    weight: float | None = Field(None, description="terms only, as all that follows")
+    value: float | None = None
+    confidence: float | None = Field(None, description="how far one more example can move the contribution")
+    squared_gradients: float | None = Field(None, description="FTRL's n: Σ (w·(p − y)·x)² over its examples")
+    count: float | None = Field(
+        None,
+        description="how many examples had it, weighted by their weights; `count_is` says how that is known",
+    )
+    count_is: Literal["counted", "estimated"] | None = Field(
+        None,
+        description="`counted` by its target statistics (halved with their half-life); else `estimated`: the "
+        "squared gradients / (value² · mean squared error of the model)",
+    )
+    age_s: float | None = Field(
+        None, description="since the last example with it, where statistics or expiry keep that"
+    )
 
 
 class RankedItem(BaseModel):
@@ -106,11 +157,20 @@ class RankedItem(BaseModel):
     confidence: float = Field(
         description="how far one more example can move the log-odds at most (small: well known); a float32"
     )
+    propensity: float | None = Field(
+        None, description="with `explore`: of the first item, the probability over all seeds to be the first"
+    )
+    method: Literal["terms", "occlusion"] | None = Field(
+        None, description="with `explain`. `terms`: offset and contributions add up to the log-odds"
+    )
+    logit: float | None = Field(None, description="with `terms`: before what delayed feedback corrects")
+    offset: float | None = Field(None, description="with `terms`: that of the base rate so far")
+    gain: float | None = Field(None, description="with `terms`: how far the evidence is trusted")
     contributions: list[Contribution] | None = Field(None, description="with `explain`, largest first")
 
 
 class RankResponse(BaseModel):
-    """The candidates by falling probability; equal ones in the order of the request."""
+    """The candidates by falling probability, or as explored; equal ones in the order of the request."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -127,6 +187,7 @@ class RankResponse(BaseModel):
     )
 
     items: list[RankedItem]
+    explored: Explored | None = Field(None, description="with `explore`")
     model: str = Field(description="name of the model")
     seq: int = Field(description="sequence number of the commit from which every score was computed")
     epoch: int = Field(description="epoch of the learner that made the commit")

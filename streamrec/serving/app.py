@@ -9,7 +9,6 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import HTMLResponse
 from pydantic_core import to_json
 
 from streamrec.clock import Clock, SystemClock
@@ -27,8 +26,9 @@ from streamrec.serving.delivery import Delivery
 from streamrec.serving.document import complete_document, problems
 from streamrec.serving.events import add_events, warm_up
 from streamrec.serving.limits import OPEN_PATHS, Protection
+from streamrec.serving.live import add_live
 from streamrec.serving.metrics import ServiceMetrics, add_metrics
-from streamrec.serving.page import docs_page, index_page
+from streamrec.serving.page import add_pages
 from streamrec.serving.pressure import Backpressure, open_lines
 from streamrec.serving.problem import add_problems
 from streamrec.serving.rank import rank
@@ -92,7 +92,8 @@ def create_app(
     _add_rank(app, scorer, clock)
     add_events(app, delivery)
     _add_state(app, scorer)
-    _add_pages(app, scorer)
+    add_live(app, scorer, clock)
+    add_pages(app)
     # The last one added is asked first: everything is measured, then known, then let in.
     receive_s, tokens = protection.limits.receive_s, protection.tokens
     app.add_middleware(Backpressure, lines=lines, receive_s=receive_s, refused=metrics.refuse)
@@ -152,13 +153,3 @@ def _add_state(app: FastAPI, scorer: Scorer) -> None:
         if not (status.ready or (memory and scorer.generation is not None)):
             raise StoreUnavailable(status.reason)
         return Health(status="ok")
-
-
-def _add_pages(app: FastAPI, scorer: Scorer) -> None:
-    @app.get("/", include_in_schema=False)
-    def index() -> HTMLResponse:
-        return HTMLResponse(index_page(scorer))
-
-    @app.get("/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi()))

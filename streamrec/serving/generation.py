@@ -1,9 +1,10 @@
 """One generation of a model in memory: rows, dense state and metrics of the same commit, never of two."""
 
+import json
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.store.base import Commit, Rows, Snapshot
 from streamrec.store.merge import served
 
-__all__ = ["Generation", "Mirror", "Version", "generation_of"]
+__all__ = ["Generation", "Mirror", "Version", "generation_of", "json_object"]
 
 
 class Mirror(Protocol):
@@ -103,6 +104,15 @@ def generation_of(mirror: Mirror, snapshot: Snapshot) -> Generation:
     _restore(mirror, snapshot.blobs)
     head = snapshot.head
     return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs)
+
+
+def json_object(blob: bytes | None) -> dict[str, Any]:
+    """The JSON object of a blob; empty where there is none, or something else."""
+    try:
+        value = json.loads(blob or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _apply(mirror: Mirror, table: str, rows: Rows) -> None:

@@ -9,7 +9,7 @@ from streamrec.serving.api import Candidate, RankRequest
 from streamrec.serving.generation import Mirror
 from streamrec.serving.lines import head, item_member, scores
 
-__all__ = ["leave_one_out"]
+__all__ = ["leave_one_out", "logit", "predicts_ratings"]
 
 
 def leave_one_out(
@@ -33,16 +33,18 @@ def leave_one_out(
         parts.append((f"features.{name}", user + item + b',"features":' + to_json(rest) + b"}\n"))
     lines = user + item + body + b"".join(line for _, line in parts)
     predictions = scores(mirror, lines, len(parts) + 1)[0].astype(np.float64)
-    logits = predictions if _predicts_ratings(mirror) else _logit(predictions)
+    logits = predictions if predicts_ratings(mirror) else logit(predictions)
     effects = [(name, float(logits[0] - logits[i + 1])) for i, (name, _) in enumerate(parts)]
-    return [{"feature": name, "logit": logit} for name, logit in sorted(effects, key=lambda e: -abs(e[1]))]
+    return [{"feature": name, "contribution": it} for name, it in sorted(effects, key=lambda e: -abs(e[1]))]
 
 
-def _predicts_ratings(mirror: Mirror) -> bool:
+def predicts_ratings(mirror: Mirror) -> bool:
+    """Whether its predictions are numbers without a link, not probabilities."""
     return getattr(getattr(mirror, "settings", None), "task", "click") == "rating"
 
 
-def _logit(probability: np.ndarray) -> np.ndarray:
+def logit(probability: np.ndarray) -> np.ndarray:
+    """ln p − ln(1 − p), float64, of p clipped to what float32 can tell from 0 and 1."""
     p = np.clip(probability, 1e-9, 1 - 1e-9)
     result: np.ndarray = np.log(p) - np.log1p(-p)
     return result

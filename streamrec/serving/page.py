@@ -2,40 +2,32 @@
 
 import json
 from html import escape
-from importlib.resources import files
 from typing import Any
 
-from streamrec.serving.scorer import Scorer
+from fastapi import FastAPI, HTTPException, Request, Response
 
-__all__ = ["docs_page", "index_page"]
+from streamrec.serving.asset import ASSETS, HEADERS, asset_text
 
-_ASSETS = files(__package__) / "assets"
-
-
-def index_page(scorer: Scorer) -> str:
-    """What this is, its state in one line, and where to go."""
-    status, generation = scorer.status(), scorer.generation
-    state = "ready" if status.ready else f"not ready: {status.reason}"
-    if generation is not None:
-        version = generation.version
-        state += f" · commit {version.seq} of epoch {version.epoch}, {scorer.staleness_ms(version):,} ms old"
-    links = [
-        ("/docs", "documentation"),
-        ("/v1/model", "model"),
-        ("/readyz", "readiness"),
-        ("/metrics", "metrics"),
-        ("/openapi.json", "OpenAPI"),
-    ]
-    items = "".join(
-        f'<li><a href="{path}">{escape(text)}</a> <code>{path}</code></li>' for path, text in links
-    )
-    return _page(
-        "streamrec",
-        f"<h1>streamrec</h1><p>Model <b>{escape(scorer.model)}</b>: {escape(state)}</p><ul>{items}</ul>",
-    )
+__all__ = ["add_pages"]
 
 
-def docs_page(openapi: dict[str, Any]) -> str:
+def add_pages(app: FastAPI) -> None:
+    """The live page at `/`, the documentation at `/docs`, and the files of both."""
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        return Response(_docs_page(app.openapi()), media_type="text/html", headers=HEADERS)
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/assets/{name}", include_in_schema=False)
+    def file(request: Request) -> Response:
+        asset = ASSETS.get(request.url.path)
+        if asset is None:
+            raise HTTPException(404)
+        return Response(asset_text(asset.name), media_type=asset.media_type, headers=HEADERS)
+
+
+def _docs_page(openapi: dict[str, Any]) -> str:
     """An OpenAPI document as one page with a form to try every operation."""
     info, schemas = openapi["info"], openapi.get("components", {}).get("schemas", {})
     parts = [
@@ -48,19 +40,18 @@ def docs_page(openapi: dict[str, Any]) -> str:
         parts += [_operation(path, method, operation, schemas) for method, operation in methods.items()]
     parts.append("<h2>Schemas</h2>")
     parts += [_schema(name, schema) for name, schema in sorted(schemas.items())]
-    return _page("streamrec: documentation", "".join(parts) + f"<script>{_asset('page.js')}</script>")
+    return _page("streamrec: documentation", "".join(parts))
 
 
 def _page(title: str, body: str) -> str:
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+    files = (
+        '<link rel="stylesheet" href="/assets/page.css"><script type="module" src="/assets/docs.js"></script>'
+    )
     return (
         f'<!doctype html><html lang="en"><head>{head}<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head><body>{body}</body></html>"
+        f"<title>{escape(title)}</title>{files}</head><body>{body}</body></html>"
     )
-
-
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
 
 
 def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:

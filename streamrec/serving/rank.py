@@ -1,13 +1,17 @@
 """Rank: the candidates of a request by falling score, all from one commit."""
 
+from functools import partial
+from secrets import randbits
 from typing import Any
 
 import numpy as np
 
 from streamrec.errors import UsageError
 from streamrec.serving.api import RankRequest
+from streamrec.serving.exploration import Ranking, explore
+from streamrec.serving.generation import Mirror
 from streamrec.serving.lines import example_lines, scores
-from streamrec.serving.occlusion import leave_one_out
+from streamrec.serving.occlusion import predicts_ratings
 from streamrec.serving.scorer import Scorer
 
 __all__ = ["MAX_EXPLAINED", "rank"]
@@ -31,22 +35,39 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
     time_ms = now_ms if request.time is None else request.time
     lines = example_lines(request, time_ms)
     with scorer.reading() as (mirror, version):
-        probability, confidence = scores(mirror, lines, n_candidates)
-        best = np.argsort(-probability, kind="stable")[:k].tolist()
-        why = [
-            leave_one_out(mirror, request, request.candidates[i], time_ms) if request.explain else None
-            for i in best
-        ]
-    p, c = probability.tolist(), confidence.tolist()
+        scored = scores(mirror, lines, n_candidates)
+        scorer.seen.offer(lines)
+        ranking = _ranking(request, mirror, scored)
+        best = np.argsort(-ranking.key, kind="stable")[:k].tolist()
+        why = _explanations(request, mirror, best, time_ms, scorer.mean_square())
+    p, c = scored.tolist()
     items = [{"item": request.candidates[i].item, "probability": p[i], "confidence": c[i]} for i in best]
-    if request.explain:
-        items = [
-            item | {"contributions": contributions} for item, contributions in zip(items, why, strict=True)
-        ]
-    return {
-        "items": items,
+    answer: dict[str, Any] = {"items": [item | more for item, more in zip(items, why, strict=True)]}
+    if request.explore is not None:
+        if ranking.propensity is not None and best:
+            answer["items"][0]["propensity"] = ranking.propensity(best[0])
+        answer["explored"] = request.explore.model_dump() | {"seed": ranking.seed}
+    return answer | {
         "model": scorer.model,
         "seq": version.seq,
         "epoch": version.epoch,
         "staleness_ms": scorer.staleness_ms(version),
     }
+
+
+def _ranking(request: RankRequest, mirror: Mirror, scored: np.ndarray) -> Ranking:
+    """Of predictions and confidences float32 (2, N)."""
+    if request.explore is None:
+        return Ranking(scored[0])
+    return explore(request.explore, scored, predicts_ratings(mirror), partial(randbits, 53))
+
+
+def _explanations(
+    request: RankRequest, mirror: Mirror, best: list[int], time_ms: int, mean_square: float | None
+) -> list[dict[str, Any]]:
+    """What to add to the answer about each of the best."""
+    if not request.explain:
+        return [{} for _ in best]
+    from streamrec.serving.explain import explained  # compiled code, as the model is
+
+    return [explained(mirror, request, request.candidates[i], time_ms, mean_square) for i in best]

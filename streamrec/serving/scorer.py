@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, StoreUnavailable
-from streamrec.serving.generation import Generation, Mirror, Version, generation_of
+from streamrec.serving.generation import Generation, Mirror, Version, generation_of, json_object
+from streamrec.serving.history import History, number, point_of
+from streamrec.serving.seen import Seen
 from streamrec.store.base import Commit, Store
 
 __all__ = ["Scorer", "Status"]
@@ -60,6 +62,8 @@ class Scorer:
     Attributes:
         model: name of the model.
         n_loads: generations built so far: 1 after a start, one more whenever following was not enough.
+        history: metrics of the last minutes' commits.
+        seen: a sample of what was scored; whoever scores offers it.
 
     """
 
@@ -68,6 +72,8 @@ class Scorer:
     ) -> None:
         self.model = model
         self.n_loads = 0
+        self.history = History()
+        self.seen = Seen(clock.monotonic_s)
         self._store = store
         self._clock = clock
         self._build = build
@@ -104,6 +110,12 @@ class Scorer:
         """Age of the commit that an answer was computed from."""
         return max(0, self._clock.now_ms() - version.time_ms)
 
+    def mean_square(self) -> float | None:
+        """Of the model's errors over its whole stream, as of the newest commit; None where unknown."""
+        generation = self._generation
+        rmse = None if generation is None else number(json_object(generation.blob("metrics")).get("rmse"))
+        return rmse * rmse if rmse else None
+
     def start(self) -> None:
         """Follow the model in a thread; calling it again changes nothing."""
         if self._thread is None:
@@ -132,6 +144,7 @@ class Scorer:
             self._trouble = ""  # the log's next line says it
         self._generation, self._current = generation, True
         self.n_loads += 1
+        self._remember(generation)
         self._note("")
         version = generation.version
         log.info("model %r: mirrored at commit %d of epoch %d", self.model, version.seq, version.epoch)
@@ -186,6 +199,10 @@ class Scorer:
         except Exception:
             self._generation = None  # half of a commit is no generation: better no answer than a wrong one
             raise
+        self._remember(generation)
+
+    def _remember(self, generation: Generation) -> None:
+        self.history.add(point_of(generation.version, generation.blob))
 
     def _run(self) -> None:
         while not self._stopping.is_set():

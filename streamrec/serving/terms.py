@@ -4,16 +4,27 @@
 
 so contributions and offset add up to the logit (of a rating model, to the rating), which leaving fields out
 does not give: `serving.occlusion`.
+
+How many examples had a value is counted where the value has target statistics. Elsewhere it is estimated from
+FTRL's n, which adds up (w·(p − y)·x)² over them: at the model's mean squared error MSE over its whole stream,
+
+    count ≈ (n − n₀)/(x²·MSE)
+
+examples of weight 1 and this x have made it. Averaged over all examples that is right but for the gain; a
+value whose examples are predicted better than most has had more of them, one predicted worse fewer. Of a
+pooled bag it is as if all of them had as many values. Where x is another number in every example (rates of
+statistics, slopes), nothing is estimated.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from streamrec.events.decoder import BlockDecoder
 from streamrec.features.batch import Batch
+from streamrec.features.spec import FeatureSpec
 from streamrec.features.statistics import counted
 from streamrec.models.frame import frame_gain, frame_offset
 from streamrec.models.ftrl import INTERCEPT
@@ -38,7 +49,8 @@ class Term:
     value: float
     confidence: float  # how far one more example can move the contribution at most
     squared_gradients: float  # sum over its examples, of a click model each at most value²
-    count: float | None  # examples with it, where it has target statistics
+    count: float | None  # examples with it
+    count_is: Literal["counted", "estimated"] | None  # see the module
     age_s: float | None  # since the last of them, where the model keeps that
 
 
@@ -51,7 +63,9 @@ class LinearScore(NamedTuple):
     terms: list[Term]  # largest first
 
 
-def linear_score(pipeline: Pipeline, line: bytes, values: Mapping[str, Any], time_ms: int) -> LinearScore:
+def linear_score(
+    pipeline: Pipeline, line: bytes, values: Mapping[str, Any], time_ms: int, mean_square: float | None = None
+) -> LinearScore:
     """The terms of one event's score.
 
     Args:
@@ -59,6 +73,7 @@ def linear_score(pipeline: Pipeline, line: bytes, values: Mapping[str, Any], tim
         line: the event, as `serving.lines` makes it.
         values: its user, item and features, for names.
         time_ms: when it is scored; ages count to then.
+        mean_square: of the model's errors over its stream, above 0, for estimated counts; None: without.
 
     """
     decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
@@ -67,7 +82,7 @@ def linear_score(pipeline: Pipeline, line: bytes, values: Mapping[str, Any], tim
     offset = frame_offset(frame, pipeline.settings.task == "rating")
     gain = frame_gain(frame)
     names = value_names(pipeline.spec, batch, values)
-    terms = _terms(pipeline, _once(batch, names), gain, time_ms)
+    terms = _terms(pipeline, _once(pipeline.spec, batch, names), (gain, mean_square), time_ms)
     logit = offset + sum(term.contribution for term in terms)
     return LinearScore(logit, offset, gain, sorted(terms, key=lambda term: -abs(term.contribution)))
 
@@ -78,9 +93,10 @@ class _Coordinates(NamedTuple):
     ids: np.ndarray  # uint64 (K,)
     values: list[float]
     names: list[str]
+    steady: list[bool]  # whether other examples have the same value
 
 
-def _once(batch: Batch, names: list[str]) -> _Coordinates:
+def _once(spec: FeatureSpec, batch: Batch, names: list[str]) -> _Coordinates:
     """An id that comes twice in a bag counts once, with the sum of its values, as in learning."""
     bags = np.repeat(np.arange(batch.n_fields), np.diff(batch.offsets)).tolist()
     keys = zip(bags, batch.ids.tolist(), strict=True)
@@ -90,10 +106,20 @@ def _once(batch: Batch, names: list[str]) -> _Coordinates:
         found[key] = before + x, its_name
     ids = np.array([id_ for _, id_ in found] + [int(INTERCEPT)], np.uint64)
     values, its_names = [x for x, _ in found.values()], [name for _, name in found.values()]
-    return _Coordinates(ids, [*values, 1.0], [*its_names, "(intercept)"])
+    steady = [_is_steady(spec, bag, x) for (bag, _), x in zip(found, values, strict=True)]
+    return _Coordinates(ids, [*values, 1.0], [*its_names, "(intercept)"], [*steady, True])
 
 
-def _terms(pipeline: Pipeline, coordinates: _Coordinates, gain: float, time_ms: int) -> list[Term]:
+def _is_steady(spec: FeatureSpec, bag: int, x: float) -> bool:
+    if bag >= len(spec.fields) + len(spec.crosses):
+        return False  # of statistics
+    return bag >= len(spec.fields) or spec.fields[bag].kind != "number" or x == 1.0
+
+
+def _terms(
+    pipeline: Pipeline, coordinates: _Coordinates, scale: tuple[float, float | None], time_ms: int
+) -> list[Term]:
+    gain, mean_square = scale
     parameters = pipeline.settings.ftrl.parameters()
     first = parameters.initial_accumulator
     rows, found = pipeline.model.tables["linear"].get(coordinates.ids)
@@ -105,8 +131,20 @@ def _terms(pipeline: Pipeline, coordinates: _Coordinates, gain: float, time_ms: 
         w = float(weight(z, n, parameters))
         bound = gain * float(confidence(x, n, parameters))
         age_s = (time_ms - last_ms[i]) / 1000  # below 0 where it is asked for a time before the last example
-        terms.append(Term(name, gain * w * x, w, x, bound, n - first, _given(counts[i]), _given(age_s)))
+        count = _counted(counts[i], n - first, x, mean_square if coordinates.steady[i] else None)
+        terms.append(Term(name, gain * w * x, w, x, bound, n - first, *count, _given(age_s)))
     return terms
+
+
+def _counted(
+    counted: float, squared_gradients: float, x: float, mean_square: float | None
+) -> tuple[float | None, Literal["counted", "estimated"] | None]:
+    """How many examples, and how that is known."""
+    if not np.isnan(counted):
+        return float(counted), "counted"
+    if not mean_square or x == 0.0:
+        return None, None
+    return squared_gradients / (x * x * mean_square), "estimated"
 
 
 def _given(number: float) -> float | None:

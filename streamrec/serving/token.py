@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamrec.errors import UsageError
+from streamrec.serving.asset import ASSETS
 from streamrec.serving.problem import problem
 
 __all__ = ["BearerGate", "Tokens", "read_tokens"]
@@ -16,8 +17,8 @@ __all__ = ["BearerGate", "Tokens", "read_tokens"]
 #: Shorter ones can be guessed over the network.
 MIN_CHARS = 16
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-#: Pages of documentation: a browser has no token when it opens them, and they hold nothing of the model.
-_PAGES = frozenset({"/", "/docs", "/openapi.json"})
+#: Pages and their files: a browser has no token when it opens them, and they hold nothing of the model.
+_PAGES = frozenset({"/docs", "/openapi.json", *ASSETS})
 
 
 class Tokens:

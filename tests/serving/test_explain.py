@@ -13,13 +13,14 @@ from click.testing import CliRunner, Result
 from streamrec.cli.explain import command
 from streamrec.clock import SystemClock
 from streamrec.errors import StreamrecError
+from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.events.decoder import BlockDecoder
 from streamrec.features.spec import Cross, FeatureSpec, Field
 from streamrec.models.ftrl import INTERCEPT
 from streamrec.models.pipeline import Pipeline, _labelled
 from streamrec.models.settings import ModelSettings
 from streamrec.serving import explain as explain_module
-from streamrec.serving.api import RankRequest
+from streamrec.serving.api import RankedItem, RankRequest
 from streamrec.serving.explain import explain
 from streamrec.serving.rank import rank
 from streamrec.serving.scorer import Scorer
@@ -90,8 +91,8 @@ def learned(settings: ModelSettings, spec: FeatureSpec = SPEC) -> Pipeline:
     return pipeline
 
 
-def stored(store: MemoryStore, pipeline: Pipeline, name: str = "m") -> Scorer:
-    blobs = {"model": pipeline.describe(), **pipeline.blobs()}
+def stored(store: MemoryStore, pipeline: Pipeline, name: str = "m", **blobs: bytes) -> Scorer:
+    blobs |= {"model": pipeline.describe(), **pipeline.blobs()}
     store.acquire(name, fresh=True).commit(Commit(1, pipeline.take_changed(), blobs, NOW_MS))
     scorer = Scorer(store, name, SystemClock())
     assert scorer.load()
@@ -160,12 +161,46 @@ def test_count_and_age_are_told_where_they_are_known(store: MemoryStore) -> None
     terms = {t["feature"]: t for t in explain(scorer, request(), NOW_MS)["contributions"]}
     assert terms["user=u3"]["count"] == len(of_user)
     assert terms["user=u3"]["age_s"] == pytest.approx((NOW_MS - of_user[-1]["time"]) / 1000, abs=0.002)
-    assert (terms["item=i7"]["count"], terms["item=i7"]["age_s"]) == (None, None)
+    assert terms["user=u3"]["count_is"] == "counted"
+    assert [terms["item=i7"][name] for name in ("count", "count_is", "age_s")] == [None] * 3  # no metrics
     scorer = stored(store, learned(ModelSettings(expire_after_s=86_400.0)))
     terms = {t["feature"]: t for t in explain(scorer, request(), NOW_MS)["contributions"]}
     of_item = [event for event in events if event["item"] == "i7"]
     expected = (NOW_MS - of_item[-1]["time"]) / 1000
     assert terms["item=i7"]["age_s"] == pytest.approx(expected, abs=120)  # float32 hours
+
+
+def test_counts_that_are_not_kept_are_estimated_from_squared_gradients(store: MemoryStore) -> None:
+    pipeline, decoder = Pipeline(ModelSettings(), SPEC), BlockDecoder(text_fields=("title",))
+    measures = ProgressiveMetrics()
+    examples = _labelled(decoder.decode(lines(3000))[0])
+    measures.update(pipeline.learn(examples, decoder.fields), examples.labels, examples.weights)
+    metrics = json.dumps(measures.result()).encode()
+    scorer = stored(store, pipeline, metrics=metrics)
+    terms = {t["feature"]: t for t in explain(scorer, request(), NOW_MS)["contributions"]}
+    mean_square = measures.result()["rmse"] ** 2
+    for name in ("item=i7", "(intercept)", "tags=b"):
+        term = terms[name]
+        assert term["count_is"] == "estimated"
+        assert term["count"] == pytest.approx(term["squared_gradients"] / term["value"] ** 2 / mean_square)
+    assert terms["(intercept)"]["count"] == pytest.approx(3000, rel=0.05)  # the gain is not 1
+    assert terms["item=i7"]["count"] == pytest.approx(3000 / 9, rel=0.15)
+    assert (terms["rate(user)"]["count"], terms["age[1]"]["count"]) == (
+        None,
+        None,
+    )  # another value every time
+
+
+def test_rank_tells_the_same_as_the_command(store: MemoryStore) -> None:
+    scorer = stored(store, learned(ModelSettings()), metrics=b'{"rmse":0.5}')
+    several = request().model_copy(update={"explain": True, "candidates": request().candidates * 2})
+    items = rank(several, scorer, NOW_MS)["items"]
+    alone = explain(scorer, request(), NOW_MS)
+    for item in items:
+        for name in ("method", "logit", "offset", "gain", "contributions", "probability", "confidence"):
+            assert item[name] == alone[name]
+        assert RankedItem.model_validate(item).contributions
+    assert "contributions" not in rank(request(), scorer, NOW_MS)["items"][0]
 
 
 def test_what_was_never_seen_adds_nothing(store: MemoryStore) -> None:
