@@ -32,7 +32,7 @@ from streamrec.transport.base import LiveSource, Position, Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
-__all__ = ["MODEL", "STOP_S", "Learner", "Parts"]
+__all__ = ["COPY", "MODEL", "STOP_S", "Learner", "Parts"]
 
 _log = logging.getLogger("streamrec")
 
@@ -44,6 +44,8 @@ STOP_S = 2.5
 
 #: Blob of a commit: how the model is built.
 MODEL = "model"
+#: Blob of the last commit of a named copy (`generations.py`): nobody learns it.
+COPY = "copy"
 
 
 class Parts(NamedTuple):

@@ -21,7 +21,7 @@ from streamrec.join.decode import first_records
 from streamrec.join.reader import read
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.arrivals import ARRIVALS, Arrivals
-from streamrec.learner.loop import MODEL, Learner, Parts
+from streamrec.learner.loop import COPY, MODEL, Learner, Parts
 from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
 from streamrec.learner.progress import Progress
@@ -175,9 +175,16 @@ def _check_stored(plan: Plan, store: Store) -> None:
     for output in (rejects, plan.predictions):
         if output is not None and not output.absolute().parent.is_dir():
             raise UsageError(f"{output}: cannot be written: there is no folder {output.absolute().parent}")
-    if plan.fresh or not store.head(plan.name).seq:
+    if not store.head(plan.name).seq:
         return
     blobs = store.load(plan.name).blobs
+    if COPY in blobs:
+        raise UsageError(
+            f"model {plan.name!r} is a named generation, which stays as it is: expected another --name; "
+            "streamrec models rollback makes its model go on from it"
+        )
+    if plan.fresh:
+        return
     _check_same(plan, Pipeline.from_blob(blobs[MODEL]))
     progress = Progress.from_blobs(blobs)
     marks = (
