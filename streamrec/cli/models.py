@@ -131,6 +131,23 @@ def delete(model: str, name: str, store_url: str, as_json: bool) -> None:
     print_result({"model": model, "deleted": name}, as_json)
 
 
+@command.command("release")
+@click.argument("model")
+@_store_option
+@json_option
+def release(model: str, store_url: str, as_json: bool) -> None:
+    """Let MODEL be learned again after its guards stopped it, from its last commit, whatever comes.
+
+    A learner that waits goes on by itself.
+    """
+    from streamrec.clock import SystemClock
+    from streamrec.learner import generations
+
+    with _opened(store_url) as store:
+        reason = generations.release(store, model, SystemClock())
+    print_result({"model": model, "released": reason}, as_json)
+
+
 def _shown(copy: "Copy") -> dict[str, Any]:
     its = copy._asdict()
     metrics = its.pop("metrics")

@@ -27,15 +27,26 @@ from typing import Any, NamedTuple
 from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, UsageError
 from streamrec.learner.arrivals import ARRIVALS
-from streamrec.learner.loop import COPY, MODEL
-from streamrec.learner.measures import METRICS
+from streamrec.learner.loop import COPY, CUT_OFF, MODEL
+from streamrec.learner.measures import GUARDS, METRICS
 from streamrec.learner.order import ORDER
 from streamrec.learner.progress import POSITION, PROGRESS, REJECTS, Progress
 from streamrec.state.rows import Rows
 from streamrec.store.base import Commit, Head, Snapshot, Store
 from streamrec.store.merge import difference, newest
 
-__all__ = ["MOST_COPIES", "ORIGIN", "Copy", "copies", "delete", "described", "rollback", "tag", "tagged"]
+__all__ = [
+    "MOST_COPIES",
+    "ORIGIN",
+    "Copy",
+    "copies",
+    "delete",
+    "described",
+    "release",
+    "rollback",
+    "tag",
+    "tagged",
+]
 
 #: Blob of a model that was rolled back: to what, and from where.
 ORIGIN = "origin"
@@ -96,6 +107,7 @@ def described(store: Store, model: str, name: str | None = None) -> dict[str, An
         "model": model,
         **(json.loads(blobs[COPY]) if COPY in blobs else head._asdict()),
         "kind": json.loads(blobs[MODEL])["kind"],
+        "cut_off": json.loads(blobs[CUT_OFF])["reason"] if CUT_OFF in blobs else None,
         "position": progress.position,
         "events": progress.events,
         **json.loads(blobs[METRICS]),
@@ -125,6 +137,7 @@ def tag(store: Store, model: str, name: str, clock: Clock) -> Copy:
     head = snapshot.head
     its = {"seq": head.seq, "epoch": head.epoch, "time_ms": head.time_ms, "copied_ms": clock.now_ms()}
     blobs = {**snapshot.blobs, COPY: json.dumps(its).encode()}
+    blobs.pop(CUT_OFF, None)
     lease = store.acquire(target, fresh=True)
     try:
         seq = 0
@@ -170,7 +183,7 @@ def rollback(store: Store, model: str, name: str, clock: Clock, *, keep_position
         kept_tables: tuple[str, ...] = ()
         if keep_position:
             kept_tables = _KEPT_TABLES
-            then |= _kept(newest_one.blobs, then)
+            then |= _kept(newest_one.blobs, then) | {GUARDS: b""}
         tables = _differences(model, now_tables, then_tables, kept_tables)
         origin = {"name": name, "seq": copy.seq, "from_seq": head.seq, "kept_position": keep_position}
         then[ORIGIN] = json.dumps({**origin, "time_ms": clock.now_ms()}).encode()
@@ -181,6 +194,27 @@ def rollback(store: Store, model: str, name: str, clock: Clock, *, keep_position
         raise
     lease.close()  # 5
     return store.head(model)
+
+
+def release(store: Store, model: str, clock: Clock) -> str:
+    """Let a model that its guards stopped be learned again, from its last commit; returns why it was stopped.
+
+    What comes is compared with what comes, so a stretch that is as bad as before is learned.
+
+    Raises:
+        StoreMismatch: it was not stopped, or is not there.
+
+    """
+    lease = store.acquire(model) if CUT_OFF in _small_state(store, model) else None
+    if lease is None:
+        raise StoreMismatch(f"model {model!r}: its guards did not stop it: nothing to release")
+    try:
+        head, blobs = store.head(model), _small_state(store, model)
+        reason: str = json.loads(blobs[CUT_OFF])["reason"]
+        lease.commit(Commit(head.seq + 1, {}, {CUT_OFF: b"", GUARDS: b""}, clock.now_ms()))
+    finally:
+        lease.close(flush=False)
+    return reason
 
 
 def _find(store: Store, model: str, name: str) -> Copy:
