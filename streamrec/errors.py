@@ -111,7 +111,14 @@ class StoreMismatch(StoreError):
 
 
 class CutOff(StreamrecError):
-    """The guards on learning stopped it; what was committed before stays and is served."""
+    """The guards on learning stopped it; what was committed before stays and is served.
+
+    Attributes:
+        is_stored: the model is marked with it, so that it can be released; not where nothing was committed.
+
+    """
+
+    is_stored = True
 
 
 class RecordError(StreamrecError):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from streamrec.evaluation.scores import logarithms
+from streamrec.evaluation.scores import log_loss
 from streamrec.memory import JIT
 
 __all__ = ["COUNT", "LABEL", "LOSS", "PREDICTION", "WEIGHT", "WIDTH", "Blocks"]
@@ -72,8 +72,7 @@ def _add(
         p, y, w = np.float64(predictions[i]), np.float64(labels[i]), np.float64(weights[i])
         if not math.isfinite(p + y + w):
             continue
-        log_p, log_q = logarithms(p)
-        loss = -y * log_p - (1.0 - y) * log_q if is_click else (p - y) * (p - y)
+        loss = log_loss(p, y) if is_click else (p - y) * (p - y)
         sums[s, COUNT] += 1.0
         sums[s, WEIGHT] += w
         sums[s, LABEL] += w * y

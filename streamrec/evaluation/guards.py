@@ -17,7 +17,7 @@ from streamrec.evaluation.blocks import LABEL, LOSS, PREDICTION, WEIGHT, WIDTH, 
 from streamrec.evaluation.cliff import Cliff, Limits
 from streamrec.evaluation.drift import DELTA, Series
 
-__all__ = ["Alarm", "GuardSettings", "Guards", "Measured"]
+__all__ = ["Alarm", "GuardSettings", "Guards", "Measured", "released"]
 
 _FORMAT = struct.Struct("<4sI")  # magic, bytes of the header
 _MAGIC = b"SRG1"
@@ -39,8 +39,9 @@ class GuardSettings(BaseModel):
             With every commit go some 50 bytes a value: take one with few.
         block: examples of a block. Changes come to light after some five of them.
         cut_off: whether learning stops where metrics fall off a cliff.
-        loss_limit: how many times its past normalised entropy (RMSE of ratings) may be.
-        calibration_limit: what predicted clicks / clicks, or its inverse, may be.
+        loss_limit: how many times its past normalised entropy (RMSE of ratings) may be. On MovieLens-small it
+            is at most 1.02, on MIND 1.06; shuffled labels make it 1.6 and 1.3.
+        calibration_limit: what predicted clicks / clicks, or its inverse, may be: .98 to 1.02, .81 to 1.13.
 
     """
 
@@ -51,7 +52,7 @@ class GuardSettings(BaseModel):
     by: str | None = Field(None, min_length=1)
     block: int = Field(1000, ge=10, le=1_000_000)
     cut_off: bool = True
-    loss_limit: float = Field(1.5, gt=1)
+    loss_limit: float = Field(1.3, gt=1)
     calibration_limit: float = Field(2.0, gt=1)
 
 
@@ -93,6 +94,7 @@ class Guards:
         self.trouble = ""
         self.counts = {f"{of}.{over}": 0 for of in _SERIES for over in ("whole", "slice")}
         self._n = n
+        self._until = 0
         self._alarms: list[Alarm] = []
         self._blocks = Blocks(settings.block, is_click=is_click)
         self._series: dict[int, tuple[Series, Series]] = {}
@@ -115,6 +117,15 @@ class Guards:
         self._alarms = (self._alarms + new)[-_SHOWN:]
         return new
 
+    @property
+    def n(self) -> int:
+        """Examples looked at so far."""
+        return self._n
+
+    def release(self, ahead: int) -> None:
+        """Let the next so many examples pass whatever they are, and compare those after with each other."""
+        self._until, self._cliff = self._n + ahead, self._new_cliff()
+
     def result(self) -> dict[str, Any]:
         """For readers: what was found so far."""
         alarms = [alarm._asdict() for alarm in self._alarms]
@@ -127,6 +138,7 @@ class Guards:
         header = {
             "block": self.settings.block,
             "n": self._n,
+            "until": self._until,
             "counts": self.counts,
             "alarms": self._alarms,
             "watched": list(self._series),
@@ -143,18 +155,15 @@ class Guards:
             StoreMismatch: these are not such bytes.
 
         """
+        header, at = _header(data)
         try:
-            magic, size = _FORMAT.unpack_from(data)
-            if magic != _MAGIC:
-                raise ValueError(f"expected them to begin with {_MAGIC!r}, got {magic!r}")
-            header = json.loads(data[_FORMAT.size : _FORMAT.size + size])
-            floats = np.frombuffer(data, "<f8", offset=_FORMAT.size + size)
+            floats = np.frombuffer(data, "<f8", offset=at)
             self._take_back(header, np.split(floats, np.cumsum(header["sizes"])[:-1]))
-        except (struct.error, ValueError, KeyError, TypeError) as error:
-            raise StoreMismatch(f"stored guards cannot be read: {error}; start over with --fresh") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise _unreadable(error) from error
 
     def _take_back(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
-        self._n, self.counts = header["n"], dict(header["counts"])
+        self._n, self._until, self.counts = header["n"], header["until"], dict(header["counts"])
         self._alarms = [Alarm(*alarm) for alarm in header["alarms"]]
         if header["block"] != self.settings.block:
             return
@@ -172,10 +181,13 @@ class Guards:
     def _look(self, whose: np.ndarray, full: np.ndarray, name: Callable[[int], str]) -> Sequence[Alarm]:
         found: list[Alarm] = []
         for (number, owner), block in zip(whose.tolist(), full, strict=True):
-            if number == _ALL and self.settings.cut_off and (reason := self._cliff.add(block)):
-                self._stop(f"after example {self._n + owner + 1:,}: {reason}")
+            example = self._n + owner + 1
+            if number == _ALL and self.settings.cut_off and example > self._until:
+                reason = self._cliff.add(block)
+                if reason:
+                    self._stop(f"after example {example:,}: {reason}")
             if self.settings.drift and self._is_watched(number):
-                found += self._changes(number, self._n + owner + 1, block, name)
+                found += self._changes(number, example, block, name)
         return found
 
     def _is_watched(self, number: int) -> bool:
@@ -202,3 +214,36 @@ class Guards:
 
     def _stop(self, reason: str) -> None:
         self.trouble = self.trouble or reason
+
+
+def released(stored: bytes, ahead: int) -> bytes:
+    """Stored guards that let the next so many examples pass; nothing else of them changes.
+
+    Raises:
+        StoreMismatch: not stored guards.
+
+    """
+    guards = Guards(GuardSettings(block=_header(stored)[0]["block"]))
+    guards.restore(stored)
+    guards.release(ahead)
+    return guards.to_bytes()
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    """What is said of the numbers, and where they begin.
+
+    Raises:
+        StoreMismatch: not stored guards.
+
+    """
+    try:
+        magic, size = _FORMAT.unpack_from(data)
+        if magic != _MAGIC:
+            raise ValueError(f"expected them to begin with {_MAGIC!r}, got {magic!r}")
+        return json.loads(data[_FORMAT.size : _FORMAT.size + size]), _FORMAT.size + size
+    except (struct.error, ValueError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> StoreMismatch:
+    return StoreMismatch(f"stored guards cannot be read: {error}; start over with --fresh")

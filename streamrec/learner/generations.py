@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, UsageError
+from streamrec.evaluation.guards import released
 from streamrec.learner.arrivals import ARRIVALS
 from streamrec.learner.loop import COPY, CUT_OFF, MODEL
 from streamrec.learner.measures import GUARDS, METRICS
@@ -183,7 +184,7 @@ def rollback(store: Store, model: str, name: str, clock: Clock, *, keep_position
         kept_tables: tuple[str, ...] = ()
         if keep_position:
             kept_tables = _KEPT_TABLES
-            then |= _kept(newest_one.blobs, then) | {GUARDS: b""}
+            then |= _kept(newest_one.blobs, then)
         tables = _differences(model, now_tables, then_tables, kept_tables)
         origin = {"name": name, "seq": copy.seq, "from_seq": head.seq, "kept_position": keep_position}
         then[ORIGIN] = json.dumps({**origin, "time_ms": clock.now_ms()}).encode()
@@ -199,7 +200,7 @@ def rollback(store: Store, model: str, name: str, clock: Clock, *, keep_position
 def release(store: Store, model: str, clock: Clock) -> str:
     """Let a model that its guards stopped be learned again, from its last commit; returns why it was stopped.
 
-    What comes is compared with what comes, so a stretch that is as bad as before is learned.
+    What it was stopped by is learned, and what comes then is compared with what comes after that.
 
     Raises:
         StoreMismatch: it was not stopped, or is not there.
@@ -210,10 +211,12 @@ def release(store: Store, model: str, clock: Clock) -> str:
         raise StoreMismatch(f"model {model!r}: its guards did not stop it: nothing to release")
     try:
         head, blobs = store.head(model), _small_state(store, model)
-        reason: str = json.loads(blobs[CUT_OFF])["reason"]
-        lease.commit(Commit(head.seq + 1, {}, {CUT_OFF: b"", GUARDS: b""}, clock.now_ms()))
+        cut_off = json.loads(blobs[CUT_OFF])
+        guards = released(blobs[GUARDS], cut_off["ahead"])
+        lease.commit(Commit(head.seq + 1, {}, {CUT_OFF: b"", GUARDS: guards}, clock.now_ms()))
     finally:
         lease.close(flush=False)
+    reason: str = cut_off["reason"]
     return reason
 
 
@@ -284,4 +287,6 @@ def _kept(now: Mapping[str, bytes], then: Mapping[str, bytes]) -> dict[str, byte
     kept = {name: now.get(name, b"") for name in _KEPT_BLOBS}
     examples = json.loads(then[PROGRESS])["examples"]
     kept[PROGRESS] = json.dumps({**json.loads(now[PROGRESS]), "examples": examples}).encode()
+    if GUARDS in then:
+        kept[GUARDS] = released(then[GUARDS], json.loads(now.get(CUT_OFF, b"{}")).get("ahead", 0))
     return kept

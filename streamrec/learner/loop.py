@@ -110,6 +110,7 @@ class Learner:
         self._learned_before = parts.progress.examples
         self._stopping = False
         self._submitted: Position = dict(parts.progress.position)
+        self._measured = parts.measures.guards.n  # as of the last commit
         self._acknowledged: Position = self._submitted
 
     def run(
@@ -150,7 +151,7 @@ class Learner:
                         self._committer.stored.seq + 1,
                     )
         except CutOff as reason:
-            self._commit_cut_off(str(reason))
+            reason.is_stored = self._commit_cut_off(str(reason))
             raise
         finally:
             self._committer.close()
@@ -342,15 +343,24 @@ class Learner:
         self._committer.submit(Handed(commit, self._cut_rejects()))
         self._seq += 1
         self._submitted = dict(progress.position)
+        self._measured = parts.measures.guards.n
         return True
 
-    def _commit_cut_off(self, reason: str) -> None:
-        """Store why learning stopped, and nothing else: what was not committed is learned again one day."""
-        if self._wait():
-            told = json.dumps({"reason": reason, "time_ms": self._clock.now_ms()}).encode()
-            self._committer.submit(Handed(Commit(self._seq + 1, {}, {CUT_OFF: told}, self._clock.now_ms())))
-            self._seq += 1
-            self._wait()
+    def _commit_cut_off(self, reason: str) -> bool:
+        """Store why learning stopped, and nothing else: what was not committed is learned again one day.
+
+        `ahead`: examples after the last commit among which the reason was found.
+
+        False where there is nothing to go on from.
+        """
+        if not self._seq or not self._wait():
+            return False
+        now_ms = self._clock.now_ms()
+        seen = self._parts.measures.guards.n - self._measured
+        told = json.dumps({"reason": reason, "ahead": seen, "time_ms": now_ms}).encode()
+        self._seq += 1
+        self._committer.submit(Handed(Commit(self._seq, {}, {CUT_OFF: told}, now_ms)))
+        return self._wait()
 
     def _cut_rejects(self) -> Callable[[], Mapping[str, bytes]]:
         """What makes the dead letters of a commit durable, and gives the blob that says how far they are."""

@@ -30,6 +30,7 @@ _log = logging.getLogger("streamrec")
 _Given = TypeVar("_Given")
 #: How often the store is asked whether a model that is cut off was released.
 _LOOK_S = 1.0
+_NOTHING_YET = "nothing was committed: see the stream, then start again; [guards] cut_off = false learns it"
 _WHAT_NOW = (
     "what was committed before is served; see the stream, then: streamrec models rollback, "
     "or streamrec models release to learn it all the same"
@@ -105,9 +106,10 @@ def run(plan: Plan, job: Job, watch: Callable[[Report], None] = lambda _: None) 
                 try:
                     return _run(plan, job, watch, signals, collector)
                 except CutOff as stop:
-                    reason = CutOff(f"model {plan.name!r}: learning is stopped: {stop}; {_WHAT_NOW}")
-                if not job.live:
-                    raise reason
+                    what_now = _WHAT_NOW if stop.is_stored else _NOTHING_YET
+                    reason = CutOff(f"model {plan.name!r}: learning is stopped: {stop}; {what_now}")
+                    if not (job.live and stop.is_stored):
+                        raise reason from None
                 _log.error("%s", reason)
                 if not _released(plan, job, signals, collector):
                     return None
