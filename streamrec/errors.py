@@ -16,6 +16,7 @@ StreamrecError                 what, where, expected, got, what to do; in one li
 │   ├── StoreFull              out of memory                           a retry helps once memory is free
 │   ├── Fenced                 a newer learner owns the model          a retry never helps: stop
 │   └── StoreMismatch          the stored model is of another kind, layout or version
+├── CutOff                     learning was stopped by its guards      only once somebody has looked: release
 └── RecordError                one record cannot be used; carried as a value, never raised through a loop
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "BrokerError",
     "BrokerUnavailable",
     "ConfigError",
+    "CutOff",
     "Fenced",
     "Rebalanced",
     "RecordError",
@@ -106,6 +108,17 @@ class Fenced(StoreError):
 
 class StoreMismatch(StoreError):
     """What is stored does not fit what was asked for."""
+
+
+class CutOff(StreamrecError):
+    """The guards on learning stopped it; what was committed before stays and is served.
+
+    Attributes:
+        is_stored: the model is marked with it, so that it can be released; not where nothing was committed.
+
+    """
+
+    is_stored = True
 
 
 class RecordError(StreamrecError):

@@ -15,7 +15,6 @@ __all__ = ["command"]
 _EXTRAS = {
     "matplotlib": "replay --plot, inspect --crosses (pip install 'streamrec[plot]')",
     "vowpalwabbit": "bench beside Vowpal Wabbit (pip install 'streamrec[bench]')",
-    "river": "bench beside river (pip install 'streamrec[bench]')",
     "tensorflow_recommenders": "bench beside TensorFlow Recommenders (pip install 'streamrec[tfrs]')",
     "confluent_kafka": "faster Kafka (pip install 'streamrec[fast]')",
 }

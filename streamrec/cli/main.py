@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "inspect": ("inspect", "what a stored model holds"),
     "join": ("join", "raw events → labelled examples, exactly once"),
     "learn": ("learn", "learn continuously from a Kafka topic"),
+    "models": ("models", "stored models: name generations, go back to one"),
     "record": ("record", "Kafka topic → recorded stream, in the order in which it is learned"),
     "replay": ("replay", "learn a recorded stream once, in order"),
     "schemas": ("schemas", "export the JSON Schemas of all events"),

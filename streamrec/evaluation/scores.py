@@ -7,7 +7,7 @@ from numba import njit
 
 from streamrec.memory import JIT
 
-__all__ = ["EPSILON", "area_under_curve", "entropy", "logarithms", "ratio"]
+__all__ = ["EPSILON", "area_under_curve", "entropy", "log_loss", "logarithms", "ratio"]
 
 #: Probabilities are clipped to [EPSILON, 1 - EPSILON] before a logarithm is taken: float32 knows none nearer
 #: to 1. One example's loss is at most 16.6. Labels and predictions in between are not touched.
@@ -19,6 +19,17 @@ def logarithms(probability: float) -> tuple[float, float]:
     """ln p and ln(1 − p) of the clipped probability; their difference is the logit."""
     p = min(max(np.float64(probability), EPSILON), 1.0 - EPSILON)
     return math.log(p), math.log1p(-p)
+
+
+@njit(inline="always", **JIT)
+def log_loss(probability: float, label: float) -> float:
+    """−y·ln p − (1 − y)·ln(1 − p) of the clipped probability; half the work where the label is 0 or 1."""
+    p = min(max(np.float64(probability), EPSILON), 1.0 - EPSILON)
+    if label == 0.0:
+        return -math.log1p(-p)
+    if label == 1.0:
+        return -math.log(p)
+    return -label * math.log(p) - (1.0 - label) * math.log1p(-p)
 
 
 def ratio(a: float, b: float) -> float | None:

@@ -54,10 +54,16 @@ class SliceTable:
         self._names: dict[int, str] = {}  # value id → text
         self._sums = np.zeros((2, 6))
 
-    def update(self, examples: Examples, fields: Sequence[str], predictions: np.ndarray) -> None:
+    def update(
+        self, examples: Examples, fields: Sequence[str], predictions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Add examples with their predictions float32 (B,).
 
         `fields` are the decoder's, which `entry_field` counts.
+
+        Returns:
+            Which example is in which slice, in order: indices and numbers of slices, int64 (V,).
+
         """
         owners, ids, _ = _values(examples, fields, self.field)
         slots = np.array([self._slot(id_) for id_ in ids.tolist()], np.int64)
@@ -67,7 +73,16 @@ class SliceTable:
         order = np.argsort(owners, kind="stable")
         missing = 2 + len(self._slots) - len(self._sums)
         self._sums = np.vstack([self._sums, np.zeros((missing, 6))])
-        _add(self._sums, owners[order], slots[order], predictions, examples.labels, examples.weights)
+        owners, slots = owners[order], slots[order]
+        _add(self._sums, owners, slots, predictions, examples.labels, examples.weights)
+        return owners, slots
+
+    def name(self, number: int) -> str:
+        """What the values of a slice are called."""
+        if number in (_ABSENT, _OTHER):
+            return "(absent)" if number == _ABSENT else "(other)"
+        id_ = list(self._slots)[number - 2]
+        return self._names.get(id_, f"#{id_:016x}")
 
     def read_names(self, block: EventBlock, data: bytes, fields: Sequence[str]) -> None:
         """Learn what the values are called: columns have ids only, the lines of `data` have the texts."""

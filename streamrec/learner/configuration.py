@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamrec.errors import UsageError
+from streamrec.evaluation.guards import GuardSettings
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.settings import JoinSettings
 from streamrec.join.worker.settings import JoinWorkerSettings
@@ -44,6 +45,7 @@ class Settings(BaseModel):
         join: window, what counts as a positive rating.
         join_worker: intervals of the join worker.
         learner: commit interval and patience.
+        guards: drift alarms and the cut-off.
 
     """
 
@@ -54,6 +56,7 @@ class Settings(BaseModel):
     join: JoinSettings = Field(default_factory=JoinSettings)
     join_worker: JoinWorkerSettings = Field(default_factory=JoinWorkerSettings)
     learner: LearnerSettings = Field(default_factory=LearnerSettings)
+    guards: GuardSettings = Field(default_factory=GuardSettings)
 
 
 def plan_from_options(options: Mapping[str, Any]) -> Plan:
@@ -82,7 +85,8 @@ def plan_from_options(options: Mapping[str, Any]) -> Plan:
         learner=settings.learner,
         rejects=options.get("rejects") or NOWHERE,
         predictions=options.get("predictions"),
-        slices=options.get("slices"),
+        slices=options.get("slices") or settings.guards.by,
+        guards=settings.guards,
     )
 
 

@@ -32,9 +32,11 @@ class LearnerCollector(Collector):
         self._model, self._clock = model, clock
         self._report: Callable[[], Report] | None = None
         self._rate: tuple[float, int] | None = None  # when, and how many examples: of the scrape before
+        #: Whether the guards stopped learning, and nobody has released it.
+        self.cut_off = False
 
-    def watch(self, report: Callable[[], Report]) -> None:
-        """From now on the state comes from here; called from the thread of a request."""
+    def watch(self, report: Callable[[], Report] | None) -> None:
+        """From now on the state comes from here; called from the thread of a request. None: from nowhere."""
         self._report = report
 
     def collect(self) -> Iterable[Metric]:
@@ -42,6 +44,7 @@ class LearnerCollector(Collector):
         yield self._gauge(
             "streamrec_learning", "1 while a learner runs, 0 while it starts.", bool(self._report)
         )
+        yield self._gauge("streamrec_cut_off", "1 while learning is stopped by its guards.", self.cut_off)
         if self._report is None:
             return
         report, now_ms = self._report(), self._clock.now_ms()
@@ -62,6 +65,7 @@ class LearnerCollector(Collector):
             )
         yield self._lag(report)
         yield from self._quality(report)
+        yield self._alarms(report)
 
     def _speed(self, report: Report) -> float:
         now_s, before = self._clock.monotonic_s(), self._rate
@@ -86,6 +90,17 @@ class LearnerCollector(Collector):
                 if (value := values.get(key)) is not None:
                     metric.add_metric((self._model, over), value)
             yield metric
+
+    def _alarms(self, report: Report) -> Metric:
+        metric = CounterMetricFamily(
+            "streamrec_drift_alarms",
+            "Drift of loss or calibration, of all examples or of a slice.",
+            labels=("model", "of", "over"),
+        )
+        for name, n in report.metrics.get("drift", {}).items():
+            if name != "last":
+                metric.add_metric((self._model, *name.split(".")), n)
+        return metric
 
     def _counter(self, name: str, text: str, value: float) -> Metric:
         metric = CounterMetricFamily(name, text, labels=("model",))

@@ -1,5 +1,6 @@
 """The learning loop: read, decode, join, extract, learn, measure, commit."""
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamrec.clock import Clock, SystemClock
-from streamrec.errors import StreamrecError
+from streamrec.errors import CutOff, StreamrecError
 from streamrec.events.block import Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import CONFIRMED, FINAL
@@ -32,7 +33,7 @@ from streamrec.transport.base import LiveSource, Position, Source
 from streamrec.transport.deadletter import DeadLetters
 from streamrec.transport.writer import LineWriter
 
-__all__ = ["MODEL", "STOP_S", "Learner", "Parts"]
+__all__ = ["COPY", "CUT_OFF", "MODEL", "STOP_S", "Learner", "Parts"]
 
 _log = logging.getLogger("streamrec")
 
@@ -44,6 +45,10 @@ STOP_S = 2.5
 
 #: Blob of a commit: how the model is built.
 MODEL = "model"
+#: Blob of the last commit of a named copy (`generations.py`): nobody learns it.
+COPY = "copy"
+#: Blob of the last commit of a model that its guards stopped: why. Nobody learns it until it is gone.
+CUT_OFF = "cut_off"
 
 
 class Parts(NamedTuple):
@@ -105,6 +110,7 @@ class Learner:
         self._learned_before = parts.progress.examples
         self._stopping = False
         self._submitted: Position = dict(parts.progress.position)
+        self._measured = parts.measures.guards.n  # as of the last commit
         self._acknowledged: Position = self._submitted
 
     def run(
@@ -124,6 +130,7 @@ class Learner:
             watch: called after every chunk.
 
         Raises:
+            CutOff: the guards stopped learning; the model is as of the last commit, and marked.
             StreamrecError: the source or the store gave up; everything before the last commit is kept.
 
         """
@@ -143,6 +150,9 @@ class Learner:
                         "stopped before commit %d was stored: what it holds is learned again by the next run",
                         self._committer.stored.seq + 1,
                     )
+        except CutOff as reason:
+            reason.is_stored = self._commit_cut_off(str(reason))
+            raise
         finally:
             self._committer.close()
         return self.report()
@@ -264,6 +274,8 @@ class Learner:
         predictions = parts.pipeline.learn(examples, self._decoder.fields)
         known, shown = parts.arrivals.resolve(examples, predictions)
         parts.measures.update(known, self._decoder.fields, shown)
+        if parts.measures.guards.trouble:
+            raise CutOff(parts.measures.guards.trouble)
         if parts.predictions is not None:
             parts.predictions.write(prediction_lines(known, shown))
         progress = parts.progress
@@ -321,6 +333,8 @@ class Learner:
         if self._seq == 0:
             blobs[MODEL] = parts.pipeline.describe()
         tables = dict(parts.pipeline.take_changed())
+        if trouble := parts.pipeline.trouble(tables):
+            raise CutOff(trouble)
         if (turns := parts.order.take_changed()) is not None:
             tables[ORDER] = turns
         if (arrivals := parts.arrivals.take_changed()) is not None:
@@ -329,7 +343,24 @@ class Learner:
         self._committer.submit(Handed(commit, self._cut_rejects()))
         self._seq += 1
         self._submitted = dict(progress.position)
+        self._measured = parts.measures.guards.n
         return True
+
+    def _commit_cut_off(self, reason: str) -> bool:
+        """Store why learning stopped, and nothing else: what was not committed is learned again one day.
+
+        `ahead`: examples after the last commit among which the reason was found.
+
+        False where there is nothing to go on from.
+        """
+        if not self._seq or not self._wait():
+            return False
+        now_ms = self._clock.now_ms()
+        seen = self._parts.measures.guards.n - self._measured
+        told = json.dumps({"reason": reason, "ahead": seen, "time_ms": now_ms}).encode()
+        self._seq += 1
+        self._committer.submit(Handed(Commit(self._seq, {}, {CUT_OFF: told}, now_ms)))
+        return self._wait()
 
     def _cut_rejects(self) -> Callable[[], Mapping[str, bytes]]:
         """What makes the dead letters of a commit durable, and gives the blob that says how far they are."""

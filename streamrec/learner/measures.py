@@ -13,18 +13,21 @@ import numpy as np
 
 from streamrec.errors import StoreMismatch
 from streamrec.evaluation.curves import Curves, plot
+from streamrec.evaluation.guards import Alarm, Guards, GuardSettings, Measured
 from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.evaluation.slices import SliceTable
 from streamrec.events.block import EventBlock, Examples
 from streamrec.events.feedback import CONFIRMED
 from streamrec.models.settings import Task
 
-__all__ = ["METRICS", "Measures"]
+__all__ = ["GUARDS", "METRICS", "Measures"]
 
 _log = logging.getLogger("streamrec")
 
 #: Blob of a commit: the metrics as a JSON object, for readers.
 METRICS = "metrics"
+#: What the guards compare with.
+GUARDS = "guards"
 _STATE, _CURVES, _SLICES = "metrics.state", "metrics.curves", "metrics.slices"
 
 
@@ -34,12 +37,19 @@ class Measures:
     Args:
         task: click or rating.
         slices: field by whose values the metrics are also told apart; None for none.
+        guards: what raises alarms, and what ends learning.
 
     """
 
-    def __init__(self, task: Task = "click", slices: str | None = None) -> None:
+    def __init__(
+        self,
+        task: Task = "click",
+        slices: str | None = None,
+        guards: GuardSettings = GuardSettings(),  # noqa: B008  (immutable)
+    ) -> None:
         self.metrics = ProgressiveMetrics(task)
         self.curves = Curves()
+        self.guards = Guards(guards, is_click=task == "click")
         self._warned = False
         self.slices = None if slices is None else SliceTable(slices, is_click=task == "click")
         #: What the last `blobs` said for readers, for those who look from another thread.
@@ -52,10 +62,14 @@ class Measures:
 
     def update(self, examples: Examples, fields: Sequence[str], predictions: np.ndarray[Any, Any]) -> None:
         """Count predictions float32 (B,) against the labels."""
-        self.curves.update(self.metrics, predictions, examples.labels, examples.weights)
+        columns = predictions, examples.labels, examples.weights
+        self.curves.update(self.metrics, *columns)
+        slices, name = None, _nameless
         if self.slices is not None:
             self._warn_of_bare_confirmations(examples)
-            self.slices.update(examples, fields, predictions)
+            slices, name = self.slices.update(examples, fields, predictions), self.slices.name
+        for alarm in self.guards.update(Measured(columns, slices, name)):
+            _log.warning("%s", _told(alarm, self.slices.field if self.slices is not None else ""))
 
     def _warn_of_bare_confirmations(self, examples: Examples) -> None:
         """A topic of examples names the features of a negative once only, when it is early."""
@@ -82,12 +96,18 @@ class Measures:
 
     def blobs(self) -> dict[str, bytes]:
         """As a commit stores them."""
-        readable = {**self.metrics.result(), "recent": self.metrics.recent(), "examples": self.metrics.n}
+        readable = {
+            **self.metrics.result(),
+            "recent": self.metrics.recent(),
+            "examples": self.metrics.n,
+            **self.guards.result(),
+        }
         self.committed = readable
         blobs = {
             METRICS: json.dumps(readable, separators=(",", ":")).encode(),
             _STATE: self.metrics.to_bytes(),
             _CURVES: self.curves.to_bytes(),
+            GUARDS: self.guards.to_bytes(),
         }
         if self.slices is not None:
             blobs[_SLICES] = self.slices.to_bytes()
@@ -104,6 +124,10 @@ class Measures:
             raise StoreMismatch("stored metrics are missing: start over with --fresh")
         self.metrics = ProgressiveMetrics.from_bytes(blobs[_STATE])
         self.curves = Curves.from_bytes(blobs[_CURVES])
+        settings, is_click = self.guards.settings, self.metrics.task == "click"
+        self.guards = Guards(settings, is_click=is_click, n=self.metrics.n)
+        if GUARDS in blobs:
+            self.guards.restore(blobs[GUARDS])
         stored = SliceTable.from_bytes(blobs[_SLICES]) if _SLICES in blobs else None
         if self.slices is not None and (stored is None or stored.field != self.slices.field):
             had = "none" if stored is None else repr(stored.field)
@@ -113,3 +137,17 @@ class Measures:
             )
         self.slices = stored
         self.committed = json.loads(blobs.get(METRICS, b"{}"))
+
+
+def _nameless(number: int) -> str:
+    """Of a slice where there are none."""
+    return f"#{number}"
+
+
+def _told(alarm: Alarm, field: str) -> str:
+    """An alarm as a line of log."""
+    what = "mean loss" if alarm.of == "loss" else "mean prediction − mean label"
+    where = "" if alarm.slice is None else f" where {field} is {alarm.slice}"
+    return (
+        f"drift at example {alarm.example:,}: {what}{where} was {alarm.before:.4f} and is {alarm.after:.4f}"
+    )

@@ -1,19 +1,24 @@
 """A learner from its source's URL to its result, as commands and workers run it."""
 
+import dataclasses
 import logging
 import signal
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, NamedTuple, TypeVar
 
 from streamrec.clock import Clock, SystemClock
+from streamrec.errors import CutOff, StoreUnavailable
 from streamrec.learner.exporter import LearnerCollector
+from streamrec.learner.loop import CUT_OFF
 from streamrec.learner.report import Report
 from streamrec.learner.start import Plan, Started, start
 from streamrec.learner.status import telling_status
 from streamrec.metrics import exported
 from streamrec.patience import patiently
 from streamrec.signals import Stopped, StopSignals, close_soon
+from streamrec.store.base import Head
 from streamrec.store.registry import open_store
 from streamrec.transport.base import LiveSource
 from streamrec.transport.registry import open_source
@@ -23,6 +28,13 @@ __all__ = ["Ended", "Job", "run"]
 _log = logging.getLogger("streamrec")
 
 _Given = TypeVar("_Given")
+#: How often the store is asked whether a model that is cut off was released.
+_LOOK_S = 1.0
+_NOTHING_YET = "nothing was committed: see the stream, then start again; [guards] cut_off = false learns it"
+_WHAT_NOW = (
+    "what was committed before is served; see the stream, then: streamrec models rollback, "
+    "or streamrec models release to learn it all the same"
+)
 
 
 class Job(NamedTuple):
@@ -77,6 +89,7 @@ def run(plan: Plan, job: Job, watch: Callable[[Report], None] = lambda _: None) 
     watch: called after every chunk. None: a signal came before learning began.
 
     Raises:
+        CutOff: the guards stopped learning; a live run waits to be released instead.
         StreamrecError: what was committed before stays.
 
     """
@@ -84,19 +97,58 @@ def run(plan: Plan, job: Job, watch: Callable[[Report], None] = lambda _: None) 
     signals = (
         StopSignals((signal.SIGTERM, signal.SIGINT)) if job.worker else StopSignals((signal.SIGTERM,), None)
     )
+    collector = LearnerCollector(plan.name, clock)
     try:
-        with signals:
-            return _run(plan, job, watch, signals, clock)
+        with signals, ExitStack() as stack:
+            if job.metrics is not None:
+                _log.info("metrics: %s", stack.enter_context(exported(collector, *job.metrics)))
+            while True:
+                try:
+                    return _run(plan, job, watch, signals, collector)
+                except CutOff as stop:
+                    what_now = _WHAT_NOW if stop.is_stored else _NOTHING_YET
+                    reason = CutOff(f"model {plan.name!r}: learning is stopped: {stop}; {what_now}")
+                    if not (job.live and stop.is_stored):
+                        raise reason from None
+                _log.error("%s", reason)
+                if not _released(plan, job, signals, collector):
+                    return None
+                plan = dataclasses.replace(plan, fresh=False)
     except Stopped:
         _log.warning("stopped before learning began")
         return None
 
 
-def _run(plan: Plan, job: Job, watch: Callable[[Report], None], signals: StopSignals, clock: Clock) -> Ended:
+def _released(plan: Plan, job: Job, signals: StopSignals, collector: LearnerCollector) -> bool:
+    """Wait until somebody has changed the model, its metrics telling that it is cut off; False: a signal."""
+    stop = threading.Event()
+    signals.ask(stop.set)
+    collector.watch(None)
+    collector.cut_off = True
+    while not stop.is_set():
+        try:
+            with closing(open_store(job.store)) as store:
+                seen: Head | None = None
+                while not stop.wait(_LOOK_S):
+                    head = store.head(plan.name)
+                    if head != seen and CUT_OFF not in store.load(plan.name).blobs:
+                        collector.cut_off = False
+                        return True
+                    seen = head
+        except StoreUnavailable:
+            stop.wait(_LOOK_S)
+    return False
+
+
+def _run(
+    plan: Plan,
+    job: Job,
+    watch: Callable[[Report], None],
+    signals: StopSignals,
+    collector: LearnerCollector,
+) -> Ended:
+    clock = SystemClock()
     with ExitStack() as stack:
-        collector = LearnerCollector(plan.name, clock)
-        if job.metrics is not None:
-            _log.info("metrics: %s", stack.enter_context(exported(collector, *job.metrics)))
         started = _open(plan, job, stack, clock)
         stack.callback(lambda: started.parts.close(flush=not signals.received))
         learner = started.learner

@@ -1,5 +1,6 @@
 """Building a learner: a new model inferred from its stream, or a stored one where its last commit left it."""
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from streamrec.clock import Clock
-from streamrec.errors import StoreMismatch, UsageError
+from streamrec.errors import CutOff, StoreMismatch, UsageError
+from streamrec.evaluation.guards import GuardSettings
 from streamrec.events.block import EXAMPLE, IMPRESSION, RATING, EventBlock, Rejection
 from streamrec.events.codec import decode_line
 from streamrec.events.decoder import BlockDecoder
@@ -21,7 +23,7 @@ from streamrec.join.decode import first_records
 from streamrec.join.reader import read
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.arrivals import ARRIVALS, Arrivals
-from streamrec.learner.loop import MODEL, Learner, Parts
+from streamrec.learner.loop import COPY, CUT_OFF, MODEL, Learner, Parts
 from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
 from streamrec.learner.progress import Progress
@@ -65,6 +67,7 @@ class Plan:
         rejects: where dead letters go, see `transport.registry.open_letters`.
         predictions: file for progressive predictions.
         slices: field by whose values the metrics are also told apart.
+        guards: alarms, and what ends learning.
 
     """
 
@@ -77,6 +80,7 @@ class Plan:
     rejects: str = NOWHERE
     predictions: Path | None = None
     slices: str | None = None
+    guards: GuardSettings = field(default_factory=GuardSettings)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ def start(plan: Plan, source: Source, store: Store, clock: Clock) -> Started:
     4. Cut the output files where that commit saw them.
 
     Raises:
+        CutOff: the guards stopped this model.
         StoreMismatch: the stored model is another one than was asked for.
         UsageError: an output file cannot be written or is not the one of the earlier run.
 
@@ -132,7 +137,10 @@ def _begun(plan: Plan, source: Source, store: Store, lease: Lease, clock: Clock)
     if snapshot.head.seq:
         blobs = snapshot.blobs
         pipeline = Pipeline.from_blob(blobs[MODEL])
-        progress, measures = Progress.from_blobs(blobs), Measures(pipeline.settings.task, plan.slices)
+        progress, measures = (
+            Progress.from_blobs(blobs),
+            Measures(pipeline.settings.task, plan.slices, plan.guards),
+        )
         order, turns, arrivals = Order(progress.names), [], Arrivals()
         for table, rows in snapshot.pieces:
             if table == ORDER:
@@ -147,7 +155,8 @@ def _begun(plan: Plan, source: Source, store: Store, lease: Lease, clock: Clock)
         _log.info("model %r goes on from commit %d", plan.name, snapshot.head.seq)
     else:
         settings, progress = plan.model or ModelSettings(), Progress()
-        measures, order, arrivals = Measures(settings.task, plan.slices), Order(progress.names), Arrivals()
+        measures = Measures(settings.task, plan.slices, plan.guards)
+        order, arrivals = Order(progress.names), Arrivals()
         spec = plan.features
         if spec is None:
             source = ahead = again(source)
@@ -175,9 +184,18 @@ def _check_stored(plan: Plan, store: Store) -> None:
     for output in (rejects, plan.predictions):
         if output is not None and not output.absolute().parent.is_dir():
             raise UsageError(f"{output}: cannot be written: there is no folder {output.absolute().parent}")
-    if plan.fresh or not store.head(plan.name).seq:
+    if not store.head(plan.name).seq:
         return
     blobs = store.load(plan.name).blobs
+    if COPY in blobs:
+        raise UsageError(
+            f"model {plan.name!r} is a named generation, which stays as it is: expected another --name; "
+            "streamrec models rollback makes its model go on from it"
+        )
+    if plan.fresh:
+        return
+    if CUT_OFF in blobs:
+        raise CutOff(json.loads(blobs[CUT_OFF])["reason"])
     _check_same(plan, Pipeline.from_blob(blobs[MODEL]))
     progress = Progress.from_blobs(blobs)
     marks = (

@@ -128,6 +128,16 @@ class Pipeline:
                 changed[name] = Rows(ids, rows, self._shadow(name, rows), deleted)
         return changed
 
+    def trouble(self, changed: Mapping[str, Rows]) -> str:
+        """Which of the model's changed rows are of no use; empty where all weights are finite."""
+        for name in self.model.tables:
+            if name in changed:
+                served = changed[name].rows[~changed[name].shadow]
+                bad = int(np.count_nonzero(~np.isfinite(served).all(axis=1)))
+                if bad:
+                    return f"{bad:,} rows of table {name!r} are not finite"
+        return ""
+
     def apply(self, table: str, rows: Rows) -> None:
         """Take over rows from a store; they do not count as changed.
 

@@ -19,7 +19,7 @@ class Commit(NamedTuple):
     seq: int  # 1, 2, 3, … without gaps
     tables: Mapping[str, Rows]
     #: Small state by name, each complete: "position", "metrics", "model", "dense/…". Names absent here keep
-    #: their last value.
+    #: their last value; an empty value is as good as none, and takes a name away.
     blobs: Mapping[str, bytes]
     time_ms: int  # when it was made
 
@@ -96,6 +96,13 @@ class Store(Protocol):
         """Commits after sequence number `after`, oldest first, or none if none came in time.
 
         None: they are trimmed away, or the model was begun anew since this object loaded it: load again.
+        """
+        ...
+
+    def forget(self, model: str) -> None:
+        """Remove a model and all that is known of it; its epochs, too: for names that no learner has.
+
+        What a reader is still at goes when the name is used or forgotten again; nobody finds it before.
         """
         ...
 

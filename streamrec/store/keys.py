@@ -83,6 +83,15 @@ class Keys:
         self.pins = f"{start}pins"
         self.trash = f"{start}trash"
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """All keys of the model but those of its groups."""
+        return self.head, self.log, self.tick, self.blobs, self.spaces, self.pins, self.trash
+
+    def of_group(self, group: int) -> tuple[str, str]:
+        """The keys of a group that are there whatever its rows are."""
+        return self.fence(group), self.mark(group)
+
     def fence(self, group: int) -> str:
         """Who may write the rows of a group."""
         return f"{PREFIX}{{{self._name}.{group:02x}}}:fence"

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamrec.errors import Fenced, StoreMismatch
 from streamrec.store.base import Commit, Head, Rows, Snapshot
-from streamrec.store.merge import newest, served, tables_of
+from streamrec.store.merge import newest, served, tables_of, without_empty
 
 __all__ = ["MemoryLease", "MemoryStore"]
 
@@ -83,7 +83,9 @@ class MemoryStore:
         for commit in commits:
             blobs |= commit.blobs
             pieces += commit.tables.items()
-        return Snapshot(head, blobs, ((table, rows if shadow else served(rows)) for table, rows in pieces))
+        return Snapshot(
+            head, without_empty(blobs), ((table, rows if shadow else served(rows)) for table, rows in pieces)
+        )
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
         """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""
@@ -100,6 +102,10 @@ class MemoryStore:
                 if after < stored.head.seq or left <= 0:
                     return None if after < stored.head.seq else iter(())
                 stored.changed.wait(left)
+
+    def forget(self, model: str) -> None:
+        """Remove a model, epochs included."""
+        self._models.pop(model, None)
 
     def close(self) -> None:
         """Nothing to free; the models stay in the process."""

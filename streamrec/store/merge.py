@@ -1,13 +1,13 @@
 """Many commits' changes of one table as one: the last value of every id."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from streamrec.errors import StoreMismatch
 from streamrec.store.base import Commit, Rows
 
-__all__ = ["newest", "served", "tables_of"]
+__all__ = ["difference", "newest", "served", "tables_of", "without_empty"]
 
 
 def newest(changes: Sequence[Rows]) -> Rows:
@@ -34,6 +34,23 @@ def newest(changes: Sequence[Rows]) -> Rows:
     alive = place >= 0
     shadow = np.concatenate([change.shadow for change in changes])
     return Rows(ids[alive], rows[place[alive]], shadow[place[alive]], ids[~alive])
+
+
+def difference(now: Rows, then: Rows) -> Rows:
+    """What makes `now` into `then`: both as `newest` gives them, without deleted ids, and of one width.
+
+    Rows are the same if their bits are.
+    """
+    at = np.searchsorted(now.ids, then.ids)
+    there = at < len(now.ids)
+    at = np.where(there, at, 0)
+    same = there.copy()
+    if len(now.ids):
+        same &= now.ids[at] == then.ids
+        same &= (_bits(now.rows)[at] == _bits(then.rows)).all(axis=1)
+        same &= now.shadow[at] == then.shadow
+    gone = np.setdiff1d(now.ids, then.ids, assume_unique=True)
+    return Rows(then.ids[~same], then.rows[~same], then.shadow[~same], gone)
 
 
 def served(rows: Rows) -> Rows:
@@ -66,3 +83,12 @@ def tables_of(commits: Iterable[Commit]) -> dict[str, list[Rows]]:
 
 def _is_sorted(ids: np.ndarray) -> bool:
     return bool((ids[1:] > ids[:-1]).all())
+
+
+def without_empty(blobs: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Small state without the names that were taken away."""
+    return {name: blob for name, blob in blobs.items() if blob}
+
+
+def _bits(rows: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(rows, np.float32).view(np.uint32)

@@ -12,11 +12,11 @@ from streamrec.store import log, scripts
 from streamrec.store.base import Commit, Head, Rows, Snapshot
 from streamrec.store.codec import unpack
 from streamrec.store.flush import Limits, no_fault
-from streamrec.store.keys import MODELS, Keys, Space, last_id
+from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id
 from streamrec.store.lease import PIN_MS, RedisLease
 from streamrec.store.log import Fault
 from streamrec.store.marks import Mark, read_marks
-from streamrec.store.merge import served
+from streamrec.store.merge import served, without_empty
 from streamrec.store.rows import read_space
 from streamrec.store.wire import Wire, Wires, server_wires
 
@@ -127,7 +127,7 @@ class RedisStore:
         for commit in commits:
             blobs.update(commit.blobs)
         pieces = self._pieces(keys, start, commits, shadow) if start.head.seq else ()
-        return Snapshot(start.head, blobs, pieces)
+        return Snapshot(start.head, without_empty(blobs), pieces)
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
         """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""
@@ -145,6 +145,22 @@ class RedisStore:
                     return iter(())
                 block_ms = max(1, int(1000 * min(left, _BLOCK_S)))
                 wire.call("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", keys.tick, last_id(after))
+
+    def forget(self, model: str) -> None:
+        """Remove a model, epochs included: its rows by a flush of nothing, then its keys, its name last."""
+        lease = self.acquire(model, fresh=True)
+        try:
+            lease.flush()
+        finally:
+            lease.close(flush=False)
+        keys = Keys(model)
+        with self._wires.lent() as wire:
+            if wire.call("HLEN", keys.trash):
+                return
+            wire.calls([("UNLINK", key) for group in range(GROUPS) for key in keys.of_group(group)])
+            wire.call("UNLINK", *keys.own)
+            wire.call("SREM", MODELS, keys.name)
+        self._births.pop(model, None)
 
     def close(self) -> None:
         """Free connections."""

@@ -39,7 +39,17 @@ def _joiner() -> CollectorRegistry:
 
 def _learner() -> CollectorRegistry:
     report = Report(
-        3, 2, 1, None, 5.0, 4, Head(4, 1, 1000), 1, 2000, {"t/0": 7}, {**QUALITY, "recent": QUALITY}
+        3,
+        2,
+        1,
+        None,
+        5.0,
+        4,
+        Head(4, 1, 1000),
+        1,
+        2000,
+        {"t/0": 7},
+        {**QUALITY, "recent": QUALITY, "drift": {"loss.whole": 1, "last": []}},
     )
     collector, registry = LearnerCollector("m", SystemClock()), CollectorRegistry()
     collector.watch(lambda: report)

@@ -89,7 +89,7 @@ def scrape(collector):
 def test_metrics_are_read_when_they_are_asked_for():
     clock = Clock()
     collector = LearnerCollector("m", clock)
-    assert scrape(collector) == {("streamrec_learning",): 0}
+    assert scrape(collector) == {("streamrec_learning",): 0, ("streamrec_cut_off",): 0}
     collector.watch(report)
     assert scrape(collector) == {
         ("streamrec_learning",): 1,
