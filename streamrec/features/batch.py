@@ -13,7 +13,7 @@ _NO_KEYS = np.empty(0, np.uint64)
 
 
 @njit(**JIT)
-def _chosen(
+def _only(
     ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, bags: int, chosen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, values and offsets of those of every example's `bags` whose numbers are chosen."""
@@ -88,11 +88,11 @@ class Batch(NamedTuple):
 
     def leading(self, bags: int) -> "Batch":
         """The same examples with their first `bags` bags only, at most F."""
-        return self.chosen(np.arange(bags))
+        return self.only(np.arange(bags))
 
-    def chosen(self, bags: np.ndarray) -> "Batch":
+    def only(self, bags: np.ndarray) -> "Batch":
         """The same examples with only the bags of these numbers int64 (n,), each 0 … F − 1, in this order."""
         if not len(self) or (len(bags) == self.n_fields and np.array_equal(bags, np.arange(self.n_fields))):
             return self
-        ids, values, offsets = _chosen(self.ids, self.values, self.offsets, self.n_fields, bags)
+        ids, values, offsets = _only(self.ids, self.values, self.offsets, self.n_fields, bags)
         return self.of(ids=ids, values=values, offsets=offsets)

@@ -131,7 +131,8 @@ def _move(old: Waiting, n: int, live: int, new: Waiting) -> None:
         to[at] = old.slots[i]
         first, size = to[at].first, to[at].size
         if to[at].is_click:
-            new.raw[n_raw : n_raw + size] = old.raw[first : first + size]
+            for i_raw in range(size):
+                new.raw[n_raw + i_raw] = old.raw[first + i_raw]
             to[at].first = n_raw
             n_raw += size
         else:

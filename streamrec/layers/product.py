@@ -21,6 +21,7 @@ __all__ = [
     "add_panels",
     "add_product",
     "columns_times",
+    "copy_columns",
     "panels_of",
     "panels_of_transposed",
     "rows_times",
@@ -97,14 +98,22 @@ def _strip(like: np.ndarray, places: Any, rows: int) -> None:
 
 
 @njit(**INNER)
+def copy_columns(source: np.ndarray, first: int, target: np.ndarray, to: int, n: int) -> None:
+    """n columns of every row; an assignment of slices takes Numba seven seconds to compile."""
+    for b in range(len(source)):
+        for j in range(n):
+            target[b, to + j] = source[b, first + j]
+
+
+@njit(**INNER)
 def _edge(places: Any, out: np.ndarray, start: int) -> None:
     """The columns start … of out, fewer than a panel has; `places` as in `tile`, but for the result's."""
     a, a_row, a_step, w, w_step, n = places
     scratch = np.zeros((len(out), w_step // np.uint64(out.itemsize)), out.dtype)
     taken = out.shape[1] - start
-    scratch[:, :taken] = out[:, start:]
+    copy_columns(out, start, scratch, 0, taken)
     _strip(out, (a, a_row, a_step, w, w_step, n, address(scratch), w_step), len(out))
-    out[:, start:] = scratch[:, :taken]
+    copy_columns(scratch, 0, out, start, taken)
 
 
 @njit(**INNER)

@@ -22,7 +22,7 @@ from streamrec.state.expiry import Expiry
 from streamrec.state.probe import acquire, find, mark_dirty, prefetch_slot, row_address, spread
 from streamrec.state.table import SparseTable
 
-__all__ = ["INTERCEPT", "Head", "LinearPart"]
+__all__ = ["INTERCEPT", "Head", "LinearPart", "weights"]
 
 #: The id of the intercept: one more coordinate of value 1, learned like the others.
 INTERCEPT = np.uint64(hash_text("streamrec.intercept"))

@@ -60,7 +60,7 @@ class FieldTables:
         """x of a batch, and what `backward` needs; pure."""
         x, tapes = np.empty((len(batch), self.units), np.float32), []
         for bags, columns, embedding in self._groups:
-            x[:, columns], tape = embedding.forward(batch.chosen(bags))
+            x[:, columns], tape = embedding.forward(batch.only(bags))
             tapes.append(tape)
         return x, tapes
 

@@ -26,6 +26,7 @@ from streamrec.layers.product import (
     PACKED_FROM,
     add_panels,
     add_product,
+    copy_columns,
     panels_of,
     panels_of_transposed,
     rows_times_transposed,
@@ -121,8 +122,8 @@ def run(
             out = _matrix(board, n, rows, op[_OUT], op[_OUT_WIDTH])
             right = _matrix(board, n, rows, op[_RIGHT], op[_RIGHT_WIDTH])
             if op[_OP] == JOIN:
-                out[:, : op[_X_WIDTH]] = x
-                out[:, op[_X_WIDTH] :] = right
+                copy_columns(x, 0, out, 0, op[_X_WIDTH])
+                copy_columns(right, 0, out, op[_X_WIDTH], op[_RIGHT_WIDTH])
                 continue
             its = _parameters(op, flat)
             if op[_OP] == DENSE:
