@@ -65,6 +65,11 @@ class ServiceMetrics:
         if path == "/v1/rank":
             self._latency.observe(seconds)
 
+    def turn_away(self, path: str, reason: str) -> None:
+        """Count one request to this path that was refused before it was parsed."""
+        self.refuse(reason)
+        self.observe(path, 503, 0.0)
+
     def refuse(self, reason: str) -> None:
         """Count one refused request, by one of `REFUSALS`."""
         self._refused.labels(reason).inc()
