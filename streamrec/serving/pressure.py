@@ -23,6 +23,7 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamrec.clock import Clock
+from streamrec.serving.asset import ASSETS
 from streamrec.serving.limits import OPEN_PATHS, Limits
 from streamrec.serving.problem import Refusal, problem
 
@@ -32,7 +33,7 @@ _MEAN_OF = 16  # requests in the mean, a tenth of a second under load
 _FIRST_S = 0.025  # what one takes before any was served: of the usual delay sixteen may wait, not all
 #: Of the delay allowed, what somebody may have waited: a forecast that is a little wrong costs nothing.
 _WAITED = 1.5
-_EVENTS = "/v1/events"
+_EVENTS, _STATE = "/v1/events", "/v1/model"
 #: Name of the `Visit` in the scope of a request.
 VISIT = "streamrec.visit"
 
@@ -100,12 +101,20 @@ class Lines(NamedTuple):
 
     scoring: Line  # all that is computed here, one after another
     events: Line  # those who wait for the transport, all at once
+    state: Line  # those who ask for pages and the model's state, all at once
+
+    def of(self, path: str) -> Line:
+        """Where a request to this path waits."""
+        if path == _EVENTS:
+            return self.events
+        return self.state if path in ASSETS or path.startswith(_STATE) else self.scoring
 
 
 def open_lines(limits: Limits, clock: Clock) -> Lines:
     """Empty ones."""
     return Lines(
         Line(limits.requests, limits.delay_ms / 1000, clock.monotonic_s),
+        Line(limits.requests, inf, clock.monotonic_s),
         Line(limits.requests, inf, clock.monotonic_s),
     )
 
@@ -185,7 +194,7 @@ class Backpressure:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        line = self._lines.events if scope["path"] == _EVENTS else self._lines.scoring
+        line = self._lines.of(scope["path"])
         if (reason := refusal(line)) is None:
             await self._admit(line, scope, receive, send)
             return

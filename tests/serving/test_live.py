@@ -50,6 +50,7 @@ class Learner:
 
     def __init__(self, store: MemoryStore, settings: ModelSettings) -> None:
         self.pipeline, self.measures, self.n, self.seq = Pipeline(settings, SPEC), Measures(), 0, 0
+        self.alarms: list[dict[str, Any]] = []
         self._lease = store.acquire("m", fresh=True)
         self._decoder = BlockDecoder()
 
@@ -62,6 +63,9 @@ class Learner:
         progress = {"events": self.n, "examples": self.n, "rejected": 0, "last_time_ms": 1000 * self.n}
         blobs = {"model": self.pipeline.describe(), "progress": json.dumps(progress).encode()}
         blobs |= {**self.pipeline.blobs(), **self.measures.blobs()}
+        blobs["metrics"] = json.dumps(
+            json.loads(blobs["metrics"]) | {"drift": {"last": self.alarms}}
+        ).encode()
         changed = self.pipeline.take_changed()
         self._lease.commit(Commit(self.seq, changed, blobs, 1_700_000_000_000 + 1000 * self.seq))
 
@@ -209,7 +213,11 @@ def test_of_a_model_that_is_not_known_nothing_is_shown():
     store = FakeStore()
     store.add(
         commit(
-            1, blobs={"metrics": b'{"alarms":["loss: drift",{"slice":"phone"}]}', "metrics.curves": b"SRC1"}
+            1,
+            blobs={
+                "metrics": b'{"drift":{"last":[{"of":"loss","example":7},5,{"slice":[1],"before":"x"}]}}',
+                "metrics.curves": b"SRC1",
+            },
         )
     )
     scorer = Scorer(store, "m", SystemClock(), build=lambda _: FakeMirror())
@@ -222,7 +230,10 @@ def test_of_a_model_that_is_not_known_nothing_is_shown():
         assert client.get("/v1/model/weights").json()["weights"] == []
         assert client.get("/v1/model/crosses").json()["reason"] == "this kind of model is not known here"
         assert client.get("/v1/model/curves").json()["examples"] == []
-        assert client.get("/v1/model/history").json()["alarms"] == ["loss: drift", '{"slice": "phone"}']
+        assert client.get("/v1/model/history").json()["alarms"] == [
+            {"text": "drift at example 7: mean loss", "example": 7},
+            {"text": "drift: None in slice [1]", "example": None},
+        ]
         assert client.get("/v1/model/history?after=-1").status_code == 422
 
 

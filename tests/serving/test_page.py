@@ -129,6 +129,17 @@ def test_it_follows_the_model(page: Page, service: Service) -> None:
     assert page.run("document.querySelector('#span button[value=minutes]').ariaPressed") == "true"
 
 
+def test_it_shows_alarms(page: Page, service: Service) -> None:
+    alarm = {"of": "loss", "slice": None, "example": 700, "before": 0.25, "after": 0.5}
+    service.learner.alarms = [alarm]
+    service.learner.learn(100)
+    page.until("!document.querySelector('#alarms').hidden")
+    said = page.run("document.querySelector('#alarms').textContent")
+    assert said == "drift at example 700: mean loss was 0.25 and is 0.5"
+    page.run("document.querySelector('#span button[value=life]').click()")
+    page.until("document.querySelectorAll('#curves .alarm').length === 3")
+
+
 def test_a_form_ranks_and_the_requests_name_weights_and_crosses(page: Page) -> None:
     lines = [
         json.dumps({"item": f"i{i}", "features": {"genre": g, "device": "phone"}})
@@ -203,7 +214,8 @@ def test_nothing_is_asked_of_anybody_else_and_no_rule_is_broken(page: Page, serv
     asked = [address for address in page.requested() if not address.startswith("data:")]
     assert asked
     assert {address for address in asked if not address.startswith(service.url)} == set()
-    expected = ("/v1/rank", "/v1/model/weights", "/v1/model/crosses")  # 422 of the forms, 503 of a first look
+    # 422 of the forms, 404 of a model that does not retrieve, 503 of a first look
+    expected = ("/v1/rank", "/v1/retrieve", "/v1/model/weights", "/v1/model/crosses")
     assert [fault for fault in page.faults() if not any(path in fault for path in expected)] == []
 
 

@@ -270,6 +270,23 @@ def test_a_slow_body_takes_a_place_but_is_no_measure_of_the_service(scorer: Scor
         assert ask_raw(app, parts, waits=0.1)[0]["status"] == 200
 
 
+def test_who_looks_at_the_state_holds_nobody_up(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look into the model takes a second; ranking goes on, and in a rush the page does."""
+    entered, let_go = threading.Event(), threading.Event()
+    monkeypatch.setattr("streamrec.serving.inside.Inside.look", lambda _: entered.set() or let_go.wait(10))
+    assert scorer.load()
+    with client_of(create_app(scorer, protection=Protection(Limits(delay_ms=30)))) as client:
+        looking = threading.Thread(target=lambda: client.get("/v1/model/weights"))
+        looking.start()
+        assert entered.wait(10)
+        threading.Event().wait(0.05)
+        for path in ("/", "/assets/live.js", "/v1/model/history", "/v1/model"):
+            assert client.get(path).status_code == 200
+        assert client.post("/v1/rank", json=BODY).status_code == 200
+        let_go.set()
+        looking.join(10)
+
+
 def test_a_length_beyond_the_limit_is_refused_without_reading(scorer: Scorer) -> None:
     with client_of(create_app(scorer)) as client:
         answer = client.post("/v1/rank", content=b"{}", headers={"content-length": str(10**9)})
