@@ -205,7 +205,7 @@ class Backpressure:
 
     async def _admit(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
         visit = Visit(line, receive, asyncio.get_running_loop().time() + self._receive_s)
-        scope[VISIT] = visit
+        scope = {**scope, VISIT: visit}
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -168,10 +168,11 @@ def test_requests_tell_the_names_and_the_crosses(world):
 def test_a_look_keeps_nobody_waiting_for_long(world, monkeypatch):
     """Whoever scores gets in between two segments: here one takes 5 ms, all 128 take .6 s."""
     table = world.scorer.generation._mirror.tables["linear"]
-    pieces = table.pieces
+    pieces, held = table.pieces, []
 
     def slow():
         for piece in pieces():
+            held.append(world.scorer.generation._use.locked())
             threading.Event().wait(0.005)
             yield piece
 
@@ -183,6 +184,8 @@ def test_a_look_keeps_nobody_waiting_for_long(world, monkeypatch):
         world.rank()
         n_ranked += 1
     assert n_ranked > 5
+    assert len(held) == 128
+    assert all(held)  # no commit changes a table that is being read
 
 
 class Still:
