@@ -210,6 +210,13 @@ def mean_lightness(page: Page) -> float:
     return float(np.mean([int(part) for part in colour.strip("rgb()").split(",")])) / 255
 
 
+def test_the_documentation_can_be_read_and_used(page: Page, service: Service) -> None:
+    page.open(f"{service.url}/docs", dark=True)
+    assert page.run(POORLY_READ) == []
+    page.run("document.querySelector('form[data-path=\"/v1/rank\"]').requestSubmit()")
+    page.until("document.querySelector('form[data-path=\"/v1/rank\"] pre').textContent.startsWith('200 in')")
+
+
 def test_nothing_is_asked_of_anybody_else_and_no_rule_is_broken(page: Page, service: Service) -> None:
     asked = [address for address in page.requested() if not address.startswith("data:")]
     assert asked
