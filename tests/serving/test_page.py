@@ -13,7 +13,7 @@ from chromium import Page, browser, chromium
 from test_live import Learner
 
 from streamrec.models.settings import ModelSettings
-from streamrec.serving.limits import Protection
+from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import BackgroundService
 from streamrec.serving.token import Tokens
 from streamrec.store.memory import MemoryStore
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(
     browser() is None, reason="no Chromium here: apt-get install chromium (deploy/install_chromium.py tries)"
 )
 TOKEN = "a-token-0123456789"
+#: What is compiled on the way holds requests up.
+PATIENT = Limits(delay_ms=60_000)
 
 #: Every text whose contrast to what is behind it is below 4.5:1 (WCAG 2.2, 1.4.3), and controls without a name.
 POORLY_READ = """
@@ -71,7 +73,7 @@ def service() -> Iterator[Service]:
     store = MemoryStore("page")
     learner = Learner(store, ModelSettings())
     learner.learn(900)
-    with BackgroundService(store, "m") as running:
+    with BackgroundService(store, "m", protection=Protection(PATIENT)) as running:
         yield Service(learner, running.url)
     store.close()
 
@@ -229,7 +231,7 @@ def test_nothing_is_asked_of_anybody_else_and_no_rule_is_broken(page: Page, serv
 def test_behind_a_token_it_asks_for_one(page: Page) -> None:
     store = MemoryStore("behind-a-token")
     Learner(store, ModelSettings()).learn(120)
-    with BackgroundService(store, "m", protection=Protection(tokens=Tokens([TOKEN]))) as running:
+    with BackgroundService(store, "m", protection=Protection(PATIENT, tokens=Tokens([TOKEN]))) as running:
         page.open(running.url)
         page.until("!document.querySelector('#token-form').hidden")
         assert "m" not in page.run("document.querySelector('#model').textContent")
