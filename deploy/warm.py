@@ -24,13 +24,20 @@ from streamrec.learner.start import Plan, start
 from streamrec.serving.api import RankRequest
 from streamrec.serving.rank import rank
 from streamrec.serving.scorer import Scorer
+from streamrec.serving.weights import largest
 from streamrec.store.base import Store
 from streamrec.store.embedded import server_binary
 from streamrec.store.registry import open_store
 from streamrec.transport.registry import open_source
 
 _FEATURES = {"s": "a", "tags": ["b", "c"], "n": 1.5, "i": 3, "yes": True, "none": None}
-_REQUEST = {"user": "u1", "features": {"s": "a"}, "candidates": [{"item": "i1"}], "explain": True}
+_REQUEST = {
+    "user": "u1",
+    "features": {"s": "a"},
+    "candidates": [{"item": "i1"}],
+    "explain": True,
+    "explore": {"policy": "thompson"},
+}
 #: More than are looked at to infer the features (1,000), and enough ids for their set to grow.
 _N_EVENTS = 4000
 
@@ -94,6 +101,7 @@ def main() -> None:
         scorer = Scorer(store, "default", SystemClock())
         if not scorer.load() or not rank(RankRequest.model_validate(_REQUEST), scorer, 0):
             sys.exit("the small stream was not learned")
+        largest(scorer, 1)  # as the live page
 
 
 if __name__ == "__main__":

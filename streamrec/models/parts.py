@@ -28,5 +28,8 @@ def parts_of(model: Any, bags: int) -> Iterator[SeenPart]:
         for voice in model.parts.values():
             yield from parts_of(voice.model, voice.bags)
         return
+    if hasattr(model, "ranker"):  # of a model that retrieves, too
+        yield from parts_of(model.ranker, bags)
+        return
     for part in model.part.parts.values() if isinstance(model.part, Sum) else [model.part]:
         yield SeenPart(part, bags)

@@ -4,7 +4,16 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-__all__ = ["Crosses", "Curves", "HistoryAnswer", "HistoryPoint", "NamedWeight", "Pair", "Weights"]
+__all__ = [
+    "AlarmLine",
+    "Crosses",
+    "Curves",
+    "HistoryAnswer",
+    "HistoryPoint",
+    "NamedWeight",
+    "Pair",
+    "Weights",
+]
 
 _EARLIER = "milliseconds since 1970 UTC"
 
@@ -26,6 +35,15 @@ class HistoryPoint(BaseModel):
     rmse: float | None
 
 
+class AlarmLine(BaseModel):
+    """What one of the learner's guards has found."""
+
+    text: str
+    example: int | None = Field(
+        description="number of the example at which it came to light, where it has one"
+    )
+
+
 class HistoryAnswer(BaseModel):
     """What the scorer saw go by: at most one commit a second, the last 600."""
 
@@ -37,7 +55,7 @@ class HistoryAnswer(BaseModel):
     epoch: int
     staleness_ms: int = Field(description="its age")
     loads: int = Field(description="generations built from the store; 1 after a start")
-    alarms: list[str] = Field(description="what the learner's guards say in the commit that is served")
+    alarms: list[AlarmLine] = Field(description="the last ones of the commit that is served, oldest first")
     points: list[HistoryPoint] = Field(description="oldest first")
 
 

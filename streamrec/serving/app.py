@@ -24,12 +24,14 @@ from streamrec.serving.api import (
 from streamrec.serving.body import Room, limited_body
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.document import complete_document, problems
+from streamrec.serving.door import Door
 from streamrec.serving.events import add_events, warm_up
 from streamrec.serving.limits import OPEN_PATHS, Protection
 from streamrec.serving.live import add_live
 from streamrec.serving.metrics import ServiceMetrics, add_metrics
 from streamrec.serving.page import add_pages
-from streamrec.serving.pressure import Backpressure, open_lines
+from streamrec.serving.pressure import VISIT, Backpressure, open_lines
+from streamrec.serving.pressure import Visit as PressureVisit
 from streamrec.serving.problem import add_problems
 from streamrec.serving.rank import rank
 from streamrec.serving.scorer import Scorer
@@ -57,6 +59,8 @@ def create_app(
     protection: Protection | None = None,
 ) -> FastAPI:
     """The ASGI app of one model; its life span starts and stops the scorer's following and the delivery.
+
+    `state.door` is for whoever reads requests from a socket (`serving.connection`).
 
     Args:
         scorer: what it answers from.
@@ -100,6 +104,7 @@ def create_app(
     if tokens is not None:
         app.add_middleware(BearerGate, tokens=tokens, open_paths=OPEN_PATHS, refused=metrics.refuse)
     add_metrics(app, metrics, clock)
+    app.state.door = Door(lines.scoring, metrics.turn_away)
     complete_document(app, with_tokens=tokens is not None)
     return app
 
@@ -107,7 +112,8 @@ def create_app(
 def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
     room, threads = Room(IN_FLIGHT_BYTES, "candidates"), CapacityLimiter(_THREADS)
 
-    def answer(body: bytes) -> bytes:
+    def answer(body: bytes, turn: PressureVisit) -> bytes:
+        turn.begin()
         request = RankRequest.model_validate_json(body)
         return to_json(rank(request, scorer, clock.now_ms()))
 
@@ -128,7 +134,7 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
         with room.visit() as visit:
             body = await limited_body(request, MAX_BODY_BYTES, "send fewer candidates", visit)
             # In a worker thread: parsing and scoring take milliseconds, and /healthz must not wait for them.
-            answered = await run_sync(answer, body, limiter=threads)
+            answered = await run_sync(answer, body, request.scope[VISIT], limiter=threads)
         return Response(answered, media_type="application/json")
 
 

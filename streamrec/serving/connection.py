@@ -1,4 +1,7 @@
-"""One client's connection: a head of a request that does not come, or is none, ends it with a problem."""
+"""One client's connection: a head of a request that does not come, or is none, ends it with a problem.
+
+While the service has too much to do, requests are refused here, before they are parsed (`serving.door`).
+"""
 
 import asyncio
 from http import HTTPStatus
@@ -8,6 +11,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streamrec.serving.api import Problem
+from streamrec.serving.door import Door
 
 __all__ = ["Connection"]
 
@@ -17,13 +21,15 @@ class Connection(H11Protocol):
 
     Args:
         receive_s: from a connection's beginning, or a request's first byte, to the end of its head.
+        door: decides who is parsed.
         options: uvicorn's own.
 
     """
 
-    def __init__(self, *, receive_s: float, **options: Any) -> None:
+    def __init__(self, *, receive_s: float, door: Door, **options: Any) -> None:
         super().__init__(**options)
-        self._receive_s = receive_s
+        self._receive_s, self._door = receive_s, door
+        self._left_over = 0  # bytes to come of a request that was turned away
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
 
@@ -34,9 +40,33 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes, perhaps the rest of a head."""
-        self._begun = True
-        super().data_received(data)
+        data = self._drop(data)
+        while data and self._between_requests() and (turned := self._door.turn_away(data)) is not None:
+            self.transport.write(turned.answer)
+            self._left_over = turned.n_bytes
+            data = self._drop(data)
+        if data:
+            self._begun = True
+            super().data_received(data)
         self._watch()
+
+    def _between_requests(self) -> bool:
+        """Whether the next byte begins a request and its answer can be sent at once."""
+        both_idle = self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
+        return both_idle and not self.conn.trailing_data[0] and not self.transport.get_write_buffer_size()
+
+    def _drop(self, data: bytes) -> bytes:
+        """What is not of a request that was turned away; at its end the connection is idle again."""
+        if not self._left_over:
+            return data
+        self._unset_keepalive_if_required()
+        n_dropped = min(self._left_over, len(data))
+        self._left_over -= n_dropped
+        if not self._left_over:
+            self._unwatch()
+            idle_s = self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(idle_s, self.timeout_keep_alive_handler)
+        return data[n_dropped:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -75,7 +105,7 @@ class Connection(H11Protocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        if self._begun and self.conn.our_state is h11.IDLE:
+        if self._begun and self.conn.our_state is h11.IDLE and not self._left_over:
             self._end_with(408, "head of the request: not whole in time; send it faster")
         else:  # browsers open connections in reserve: nothing was asked, so nothing is answered
             self.transport.close()

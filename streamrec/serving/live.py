@@ -1,6 +1,5 @@
 """The endpoints of the live page: history, learning curves, largest weights, crosses."""
 
-import json
 import math
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.evaluation.curves import CURVES
 from streamrec.evaluation.curves import Curves as Recorded
+from streamrec.serving.alarm import alarm_lines
 from streamrec.serving.api_live import Crosses, Curves, HistoryAnswer, Weights
 from streamrec.serving.document import problems
 from streamrec.serving.generation import Generation, json_object
@@ -22,8 +22,6 @@ __all__ = ["add_live"]
 _After = Annotated[
     int, Query(ge=0, lt=2**53, description="only commits after this one; 0: all that are kept")
 ]
-#: Alarms of a commit that are told, and characters of each.
-_ALARMS, _CHARS = 20, 300
 
 
 def add_live(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
@@ -88,16 +86,9 @@ def _history(scorer: Scorer, after: int) -> dict[str, Any]:
         "epoch": version.epoch,
         "staleness_ms": scorer.staleness_ms(version),
         "loads": scorer.n_loads,
-        "alarms": _alarms(metrics.get("alarms")),
+        "alarms": alarm_lines(metrics.get("drift")),
         "points": [point._asdict() for point in scorer.history.after(after)],
     }
-
-
-def _alarms(committed: Any) -> list[str]:
-    """A line for each alarm, whatever form the learner gives it."""
-    alarms = committed if isinstance(committed, list) else []
-    lines = [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in alarms]
-    return [line[:_CHARS] for line in lines[:_ALARMS]]
 
 
 def _curves(generation: Generation) -> Curves:

@@ -65,6 +65,11 @@ class ServiceMetrics:
         if path == "/v1/rank":
             self._latency.observe(seconds)
 
+    def turn_away(self, path: str, reason: str) -> None:
+        """Count one request to this path that was refused before it was parsed."""
+        self.refuse(reason)
+        self.observe(path, 503, 0.0)
+
     def refuse(self, reason: str) -> None:
         """Count one refused request, by one of `REFUSALS`."""
         self._refused.labels(reason).inc()
@@ -78,7 +83,7 @@ class _ScorerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         scorer, lines = self._scorer, self._lines
-        under_way = float(lines.scoring.under_way + lines.events.under_way)
+        under_way = float(sum(line.under_way for line in lines))
         yield _gauge("under_way", "Requests that are not answered yet", scorer.model, under_way)
         delay_s = lines.scoring.delay_s()
         yield _gauge("delay_seconds", "How long a request would wait", scorer.model, delay_s)

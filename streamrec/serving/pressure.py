@@ -4,28 +4,38 @@ Requests are computed one after another (`serving.generation`), so the time that
 all who wait before it. How long one takes is measured by Lindley's recursion, from arrivals A and departures
 D:
 
-    Sᵢ = Dᵢ − max(Aᵢ, Dᵢ₋₁)          s += (Sᵢ − s) / 16          delay = max(waiting · s, now − max(A₁, D))
+    Sᵢ = Dᵢ − max(Aᵢ, Dᵢ₋₁)     s += (Sᵢ − s) / min(i, 16)     delay = max(waiting · s, now − max(A₁, D))
 
 the second term, of whoever is being served, is for the case that it does not end. A request arrives when the
 last byte of its body is there: a slow client holds a place, but is no measure of the service. Nothing here
 parses a body, and nothing counts what is refused as served.
+
+That is a forecast: where each takes longer than those before did, as at the beginning of a rush, some wait
+for longer. So whoever has waited too long when its turn comes is refused then: late answers help nobody, and
+those behind it are answered in time.
 """
 
 import asyncio
 from collections.abc import Callable
-from math import ceil, inf
+from math import ceil, inf, isfinite
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamrec.clock import Clock
+from streamrec.serving.asset import ASSETS
 from streamrec.serving.limits import OPEN_PATHS, Limits
 from streamrec.serving.problem import Refusal, problem
 
-__all__ = ["Backpressure", "Line", "Lines", "open_lines"]
+__all__ = ["REASONS", "VISIT", "Backpressure", "Line", "Lines", "Visit", "later", "open_lines", "refusal"]
 
-_SHARE = 1 / 16  # of the newest in the mean: some sixteen requests, a tenth of a second under load
-_EVENTS = "/v1/events"
+_MEAN_OF = 16  # requests in the mean, a tenth of a second under load
+_FIRST_S = 0.025  # what one takes before any was served: of the usual delay sixteen may wait, not all
+#: Of the delay allowed, what somebody may have waited: a forecast that is a little wrong costs nothing.
+_WAITED = 1.5
+_EVENTS, _STATE = "/v1/events", "/v1/model"
+#: Name of the `Visit` in the scope of a request.
+VISIT = "streamrec.visit"
 
 
 class Line:
@@ -40,7 +50,8 @@ class Line:
 
     def __init__(self, places: int, delay_s: float, now_s: Callable[[], float]) -> None:
         self._places, self._limit_s, self._now_s = places, delay_s, now_s
-        self._service_s = 0.0
+        self._service_s = _FIRST_S if isfinite(delay_s) else 0.0
+        self._n_served = 0
         self._waiting = 0
         self._progress_s = 0.0  # when whoever is served now began to be
         self.under_way = 0
@@ -71,9 +82,18 @@ class Line:
         """One that arrived then has been served."""
         now_s = self._now_s()
         sample_s = now_s - max(arrived_s, self._progress_s)
-        self._service_s += (sample_s - self._service_s) * _SHARE
+        self._n_served += 1
+        self._service_s += (sample_s - self._service_s) / min(self._n_served, _MEAN_OF)
         self._progress_s = now_s
         self._waiting -= 1
+
+    def abandon(self) -> None:
+        """One that arrived has gone without being served."""
+        self._waiting -= 1
+
+    def has_waited_long(self, arrived_s: float) -> bool:
+        """Whether one that arrived then has waited for too long by now; also of other threads."""
+        return self._now_s() - arrived_s > _WAITED * self._limit_s
 
 
 class Lines(NamedTuple):
@@ -81,6 +101,13 @@ class Lines(NamedTuple):
 
     scoring: Line  # all that is computed here, one after another
     events: Line  # those who wait for the transport, all at once
+    state: Line  # those who ask for pages and the model's state, all at once
+
+    def of(self, path: str) -> Line:
+        """Where a request to this path waits."""
+        if path == _EVENTS:
+            return self.events
+        return self.state if path in ASSETS or path.startswith(_STATE) else self.scoring
 
 
 def open_lines(limits: Limits, clock: Clock) -> Lines:
@@ -88,10 +115,11 @@ def open_lines(limits: Limits, clock: Clock) -> Lines:
     return Lines(
         Line(limits.requests, limits.delay_ms / 1000, clock.monotonic_s),
         Line(limits.requests, inf, clock.monotonic_s),
+        Line(limits.requests, inf, clock.monotonic_s),
     )
 
 
-class _Visit:
+class Visit:
     """One request in its line: takes a place when it begins and gives it back when its answer begins.
 
     What the client takes to read the answer holds no place: the answer is computed.
@@ -101,8 +129,19 @@ class _Visit:
         self._line, self._receive, self._deadline_s = line, receive, deadline_s
         self._whole = False
         self._arrived_s: float | None = None
-        self._left = False
+        self._left = self._given_up = False
         line.under_way += 1
+
+    def begin(self) -> None:
+        """Its turn has come, in any thread.
+
+        Raises:
+            Refusal: 503, it has waited for too long.
+
+        """
+        if self._arrived_s is not None and self._line.has_waited_long(self._arrived_s):
+            self._given_up = True
+            raise Refusal("delay", 503, REASONS["delay"], later(self._line))
 
     async def take(self) -> Message:
         """`receive`, within the time for the body; decides again once it is there."""
@@ -121,7 +160,7 @@ class _Visit:
 
     def _join(self) -> None:
         if self._line.is_long():
-            raise Refusal("delay", 503, _DETAILS["delay"], _later(self._line))
+            raise Refusal("delay", 503, REASONS["delay"], later(self._line))
         self._arrived_s = self._line.arrive()
 
     def leave(self) -> None:
@@ -130,7 +169,9 @@ class _Visit:
             return
         self._left = True
         self._line.under_way -= 1
-        if self._arrived_s is not None:
+        if self._given_up:
+            self._line.abandon()
+        elif self._arrived_s is not None:
             self._line.depart(self._arrived_s)
 
 
@@ -153,17 +194,18 @@ class Backpressure:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        line = self._lines.events if scope["path"] == _EVENTS else self._lines.scoring
-        if (reason := _reason(line)) is None:
+        line = self._lines.of(scope["path"])
+        if (reason := refusal(line)) is None:
             await self._admit(line, scope, receive, send)
             return
         self._refused(reason)
-        answer = problem(503, _DETAILS[reason])
-        answer.headers.update(_later(line))
+        answer = problem(503, REASONS[reason])
+        answer.headers.update(later(line))
         await answer(scope, receive, send)
 
     async def _admit(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
-        visit = _Visit(line, receive, asyncio.get_running_loop().time() + self._receive_s)
+        visit = Visit(line, receive, asyncio.get_running_loop().time() + self._receive_s)
+        scope = {**scope, VISIT: visit}
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -176,18 +218,20 @@ class Backpressure:
             visit.leave()
 
 
-_DETAILS = {
+#: Why a request is refused, and what it is told.
+REASONS = {
     "requests": "too many requests are under way; send this one again later",
     "delay": "requests would wait for too long; send this one again later",
 }
 
 
-def _reason(line: Line) -> str | None:
+def refusal(line: Line) -> str | None:
+    """Why a newcomer is not let in, one of `REASONS`; None where it is."""
     if line.is_full():
         return "requests"
     return "delay" if line.is_long() else None
 
 
-def _later(line: Line) -> dict[str, str]:
+def later(line: Line) -> dict[str, str]:
     """When to come again, in whole seconds (RFC 9110, section 10.2.3)."""
     return {"retry-after": str(max(1, ceil(min(line.delay_s(), 60.0))))}

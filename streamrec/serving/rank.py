@@ -39,7 +39,9 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         scorer.seen.offer(lines)
         ranking = _ranking(request, mirror, scored)
         best = np.argsort(-ranking.key, kind="stable")[:k].tolist()
-        why = _explanations(request, mirror, best, time_ms, scorer.mean_square())
+        why: list[dict[str, Any]] = [{} for _ in best]
+        if request.explain:
+            why = _explanations(request, mirror, best, time_ms, scorer.mean_square())
     p, c = scored.tolist()
     items = [{"item": request.candidates[i].item, "probability": p[i], "confidence": c[i]} for i in best]
     answer: dict[str, Any] = {"items": [item | more for item, more in zip(items, why, strict=True)]}
@@ -66,8 +68,6 @@ def _explanations(
     request: RankRequest, mirror: Mirror, best: list[int], time_ms: int, mean_square: float | None
 ) -> list[dict[str, Any]]:
     """What to add to the answer about each of the best."""
-    if not request.explain:
-        return [{} for _ in best]
     from streamrec.serving.explain import explained  # compiled code, as the model is
 
-    return [explained(mirror, request, request.candidates[i], time_ms, mean_square) for i in best]
+    return explained(mirror, request, best, time_ms, mean_square)

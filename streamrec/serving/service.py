@@ -131,9 +131,10 @@ class BackgroundService:
 
 def _server(scorer: Scorer, open_events: OpenSink | None, protection: Protection) -> uvicorn.Server:
     delivery, tls = Delivery(open_events) if open_events else None, protection.tls
+    app = create_app(scorer, delivery=delivery, protection=protection)
     config = uvicorn.Config(
-        create_app(scorer, delivery=delivery, protection=protection),
-        http=partial(Connection, receive_s=protection.limits.receive_s),  # type: ignore[arg-type]
+        app,
+        http=partial(Connection, receive_s=protection.limits.receive_s, door=app.state.door),  # type: ignore[arg-type]
         ws="none",  # whatever is installed: nothing here speaks it
         ssl_context_factory=(lambda *_: tls) if tls is not None else None,
         log_config=None,  # through this process's logging, to stderr

@@ -16,23 +16,25 @@ pooled bag it is as if all of them had as many values. Where x is another number
 statistics, slopes), nothing is estimated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from streamrec.events.decoder import BlockDecoder
 from streamrec.features.batch import Batch
 from streamrec.features.spec import FeatureSpec
 from streamrec.features.statistics import counted
+from streamrec.memory import JIT
 from streamrec.models.frame import frame_gain, frame_offset
 from streamrec.models.ftrl import INTERCEPT
 from streamrec.models.pipeline import Pipeline
-from streamrec.optim.ftrl import confidence, weight
+from streamrec.optim.ftrl import FTRLParameters, confidence, weight
 from streamrec.serving.names import value_names
 
-__all__ = ["LINEAR_KINDS", "LinearScore", "Term", "linear_score"]
+__all__ = ["LINEAR_KINDS", "LinearScore", "Term", "linear_scores"]
 
 #: Kinds whose score is the sum of one weight a value.
 LINEAR_KINDS = frozenset({"ftrl", "wide"})
@@ -63,28 +65,37 @@ class LinearScore(NamedTuple):
     terms: list[Term]  # largest first
 
 
-def linear_score(
-    pipeline: Pipeline, line: bytes, values: Mapping[str, Any], time_ms: int, mean_square: float | None = None
-) -> LinearScore:
-    """The terms of one event's score.
+def linear_scores(
+    pipeline: Pipeline,
+    lines: bytes,
+    values: Sequence[Mapping[str, Any]],
+    time_ms: int,
+    mean_square: float | None,
+) -> list[LinearScore]:
+    """The terms of each event's score.
 
     Args:
         pipeline: a model of `LINEAR_KINDS`.
-        line: the event, as `serving.lines` makes it.
-        values: its user, item and features, for names.
+        lines: the events, as `serving.lines` makes them.
+        values: user, item and features of each, for names.
         time_ms: when it is scored; ages count to then.
         mean_square: of the model's errors over its stream, above 0, for estimated counts; None: without.
 
     """
     decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
-    batch = pipeline.preview(decoder.decode(line)[0], decoder.fields)
+    batch = pipeline.preview(decoder.decode(lines)[0], decoder.fields)
     frame = np.frombuffer(pipeline.model.blobs().get("frame", b""), "<f8").astype(np.float64)
     offset = frame_offset(frame, pipeline.settings.task == "rating")
     gain = frame_gain(frame)
-    names = value_names(pipeline.spec, batch, values)
-    terms = _terms(pipeline, _once(pipeline.spec, batch, names), (gain, mean_square), time_ms)
-    logit = offset + sum(term.contribution for term in terms)
-    return LinearScore(logit, offset, gain, sorted(terms, key=lambda term: -abs(term.contribution)))
+    found = []
+    for i, its in enumerate(values):
+        one = batch.part(i, i + 1)
+        coordinates = _once(pipeline.spec, one, value_names(pipeline.spec, one, its))
+        terms = _terms(pipeline, coordinates, (gain, mean_square), time_ms)
+        logit = offset + sum(term.contribution for term in terms)
+        terms.sort(key=lambda term: -abs(term.contribution))
+        found.append(LinearScore(logit, offset, gain, terms))
+    return found
 
 
 class _Coordinates(NamedTuple):
@@ -125,15 +136,24 @@ def _terms(
     rows, found = pipeline.model.tables["linear"].get(coordinates.ids)
     rows[~found, 1] = first
     counts, last_ms = _history(pipeline, coordinates.ids, rows, found)
-    terms = []
+    sizes = np.empty((2, len(rows)))
+    _size(rows, np.array(coordinates.values), parameters, sizes)
+    terms, (weights, bounds), squares = [], sizes.tolist(), rows[:, 1].tolist()
     for i, (x, name) in enumerate(zip(coordinates.values, coordinates.names, strict=True)):
-        z, n = rows[i, :2].tolist()
-        w = float(weight(z, n, parameters))
-        bound = gain * float(confidence(x, n, parameters))
+        w, bound, n = weights[i], gain * bounds[i], squares[i]
         age_s = (time_ms - last_ms[i]) / 1000  # below 0 where it is asked for a time before the last example
         count = _counted(counts[i], n - first, x, mean_square if coordinates.steady[i] else None)
         terms.append(Term(name, gain * w * x, w, x, bound, n - first, *count, _given(age_s)))
     return terms
+
+
+@njit(**JIT)
+def _size(rows: np.ndarray, xs: np.ndarray, parameters: FTRLParameters, sizes: np.ndarray) -> None:
+    """Weights and confidences of rows float32 (K, W) at values xs (K,) into sizes (2, K)."""
+    for i in range(len(rows)):
+        z, n = np.float64(rows[i, 0]), np.float64(rows[i, 1])
+        sizes[0, i] = weight(z, n, parameters)
+        sizes[1, i] = confidence(xs[i], n, parameters)
 
 
 def _counted(

@@ -78,8 +78,8 @@ def brute(s, spread, n=200_000):
 def test_the_propensity_is_the_share_of_all_seeds(s, spread):
     s, spread = np.array(s), np.array(spread)
     found = [first_propensity(s, spread, i) for i in range(len(s))]
-    np.testing.assert_allclose(found, brute(s, spread), atol=0.005)
-    assert sum(found) == pytest.approx(1.0, abs=0.005)
+    np.testing.assert_allclose(found, brute(s, spread), atol=0.01)
+    assert sum(found) == pytest.approx(1.0, abs=0.01)
 
 
 def test_without_any_spread_the_first_is_certain_and_ties_go_by_place():

@@ -50,6 +50,7 @@ class Learner:
 
     def __init__(self, store: MemoryStore, settings: ModelSettings) -> None:
         self.pipeline, self.measures, self.n, self.seq = Pipeline(settings, SPEC), Measures(), 0, 0
+        self.alarms: list[dict[str, Any]] = []
         self._lease = store.acquire("m", fresh=True)
         self._decoder = BlockDecoder()
 
@@ -62,6 +63,9 @@ class Learner:
         progress = {"events": self.n, "examples": self.n, "rejected": 0, "last_time_ms": 1000 * self.n}
         blobs = {"model": self.pipeline.describe(), "progress": json.dumps(progress).encode()}
         blobs |= {**self.pipeline.blobs(), **self.measures.blobs()}
+        blobs["metrics"] = json.dumps(
+            json.loads(blobs["metrics"]) | {"drift": {"last": self.alarms}}
+        ).encode()
         changed = self.pipeline.take_changed()
         self._lease.commit(Commit(self.seq, changed, blobs, 1_700_000_000_000 + 1000 * self.seq))
 
@@ -164,10 +168,11 @@ def test_requests_tell_the_names_and_the_crosses(world):
 def test_a_look_keeps_nobody_waiting_for_long(world, monkeypatch):
     """Whoever scores gets in between two segments: here one takes 5 ms, all 128 take .6 s."""
     table = world.scorer.generation._mirror.tables["linear"]
-    pieces = table.pieces
+    pieces, held = table.pieces, []
 
     def slow():
         for piece in pieces():
+            held.append(world.scorer.generation._use.locked())
             threading.Event().wait(0.005)
             yield piece
 
@@ -179,6 +184,8 @@ def test_a_look_keeps_nobody_waiting_for_long(world, monkeypatch):
         world.rank()
         n_ranked += 1
     assert n_ranked > 5
+    assert len(held) == 128
+    assert all(held)  # no commit changes a table that is being read
 
 
 class Still:
@@ -209,7 +216,11 @@ def test_of_a_model_that_is_not_known_nothing_is_shown():
     store = FakeStore()
     store.add(
         commit(
-            1, blobs={"metrics": b'{"alarms":["loss: drift",{"slice":"phone"}]}', "metrics.curves": b"SRC1"}
+            1,
+            blobs={
+                "metrics": b'{"drift":{"last":[{"of":"loss","example":7},5,{"slice":[1],"before":"x"}]}}',
+                "metrics.curves": b"SRC1",
+            },
         )
     )
     scorer = Scorer(store, "m", SystemClock(), build=lambda _: FakeMirror())
@@ -222,7 +233,10 @@ def test_of_a_model_that_is_not_known_nothing_is_shown():
         assert client.get("/v1/model/weights").json()["weights"] == []
         assert client.get("/v1/model/crosses").json()["reason"] == "this kind of model is not known here"
         assert client.get("/v1/model/curves").json()["examples"] == []
-        assert client.get("/v1/model/history").json()["alarms"] == ["loss: drift", '{"slice": "phone"}']
+        assert client.get("/v1/model/history").json()["alarms"] == [
+            {"text": "drift at example 7: mean loss", "example": 7},
+            {"text": "drift: None in slice [1]", "example": None},
+        ]
         assert client.get("/v1/model/history?after=-1").status_code == 422
 
 

@@ -13,7 +13,7 @@ from chromium import Page, browser, chromium
 from test_live import Learner
 
 from streamrec.models.settings import ModelSettings
-from streamrec.serving.limits import Protection
+from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import BackgroundService
 from streamrec.serving.token import Tokens
 from streamrec.store.memory import MemoryStore
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(
     browser() is None, reason="no Chromium here: apt-get install chromium (deploy/install_chromium.py tries)"
 )
 TOKEN = "a-token-0123456789"
+#: What is compiled on the way holds requests up.
+PATIENT = Limits(delay_ms=60_000)
 
 #: Every text whose contrast to what is behind it is below 4.5:1 (WCAG 2.2, 1.4.3), and controls without a name.
 POORLY_READ = """
@@ -71,7 +73,7 @@ def service() -> Iterator[Service]:
     store = MemoryStore("page")
     learner = Learner(store, ModelSettings())
     learner.learn(900)
-    with BackgroundService(store, "m") as running:
+    with BackgroundService(store, "m", protection=Protection(PATIENT)) as running:
         yield Service(learner, running.url)
     store.close()
 
@@ -127,6 +129,17 @@ def test_it_follows_the_model(page: Page, service: Service) -> None:
     page.run("document.querySelector('#span button[value=minutes]').click()")
     page.until("document.querySelectorAll('#curves .curve').length == 3")
     assert page.run("document.querySelector('#span button[value=minutes]').ariaPressed") == "true"
+
+
+def test_it_shows_alarms(page: Page, service: Service) -> None:
+    alarm = {"of": "loss", "slice": None, "example": 700, "before": 0.25, "after": 0.5}
+    service.learner.alarms = [alarm]
+    service.learner.learn(100)
+    page.until("!document.querySelector('#alarms').hidden")
+    said = page.run("document.querySelector('#alarms').textContent")
+    assert said == "drift at example 700: mean loss was 0.25 and is 0.5"
+    page.run("document.querySelector('#span button[value=life]').click()")
+    page.until("document.querySelectorAll('#curves .alarm').length === 3")
 
 
 def test_a_form_ranks_and_the_requests_name_weights_and_crosses(page: Page) -> None:
@@ -199,18 +212,26 @@ def mean_lightness(page: Page) -> float:
     return float(np.mean([int(part) for part in colour.strip("rgb()").split(",")])) / 255
 
 
+def test_the_documentation_can_be_read_and_used(page: Page, service: Service) -> None:
+    page.open(f"{service.url}/docs", dark=True)
+    assert page.run(POORLY_READ) == []
+    page.run("document.querySelector('form[data-path=\"/v1/rank\"]').requestSubmit()")
+    page.until("document.querySelector('form[data-path=\"/v1/rank\"] pre').textContent.startsWith('200 in')")
+
+
 def test_nothing_is_asked_of_anybody_else_and_no_rule_is_broken(page: Page, service: Service) -> None:
     asked = [address for address in page.requested() if not address.startswith("data:")]
     assert asked
     assert {address for address in asked if not address.startswith(service.url)} == set()
-    expected = ("/v1/rank", "/v1/model/weights", "/v1/model/crosses")  # 422 of the forms, 503 of a first look
+    # 422 of the forms, 404 of a model that does not retrieve, 503 of a first look
+    expected = ("/v1/rank", "/v1/retrieve", "/v1/model/weights", "/v1/model/crosses")
     assert [fault for fault in page.faults() if not any(path in fault for path in expected)] == []
 
 
 def test_behind_a_token_it_asks_for_one(page: Page) -> None:
     store = MemoryStore("behind-a-token")
     Learner(store, ModelSettings()).learn(120)
-    with BackgroundService(store, "m", protection=Protection(tokens=Tokens([TOKEN]))) as running:
+    with BackgroundService(store, "m", protection=Protection(PATIENT, tokens=Tokens([TOKEN]))) as running:
         page.open(running.url)
         page.until("!document.querySelector('#token-form').hidden")
         assert "m" not in page.run("document.querySelector('#model').textContent")

@@ -70,6 +70,39 @@ def test_times_without_requests_are_no_service() -> None:
     assert line.delay_s() < 0.003
 
 
+def test_a_rush_at_the_beginning_is_not_let_in_whole() -> None:
+    line = Line(1000, 0.4, Time())
+    n = 0
+    while not line.is_long():
+        line.arrive()
+        n += 1
+    assert n == 17
+
+
+def test_the_first_samples_are_a_mean() -> None:
+    time = Time()
+    line = Line(100, 9.0, time)
+    for seconds in (0.1, 0.2, 0.3):
+        served(line, time, seconds)
+    line.arrive()
+    assert line.delay_s() == pytest.approx(0.2)
+
+
+def test_who_gave_up_is_no_measure_of_the_service() -> None:
+    time = Time()
+    line = Line(100, 0.4, time)
+    served(line, time, 0.1, n=20)
+    arrived = line.arrive()
+    line.arrive()
+    time.now += 0.59
+    assert not line.has_waited_long(arrived)
+    time.now += 0.02
+    assert line.has_waited_long(arrived)
+    line.abandon()
+    served(line, time, 0.1)
+    assert line.delay_s() == pytest.approx(0.1, rel=1e-3)
+
+
 def test_a_service_that_hangs_is_a_delay() -> None:
     time = Time()
     line = Line(100, 0.5, time)
@@ -109,6 +142,22 @@ def held(scorer: Scorer) -> Iterator[Held]:
     held = Held(scorer)
     yield held
     held.let_go.set()
+
+
+def test_who_has_waited_too_long_is_refused_when_its_turn_comes(scorer: Scorer, held: Held) -> None:
+    """Four are parsed and scored at once, so a fifth waits before its turn."""
+    limits = Limits(requests=100, delay_ms=300)
+    with client_of(create_app(scorer, protection=Protection(limits))) as client:
+        threads, statuses = in_threads(client, 6)
+        until(lambda: 'streamrec_scorer_under_way{model="m"} 6.0' in client.get("/metrics").text)
+        threading.Event().wait(0.5)
+        held.let_go.set()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(statuses) == [200] * 4 + [503] * 2
+        assert refusals(client) == {"delay": 2}
+        assert held.n_scored == 4
+        assert client.post("/v1/rank", json=BODY).status_code == 200
 
 
 def refusals(client: Client) -> dict[str, float]:
@@ -219,6 +268,23 @@ def test_a_slow_body_takes_a_place_but_is_no_measure_of_the_service(scorer: Scor
     ]
     for _ in range(3):
         assert ask_raw(app, parts, waits=0.1)[0]["status"] == 200
+
+
+def test_who_looks_at_the_state_holds_nobody_up(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look into the model takes a second; ranking goes on, and in a rush the page does."""
+    entered, let_go = threading.Event(), threading.Event()
+    monkeypatch.setattr("streamrec.serving.inside.Inside.look", lambda _: entered.set() or let_go.wait(10))
+    assert scorer.load()
+    with client_of(create_app(scorer, protection=Protection(Limits(delay_ms=30)))) as client:
+        looking = threading.Thread(target=lambda: client.get("/v1/model/weights"))
+        looking.start()
+        assert entered.wait(10)
+        threading.Event().wait(0.05)
+        for path in ("/", "/assets/live.js", "/v1/model/history", "/v1/model"):
+            assert client.get(path).status_code == 200
+        assert client.post("/v1/rank", json=BODY).status_code == 200
+        let_go.set()
+        looking.join(10)
 
 
 def test_a_length_beyond_the_limit_is_refused_without_reading(scorer: Scorer) -> None:

@@ -15,8 +15,8 @@ export function barTable(rows, heads, { plain = false, most = 0 } = {}) {
       heads[2] ? h("td", { class: "more", title: row.moreTitle }, row.more ?? "") : null))));
 }
 
-/** A cross may go on in the next line before its ×. */
-const broken = (name) => name.split("×").flatMap((part, i) => i ? [h("wbr"), `×${part}`] : [part]);
+/** A name may go on in the next line before a × and after a =. */
+const broken = (name) => name.split(/(?=×)|(?<==)/).flatMap((part, i) => i ? [h("wbr"), part] : [part]);
 
 function bar(share, plain) {
   const inner = h("i");

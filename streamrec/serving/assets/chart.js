@@ -11,11 +11,11 @@ export function lineChart(settings) {
   const svg = s("svg", { role: "img", tabindex: 0 });
   const empty = h("p", { class: "empty" }, "nothing yet");
   const figure = h("figure", { class: "chart" }, caption, empty);
-  let points = [], at = null, placed = null;
+  let points = [], marks = [], at = null, placed = null;
 
   const show = (i) => {
     at = i;
-    placed = points.length ? paint(svg, points, i, settings) : null;
+    placed = points.length ? paint(svg, points, i, { ...settings, marks }) : null;
     const [x, y] = points[i ?? points.length - 1] ?? [];
     output.textContent = y == null ? "" : settings.value(y) + (i == null ? "" : ` at ${settings.x(x)}`);
   };
@@ -31,8 +31,9 @@ export function lineChart(settings) {
 
   return {
     figure,
-    /** points: [x, y] ascending in x, without those whose y is unknown; why: said where there are none. */
-    draw(next, why = "nothing yet") {
+    /** next: [x, y] ascending in x, those whose y is unknown left out; why: said where there are none; marks: xs. */
+    draw(next, why = "nothing yet", nextMarks = []) {
+      marks = nextMarks;
       points = next.filter(([, y]) => y != null);
       const drawn = points.length > 1 ? svg : empty;
       if (!drawn.isConnected || drawn.parentNode !== figure) figure.lastChild.replaceWith(drawn);
@@ -52,7 +53,7 @@ function summary({ title, value, x }, points) {
 const nearest = (xs, x) => xs.reduce((best, each, i) => Math.abs(each - x) < Math.abs(xs[best] - x) ? i : best, 0);
 
 /** Draws; returns where the points are, in pixels. */
-function paint(svg, points, at, { value, x: name, reference, zero }) {
+function paint(svg, points, at, { value, x: name, reference, zero, marks }) {
   const { width, height } = svg.getBoundingClientRect();
   if (!width) return null;
   const [low, high] = range(points.map(([, y]) => y), reference, zero);
@@ -68,6 +69,10 @@ function paint(svg, points, at, { value, x: name, reference, zero }) {
   if (reference != null && reference >= low && reference <= high) parts.push(line(reference, "reference"));
   parts.push(s("path", { class: "under", d: `M${path}V${base}H${across(first).toFixed(1)}Z` }));
   parts.push(s("path", { class: "curve", d: `M${path}` }));
+  for (const mark of marks.filter((each) => each >= first && each <= last)) {
+    const x = across(mark);
+    parts.push(s("line", { class: "alarm", x1: x, x2: x, y1: TOP, y2: height - BOTTOM }, s("title", {}, `alarm at ${name(mark)}`)));
+  }
   const [x, y] = points[at ?? points.length - 1];
   if (at != null) parts.push(s("line", { class: "cursor", x1: across(x), x2: across(x), y1: TOP, y2: height - BOTTOM }));
   parts.push(s("circle", { class: "dot", cx: across(x), cy: up(y), r: 4 }));

@@ -9,7 +9,7 @@ import { ask, load, useToken } from "./service.js";
 import { showTiles } from "./tiles.js";
 import { Trial } from "./trial.js";
 
-const EVERY_MS = 1000, SLOW_TURNS = 3;
+const EVERY_MS = 1000, SLOW_TURNS = 3, NEWS = 10_000;
 const recent = new Recent(), trial = new Trial(by("tabs"), by("panels"));
 let span = "life", life = null, turn = 0;
 
@@ -55,7 +55,9 @@ function drawCurves() {
   const shown = isClick ? ["ne", "auc", "calibration"] : ["rmse", "calibration"];
   const figures = shown.map((name) => curves[name].figure);
   if (by("curves").children.length !== figures.length || by("curves").firstChild !== figures[0]) by("curves").replaceChildren(...figures);
-  for (const name of shown) curves[name].draw(seen(name), span === "life" ? "the first point comes after 100 scored examples" : "nothing yet");
+  const why = span === "life" ? "the first point comes after 100 scored examples" : "nothing yet";
+  const marks = span === "life" ? (recent.now?.alarms ?? []).map(({ example }) => example).filter((n) => n != null) : [];
+  for (const name of shown) curves[name].draw(seen(name), why, marks);
 }
 
 function drawFlows() {
@@ -70,9 +72,12 @@ function showStatus(state, text) {
   if (by("status").textContent !== text) by("status").textContent = text;
 }
 
+/** Those that came to light among the examples of the last curve's window are news; older ones are marks only. */
 function showAlarms(alarms) {
-  by("alarms").hidden = !alarms.length;
-  by("alarms").replaceChildren(...alarms.map((text) => h("li", {}, text)));
+  const scored = life?.examples.at(-1) ?? 0;
+  const news = alarms.filter(({ example }) => example == null || example > scored - NEWS).map(({ text }) => text);
+  by("alarms").hidden = !news.length;
+  if (by("alarms").textContent !== news.join("")) by("alarms").replaceChildren(...news.map((text) => h("li", {}, text)));
 }
 
 async function drawInside() {

@@ -34,8 +34,11 @@ const FORMS = {
   },
   retrieve: {
     title: "Retrieve", show: showRetrieved,
-    fields: () => [USER(), SHARED(), field("Without these items, one a line", area("exclude", 2)), field("Return", number("k", 10, { min: 1, max: 100 }))],
-    body: (form) => ({ ...shared(form), k: +form.k.value || undefined, exclude: form.exclude.value.split("\n").filter((item) => item.trim()) }),
+    fields: () => [USER(), SHARED(), field("Without these items, one a line", area("without", 2)),
+      h("label", { class: "check" }, h("input", { name: "seen", type: "checkbox" }), "Without what the user has seen"),
+      field("Return", number("k", 10, { min: 1, max: 100 }))],
+    body: (form) => ({ ...shared(form), k: +form.k.value || undefined,
+      exclude: { items: form.without.value.split("\n").filter((item) => item.trim()), seen: form.seen.checked } }),
     path: "/v1/retrieve",
   },
 };
@@ -65,7 +68,7 @@ export class Trial {
     const [document, state] = await Promise.all([ask("/openapi.json"), ask("/v1/model")]);
     this.#spec = state.spec?.spec ?? {};
     const can = { explores: "explore" in document.components.schemas.RankRequest.properties };
-    const names = ["rank", "explain", ..."/v1/retrieve" in document.paths && state.retrieves !== false ? ["retrieve"] : []];
+    const names = ["rank", "explain", ..."/v1/retrieve" in document.paths && await retrieves() ? ["retrieve"] : []];
     for (const name of names) this.#add(name, FORMS[name], can);
     this.#select(names[0]);
   }
@@ -110,6 +113,9 @@ export class Trial {
     }
   }
 }
+
+/** Whether the model does: one that only ranks says 404. */
+const retrieves = () => ask("/v1/retrieve", { k: 1 }).then(() => true, ({ status }) => status !== 404);
 
 async function send(form, answer, { body, path, show }) {
   const start = performance.now();

@@ -1,0 +1,162 @@
+"""Refusals from the first bytes: the same answer as the long way's, and a connection that goes on as before."""
+
+import socket
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from serving_fakes import FakeMirror, FakeStore, commit
+
+from streamrec.serving import scorer as scorer_module
+from streamrec.serving.door import Door
+from streamrec.serving.limits import Limits, Protection
+from streamrec.serving.pressure import Line
+from streamrec.serving.service import BackgroundService
+
+BODY = b'{"candidates":[{"item":"a"}]}'
+HEAD = b"POST /v1/rank HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+REQUEST = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+
+
+class Full:
+    """A line that is full until it is opened."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        line.is_full = lambda: True  # type: ignore[method-assign]
+
+    def open(self) -> None:
+        del self.line.is_full
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundService]:
+    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", {"build": lambda _: FakeMirror()})
+    store = FakeStore()
+    store.add(commit(1))
+    with BackgroundService(store, "m", protection=Protection(Limits(receive_s=0.5))) as service:
+        while not service.scorer.status().ready:
+            pass
+        yield service
+
+
+@pytest.fixture
+def full(service: BackgroundService) -> Full:
+    door: Door = service._server.config.app.state.door  # type: ignore[union-attr]
+    return Full(door._line)
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, service: BackgroundService) -> None:
+        place = urlsplit(service.url)
+        self.socket = socket.create_connection((place.hostname, place.port or 0), timeout=10)
+        self._rest = b""
+
+    def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
+        while b"\r\n\r\n" not in self._rest:
+            self._more()
+        head, _, self._rest = self._rest.partition(b"\r\n\r\n")
+        first, *fields = head.split(b"\r\n")
+        headers = {name.lower(): value for name, _, value in (field.partition(b": ") for field in fields)}
+        n = int(headers[b"content-length"])
+        while len(self._rest) < n:
+            self._more()
+        body, self._rest = self._rest[:n], self._rest[n:]
+        return int(first.split()[1]), headers, body
+
+    def _more(self) -> None:
+        part = self.socket.recv(1 << 16)
+        assert part, "closed"
+        self._rest += part
+
+
+@pytest.fixture
+def client(service: BackgroundService) -> Iterator[Client]:
+    client = Client(service)
+    yield client
+    client.socket.close()
+
+
+#: Not answered at the door: a chunked body, one that waits for leave, a head in two parts, and a folded line.
+LONG_WAYS = [
+    [HEAD + b"transfer-encoding: chunked\r\n\r\n1d\r\n" + BODY + b"\r\n0\r\n\r\n"],
+    [HEAD + b"x-folded: a\r\n b\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY],
+    [REQUEST[:40], REQUEST[40:]],
+]
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("parts", LONG_WAYS, ids=["chunked", "folded", "in parts"])
+def test_both_ways_give_the_same_answer(
+    client: Client, service: BackgroundService, parts: list[bytes]
+) -> None:
+    for part in parts:
+        client.socket.sendall(part)
+        if len(parts) > 1:
+            time.sleep(0.05)
+    status, headers, body = client.answer()
+    short = Client(service)
+    short.socket.sendall(REQUEST)
+    at_door = short.answer()
+    assert (status, body) == (at_door[0], at_door[2])
+    assert status == 503
+    expected = {name: value for name, value in headers.items() if name not in (b"date", b"server")}
+    assert at_door[1] == expected
+    short.socket.close()
+
+
+def test_the_connection_goes_on_and_everything_is_counted(client: Client, full: Full) -> None:
+    client.socket.sendall(REQUEST + REQUEST)
+    assert [client.answer()[0] for _ in range(2)] == [503, 503]
+    client.socket.sendall(REQUEST[:-10])
+    assert client.answer()[0] == 503  # before its body is whole
+    full.open()
+    client.socket.sendall(REQUEST[-10:] + REQUEST)
+    assert client.answer()[0] == 200
+    client.socket.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+    told = client.answer()[2]
+    assert b'streamrec_scorer_refused_total{reason="requests"} 3.0' in told
+    assert b'streamrec_scorer_requests_total{path="/v1/rank",status="503"} 3.0' in told
+
+
+def test_health_is_answered(client: Client, full: Full) -> None:
+    client.socket.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert client.answer()[0] == 200
+
+
+def test_what_looks_like_a_request_may_be_a_body(client: Client, full: Full) -> None:
+    looks_like_one = HEAD + b"content-length: 0\r\n\r\n"
+    full.open()
+    client.socket.sendall(HEAD + b"content-length: %d\r\n\r\n  " % (2 + len(looks_like_one)))
+    time.sleep(0.05)
+    Full(full.line)
+    client.socket.sendall(looks_like_one)
+    assert client.answer()[0] == 422  # of the one request, whose body is no JSON
+    client.socket.sendall(REQUEST)
+    assert client.answer()[0] == 503
+
+
+@pytest.mark.usefixtures("full")
+def test_a_body_that_does_not_come_ends_the_connection(client: Client) -> None:
+    client.socket.sendall(REQUEST[:-10])
+    assert client.answer()[0] == 503
+    assert client.socket.recv(100) == b""
+
+
+def test_who_would_be_let_in_is_let_in(service: BackgroundService) -> None:
+    line = Line(1, 0.1, lambda: 0.0)
+    told: list[tuple[str, str]] = []
+    door = Door(line, lambda *each: told.append(each))
+    assert door.turn_away(REQUEST) is None
+    line.under_way = 1
+    for other in (b"GET /v1/rank HTTP/1.1\r\n\r\n", b"POST /v1/events HTTP/1.1\r\ncontent-length: 0\r\n\r\n"):
+        assert door.turn_away(other) is None
+    twice = HEAD + b"content-length: 3\r\nContent-Length: 4\r\n\r\n"
+    assert door.turn_away(twice) is None
+    turned = door.turn_away(HEAD + b"Content-LENGTH:  7 \r\n\r\n")
+    assert turned is not None
+    assert turned.n_bytes == len(HEAD) + len(b"Content-LENGTH:  7 \r\n\r\n") + 7
+    assert told == [("/v1/rank", "requests")]
