@@ -19,6 +19,7 @@ from streamrec.features.statistics import COLUMNS
 from streamrec.layers.cross import Cross, CrossStack, CrossV1
 from streamrec.layers.strength import added_squares, pair_strengths, ranked_pairs
 from streamrec.models.blend import BlendModel
+from streamrec.models.calibration import CalibratedModel
 from streamrec.models.deep.ranking import RankingModel
 from streamrec.models.inputs import inputs_of
 from streamrec.models.linear_part import LinearPart
@@ -104,6 +105,9 @@ def _crossing(pipeline: Pipeline) -> _Crossing:
 
 def _parts(model: Any, bags: int) -> Iterator[_Crossing]:
     """Linear parts and networks of a model."""
+    if isinstance(model, CalibratedModel):
+        yield from _parts(model.model, bags)
+        return
     if isinstance(model, BlendModel):
         for voice in model.parts.values():
             yield from _parts(voice.model, voice.bags)

@@ -32,7 +32,7 @@ def explain(scorer: Scorer, request: RankRequest, time_ms: int) -> dict[str, Any
             raise StoreMismatch(f"model {scorer.model!r}: expected a pipeline, got {type(mirror).__name__}")
         probability, confidence = scores(mirror, line, 1)[:, 0].tolist()
         kind = mirror.settings.kind
-        if kind in LINEAR_KINDS:
+        if kind in LINEAR_KINDS and mirror.settings.calibration is None:
             parts = _terms(mirror, request, line, time_ms)
         else:
             parts = _occlusion(leave_one_out(mirror, request, candidate, time_ms))
