@@ -12,7 +12,7 @@ field.
 with H = precision·I at first, which keeps values that are rarely seen near the identity.
 
 It is off by default. Behind `wide`, which has a learned gain and offset, one layer for all changes log loss
-from .53902 to .53906 on MovieLens-small and from .15222 to .15219 on MIND; by user it is .53800 on MovieLens. Of
+from .53902 to .53906 on MovieLens-small, from .15222 to .15219 on MIND; by user it is .53800 on MovieLens. Of
 other forms, over recorded predictions, isotonic regression is worse on both (.53978, .15229), and γ·p^κ on
 MovieLens (.54004), where p is large.
 """
