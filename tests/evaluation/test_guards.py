@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from streamrec.errors import StoreMismatch
 from streamrec.evaluation.blocks import COUNT, LABEL, LOSS, PREDICTION, WEIGHT, Blocks
 from streamrec.evaluation.drift import Series
-from streamrec.evaluation.guards import Alarm, Guards, GuardSettings, Measured
+from streamrec.evaluation.guard_settings import GuardSettings
+from streamrec.evaluation.guards import Alarm, Guards, Measured
 
 N = 40_000
 #: Of planted faults: behind it everything is different.
