@@ -7,8 +7,8 @@ in blocks k of equal length: with D_k the difference of the sums of loss and W_k
     Var d = (Σ r_k² + 2·Σ_l (1 − l/(L + 1))·Σ_k r_k·r_{k+l}) / (Σ W_k)²
 
 which is Newey and West's variance (1987, Econometrica 55) with L = 2·K^⅓ lags: what one model is better at
-lasts for longer than a block. The interval is d ± 1.96·√Var d; where differences last for five blocks of two hundred, it has the
-truth in 9 of 10 cases.
+lasts for longer than a block. The interval is d ± 1.96·√Var d. Where differences last for five blocks of two
+hundred, it has the truth in 9 of 10 cases.
 """
 
 import math
