@@ -71,10 +71,11 @@ def list_models(store_url: str, as_json: bool) -> None:
 @json_option
 def show(model: str, name: str | None, store_url: str, as_json: bool) -> None:
     """Show the newest generation of MODEL, or the one called NAME: place, metrics, guards."""
-    from streamrec.learner.generations import described
+    from streamrec.learner.generations import tagged
+    from streamrec.learner.stored import described
 
     with _opened(store_url) as store:
-        print_result(described(store, model, name), as_json)
+        print_result(described(store, model if name is None else tagged(model, name)), as_json)
 
 
 @command.command("tag")
@@ -141,11 +142,38 @@ def release(model: str, store_url: str, as_json: bool) -> None:
     A learner that waits goes on by itself.
     """
     from streamrec.clock import SystemClock
-    from streamrec.learner import generations
+    from streamrec.learner import stored
 
     with _opened(store_url) as store:
-        reason = generations.release(store, model, SystemClock())
+        reason = stored.release(store, model, SystemClock())
     print_result({"model": model, "released": reason}, as_json)
+
+
+@command.command("compare")
+@click.argument("a")
+@click.argument("b")
+@_store_option
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Examples to leave out at the beginning.")
+@json_option
+def compare(a: str, b: str, store_url: str, skip: int, as_json: bool) -> None:
+    """Say which of the models A and B predicts better; both learn the same stream from its beginning.
+
+    The losses of their predictions before learning are compared, example by example.
+    """
+    from streamrec.evaluation import arms
+    from streamrec.learner.stored import measured
+
+    with _opened(store_url) as store:
+        found = arms.compare(measured(store, a), measured(store, b), skip)
+    if as_json:
+        print_result({"a": a, "b": b, **found._asdict()}, as_json)
+        return
+    better, sure = (b, found.b_is_better) if found.difference > 0 else (a, 1 - found.b_is_better)
+    click.echo(f"mean loss over {found.examples:,} examples from number {found.from_example:,} on:")
+    for name, loss in ((a, found.loss_a), (b, found.loss_b)):
+        click.echo(f"  {name}  {loss:.5f}")
+    click.echo(f"difference {found.difference:+.5f}, 95 % interval {found.low:+.5f} to {found.high:+.5f}")
+    click.echo(f"{better} is better: {100 * sure:.1f} % sure")
 
 
 def _shown(copy: "Copy") -> dict[str, Any]:

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from streamrec.errors import StoreMismatch
 from streamrec.evaluation.blocks import LABEL, LOSS, PREDICTION, WEIGHT, WIDTH, Blocks
 from streamrec.evaluation.cliff import Cliff, Limits
-from streamrec.evaluation.drift import DELTA, Series
+from streamrec.evaluation.drift import Series
+from streamrec.evaluation.guard_settings import GuardSettings
+from streamrec.evaluation.history import History
 
-__all__ = ["Alarm", "GuardSettings", "Guards", "Measured", "released"]
+__all__ = ["Alarm", "Guards", "Measured", "released", "stored_guards"]
 
 _FORMAT = struct.Struct("<4sI")  # magic, bytes of the header
 _MAGIC = b"SRG1"
@@ -27,33 +28,6 @@ _SHOWN = 10
 _MOST_SLICES = 32
 _ALL, _FIRST_SLICE = 0, 1  # numbers of series of examples
 _SERIES = ("loss", "calibration")
-
-
-class GuardSettings(BaseModel):
-    """What learning is guarded by. Predictions and weights that are not finite always stop it.
-
-    Attributes:
-        drift: whether alarms are raised.
-        delta: of ADWIN, the chance of a false alarm at each look; smaller: fewer alarms.
-        by: field by whose values drift is watched, too; metrics are then told apart by it as with `--slice`.
-            With every commit go some 50 bytes a value: take one with few.
-        block: examples of a block. Changes come to light after some five of them.
-        cut_off: whether learning stops where metrics fall off a cliff.
-        loss_limit: how many times its past normalised entropy (RMSE of ratings) may be. On MovieLens-small it
-            is at most 1.02, on MIND 1.06; shuffled labels make it 1.6 and 1.3.
-        calibration_limit: what predicted clicks / clicks, or its inverse, may be: .98 to 1.02, .81 to 1.13.
-
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    drift: bool = True
-    delta: float = Field(DELTA, gt=0, lt=1)
-    by: str | None = Field(None, min_length=1)
-    block: int = Field(1000, ge=10, le=1_000_000)
-    cut_off: bool = True
-    loss_limit: float = Field(1.3, gt=1)
-    calibration_limit: float = Field(2.0, gt=1)
 
 
 class Alarm(NamedTuple):
@@ -86,6 +60,7 @@ class Guards:
     Attributes:
         trouble: why learning must stop; empty while it need not.
         counts: alarms so far, by series and whether they are of all examples or of a slice.
+        history: the course of all examples' sums, to compare two models by.
 
     """
 
@@ -99,6 +74,7 @@ class Guards:
         self._blocks = Blocks(settings.block, is_click=is_click)
         self._series: dict[int, tuple[Series, Series]] = {}
         self._cliff = self._new_cliff()
+        self.history = History(settings.block, n)
 
     def update(self, measured: Measured) -> list[Alarm]:
         """Look at examples before they count as learned; new alarms."""
@@ -133,7 +109,7 @@ class Guards:
 
     def to_bytes(self) -> bytes:
         """The whole state."""
-        arrays = [self._blocks.sums, self._cliff.blocks]
+        arrays = [self._blocks.sums, self._cliff.blocks, self.history.blocks, self.history.rest]
         arrays += [series.values for pair in self._series.values() for series in pair]
         header = {
             "block": self.settings.block,
@@ -142,6 +118,7 @@ class Guards:
             "counts": self.counts,
             "alarms": self._alarms,
             "watched": list(self._series),
+            "history": [self.history.size, self.history.first],
             "sizes": [array.size for array in arrays],
         }
         text = json.dumps(header, separators=(",", ":")).encode()
@@ -166,8 +143,11 @@ class Guards:
         self._n, self._until, self.counts = header["n"], header["until"], dict(header["counts"])
         self._alarms = [Alarm(*alarm) for alarm in header["alarms"]]
         if header["block"] != self.settings.block:
+            self.history = History(self.settings.block, self._n)
             return
-        sums, blocks, *values = arrays
+        sums, blocks, past, rest, *values = arrays
+        size, first = header["history"]
+        self.history = History(size, first, past.reshape(-1, WIDTH).copy(), rest.copy())
         self._blocks.sums = sums.reshape(-1, WIDTH).copy()
         self._cliff = self._new_cliff(blocks.reshape(-1, WIDTH).copy())
         series = [Series(self.settings.delta, each) for each in values]
@@ -182,6 +162,8 @@ class Guards:
         found: list[Alarm] = []
         for (number, owner), block in zip(whose.tolist(), full, strict=True):
             example = self._n + owner + 1
+            if number == _ALL:
+                self.history.add(block)
             if number == _ALL and self.settings.cut_off and example > self._until:
                 reason = self._cliff.add(block)
                 if reason:
@@ -223,10 +205,21 @@ def released(stored: bytes, ahead: int) -> bytes:
         StoreMismatch: not stored guards.
 
     """
-    guards = Guards(GuardSettings(block=_header(stored)[0]["block"]))
-    guards.restore(stored)
+    guards = stored_guards(stored)
     guards.release(ahead)
     return guards.to_bytes()
+
+
+def stored_guards(stored: bytes) -> Guards:
+    """Guards as they were, to be looked at.
+
+    Raises:
+        StoreMismatch: not stored guards.
+
+    """
+    guards = Guards(GuardSettings(block=_header(stored)[0]["block"]))
+    guards.restore(stored)
+    return guards
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:

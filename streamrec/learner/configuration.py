@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamrec.errors import UsageError
-from streamrec.evaluation.guards import GuardSettings
+from streamrec.evaluation.guard_settings import GuardSettings
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.settings import JoinSettings
 from streamrec.join.worker.settings import JoinWorkerSettings

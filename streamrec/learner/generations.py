@@ -31,26 +31,14 @@ from streamrec.learner.arrivals import ARRIVALS
 from streamrec.learner.loop import COPY, CUT_OFF, MODEL
 from streamrec.learner.measures import GUARDS, METRICS
 from streamrec.learner.order import ORDER
-from streamrec.learner.progress import POSITION, PROGRESS, REJECTS, Progress
+from streamrec.learner.progress import POSITION, PROGRESS, REJECTS
+from streamrec.learner.stored import ORIGIN, blobs_of, missing
 from streamrec.state.rows import Rows
 from streamrec.store.base import Commit, Head, Snapshot, Store
 from streamrec.store.merge import difference, newest
 
-__all__ = [
-    "MOST_COPIES",
-    "ORIGIN",
-    "Copy",
-    "copies",
-    "delete",
-    "described",
-    "release",
-    "rollback",
-    "tag",
-    "tagged",
-]
+__all__ = ["MOST_COPIES", "Copy", "copies", "delete", "rollback", "tag", "tagged"]
 
-#: Blob of a model that was rolled back: to what, and from where.
-ORIGIN = "origin"
 #: Copies of one model: each takes as much room as the model.
 MOST_COPIES = 8
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -85,35 +73,10 @@ def copies(store: Store, model: str) -> list[Copy]:
     """The complete copies of a model, oldest generation first."""
     start, found = f"{model}@", []
     for name in store.models():
-        if name.startswith(start) and COPY in (blobs := _small_state(store, name)):
+        if name.startswith(start) and COPY in (blobs := blobs_of(store, name)):
             stored = json.loads(blobs[COPY])
             found.append(Copy(name.removeprefix(start), **stored, metrics=json.loads(blobs[METRICS])))
     return sorted(found, key=lambda copy: (copy.time_ms, copy.name))
-
-
-def described(store: Store, model: str, name: str | None = None) -> dict[str, Any]:
-    """What a person wants to know of the newest generation, or of a named one.
-
-    Raises:
-        StoreMismatch: there is none.
-
-    """
-    stored = model if name is None else tagged(model, _find(store, model, name).name)
-    head, blobs = store.head(stored), _small_state(store, stored)
-    if MODEL not in blobs:
-        raise _missing(store, model)
-    progress = Progress.from_blobs(blobs)
-    origin = {"rolled_back": json.loads(blobs[ORIGIN])} if ORIGIN in blobs else {}
-    return {
-        "model": model,
-        **(json.loads(blobs[COPY]) if COPY in blobs else head._asdict()),
-        "kind": json.loads(blobs[MODEL])["kind"],
-        "cut_off": json.loads(blobs[CUT_OFF])["reason"] if CUT_OFF in blobs else None,
-        "position": progress.position,
-        "events": progress.events,
-        **json.loads(blobs[METRICS]),
-        **origin,
-    }
 
 
 def tag(store: Store, model: str, name: str, clock: Clock) -> Copy:
@@ -197,29 +160,6 @@ def rollback(store: Store, model: str, name: str, clock: Clock, *, keep_position
     return store.head(model)
 
 
-def release(store: Store, model: str, clock: Clock) -> str:
-    """Let a model that its guards stopped be learned again, from its last commit; returns why it was stopped.
-
-    What it was stopped by is learned, and what comes then is compared with what comes after that.
-
-    Raises:
-        StoreMismatch: it was not stopped, or is not there.
-
-    """
-    lease = store.acquire(model) if CUT_OFF in _small_state(store, model) else None
-    if lease is None:
-        raise StoreMismatch(f"model {model!r}: its guards did not stop it: nothing to release")
-    try:
-        head, blobs = store.head(model), _small_state(store, model)
-        cut_off = json.loads(blobs[CUT_OFF])
-        guards = released(blobs[GUARDS], cut_off["ahead"])
-        lease.commit(Commit(head.seq + 1, {}, {CUT_OFF: b"", GUARDS: guards}, clock.now_ms()))
-    finally:
-        lease.close(flush=False)
-    reason: str = cut_off["reason"]
-    return reason
-
-
 def _find(store: Store, model: str, name: str) -> Copy:
     known = copies(store, model)
     for copy in known:
@@ -232,23 +172,8 @@ def _find(store: Store, model: str, name: str) -> Copy:
 def _load(store: Store, model: str) -> Snapshot:
     snapshot = store.load(model, shadow=True)
     if not snapshot.head.seq or MODEL not in snapshot.blobs:
-        raise _missing(store, model)
+        raise missing(store, model)
     return snapshot
-
-
-def _missing(store: Store, model: str) -> StoreMismatch:
-    names = ", ".join(name for name in store.models() if "@" not in name) or "none"
-    return StoreMismatch(f"no model {model!r} in this store; models there: {names}")
-
-
-def _small_state(store: Store, model: str) -> Mapping[str, bytes]:
-    """The blobs of the newest generation; its reader leaves at once, so that no flush waits for it."""
-    snapshot = store.load(model)
-    pieces = iter(snapshot.pieces)
-    next(pieces, None)
-    if hasattr(pieces, "close"):
-        pieces.close()
-    return snapshot.blobs
 
 
 def _tables(snapshot: Snapshot) -> dict[str, Rows]:

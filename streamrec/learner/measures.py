@@ -13,7 +13,8 @@ import numpy as np
 
 from streamrec.errors import StoreMismatch
 from streamrec.evaluation.curves import Curves, plot
-from streamrec.evaluation.guards import Alarm, Guards, GuardSettings, Measured
+from streamrec.evaluation.guard_settings import GuardSettings
+from streamrec.evaluation.guards import Alarm, Guards, Measured
 from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.evaluation.slices import SliceTable
 from streamrec.events.block import EventBlock, Examples

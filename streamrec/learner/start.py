@@ -11,7 +11,7 @@ import numpy as np
 
 from streamrec.clock import Clock
 from streamrec.errors import CutOff, StoreMismatch, UsageError
-from streamrec.evaluation.guards import GuardSettings
+from streamrec.evaluation.guard_settings import GuardSettings
 from streamrec.events.block import EXAMPLE, IMPRESSION, RATING, EventBlock, Rejection
 from streamrec.events.codec import decode_line
 from streamrec.events.decoder import BlockDecoder

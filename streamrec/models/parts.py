@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from streamrec.models.blend import BlendModel
+from streamrec.models.calibration import CalibratedModel
 from streamrec.models.wide_deep import Sum
 
 __all__ = ["SeenPart", "parts_of"]
@@ -24,6 +25,9 @@ def parts_of(model: Any, bags: int) -> Iterator[SeenPart]:
         bags: of an example.
 
     """
+    if isinstance(model, CalibratedModel):
+        yield from parts_of(model.model, bags)
+        return
     if isinstance(model, BlendModel):
         for voice in model.parts.values():
             yield from parts_of(voice.model, voice.bags)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from streamrec.features.infer import Style
 from streamrec.models.base import Model
 from streamrec.models.blend import BlendModel, Voice
+from streamrec.models.calibration import CalibratedModel
 from streamrec.models.deep.build import deep_model
 from streamrec.models.ftrl import FTRLModel
 from streamrec.models.inputs import Inputs
@@ -47,4 +48,7 @@ KINDS: Mapping[str, _Entry] = {
 
 def build_model(settings: ModelSettings, inputs: Inputs) -> Model:
     """An empty model over batches of these inputs."""
-    return KINDS[settings.kind].build(settings, inputs)
+    model = KINDS[settings.kind].build(settings, inputs)
+    if settings.calibration is None:
+        return model
+    return CalibratedModel(model, settings.calibration, inputs.fields, settings.feedback.parameters())

@@ -6,12 +6,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
+from streamrec.models.calibration import CalibrationSettings
 from streamrec.models.deep.settings import DeepSettings, filled
 from streamrec.models.feedback import AS_IT_IS, Feedback, FeedbackSettings
 from streamrec.optim.settings import FTRLSettings
@@ -91,6 +94,7 @@ class ModelSettings(BaseModel):
         deep: settings of the network, for kinds that have one.
         blend: parts of the kind "blend".
         feedback: how early and sampled negatives are learned; of the click task.
+        calibration: a layer that corrects predictions, of the click task; None: none.
         admission: which new ids get a row.
         expire_after_s: seconds of event time after which a row that was not learned again is removed; None
         never.
@@ -105,6 +109,7 @@ class ModelSettings(BaseModel):
     deep: DeepSettings = Field(default_factory=DeepSettings)
     blend: BlendSettings = Field(default_factory=BlendSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
+    calibration: CalibrationSettings | None = None
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     expire_after_s: float | None = Field(None, gt=0, allow_inf_nan=False)
 
@@ -131,7 +136,7 @@ class ModelSettings(BaseModel):
         """Parts are written out in full, too."""
         if self.kind != "blend":
             return self
-        common = self.model_dump(exclude_unset=True, exclude={"kind", "blend"})
+        common = self.model_dump(exclude_unset=True, exclude={"kind", "blend", "calibration"})
         parts = tuple(
             ModelSettings.model_validate({**common, **part.model_dump(exclude_unset=True)})
             for part in self.blend.parts or [ModelSettings(kind=kind) for kind in _PARTS]
@@ -143,6 +148,14 @@ class ModelSettings(BaseModel):
         blend = self.blend.model_copy(update={"parts": parts})
         object.__setattr__(self, "blend", blend)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A model without calibration is described as before there was any."""
+        described: dict[str, Any] = handler(self)
+        if self.calibration is None:
+            described.pop("calibration", None)
+        return described
 
     def link(self) -> tuple[bool, Feedback]:
         """Whether the link is the identity, and what stands between it and what is served."""
@@ -157,4 +170,6 @@ class ModelSettings(BaseModel):
             raise ValueError(
                 "feedback: only predictions of clicks can be corrected: leave it away, or set task"
             )
+        if self.task == "rating" and self.calibration is not None:
+            raise ValueError("calibration: only predictions of clicks can be calibrated: leave it away")
         return self

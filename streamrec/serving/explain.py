@@ -62,12 +62,17 @@ def explained(
 
     """
     candidates = [request.candidates[i] for i in places]
-    if not isinstance(mirror, Pipeline) or mirror.settings.kind not in LINEAR_KINDS:
+    if not isinstance(mirror, Pipeline) or not _is_sum(mirror):
         effects = [leave_one_out(mirror, request, candidate, time_ms) for candidate in candidates]
         return [{"method": "occlusion", "contributions": its} for its in effects]
     lines = example_lines(request.model_copy(update={"candidates": candidates}), time_ms)
     values = [_values(request, candidate) for candidate in candidates]
     return [_told(score) for score in linear_scores(mirror, lines, values, time_ms, mean_square)]
+
+
+def _is_sum(pipeline: Pipeline) -> bool:
+    """Whether its score is a sum of terms; calibrated, it is no longer the sum that was learned."""
+    return pipeline.settings.kind in LINEAR_KINDS and pipeline.settings.calibration is None
 
 
 def _told(score: LinearScore) -> dict[str, Any]:

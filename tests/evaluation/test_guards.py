@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from streamrec.errors import StoreMismatch
 from streamrec.evaluation.blocks import COUNT, LABEL, LOSS, PREDICTION, WEIGHT, Blocks
 from streamrec.evaluation.drift import Series
-from streamrec.evaluation.guards import Alarm, Guards, GuardSettings, Measured
+from streamrec.evaluation.guard_settings import GuardSettings
+from streamrec.evaluation.guards import Alarm, Guards, Measured
 
 N = 40_000
 #: Of planted faults: behind it everything is different.
@@ -151,25 +152,40 @@ def test_a_block_is_the_sums_of_its_examples() -> None:
         assert full[0, place] == pytest.approx(value, rel=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 2000), max_size=12), st.integers(0, 3))
+def changing(seed: int, n: int = 3000):
+    """Slice 2 changes early, everything after more blocks than a series keeps."""
+    p, y, w = stream(seed, n)
+    slots = np.random.default_rng(seed).integers(2, 5, n)
+    early = (slots == 2) & (np.arange(n) >= 900)
+    y[early] = 1 - y[early]
+    y[2600:] = 1 - y[2600:]
+    return (p, y, w), slots
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 3))
 def test_neither_batches_nor_a_restart_change_anything(cuts: list[int], seed: int) -> None:
-    p, y, w = stream(seed, 2000)
-    y[1200:] = 1 - y[1200:]
-    slots = np.random.default_rng(seed).integers(2, 5, 2000)
-    whole = Guards(GuardSettings(block=10))
-    expected = seen(whole, (p, y, w), slots)
-    assert expected
-    guards, found = Guards(GuardSettings(block=10)), []
-    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 2000], strict=True):
-        found += seen(guards, (p[start:end], y[start:end], w[start:end]), slots[start:end])
-        resumed = Guards(GuardSettings(block=10))
+    columns, slots = changing(seed)
+    whole = Guards(GuardSettings(block=10, delta=1e-9))
+    expected = seen(whole, columns, slots)
+    guards, found = Guards(whole.settings), []
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 3000], strict=True):
+        found += seen(guards, tuple(column[start:end] for column in columns), slots[start:end])
+        resumed = Guards(whole.settings)
         resumed.restore(guards.to_bytes())
         resumed.trouble = guards.trouble
         guards = resumed
     assert found == expected
     assert guards.to_bytes() == whole.to_bytes()
     assert guards.trouble == whole.trouble
+
+
+def test_alarms_come_in_the_order_of_the_stream() -> None:
+    columns, slots = changing(0)
+    found = seen(Guards(GuardSettings(block=10)), columns, slots)
+    assert [alarm.example for alarm in found] == sorted(alarm.example for alarm in found)
+    assert {alarm.slice for alarm in found} > {None, "v2"}
+    assert seen(Guards(GuardSettings(block=10)), columns, slots, step=7) == found
 
 
 def test_river_s_public_class_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from streamrec.clock import SystemClock
 from streamrec.errors import CutOff, StoreMismatch
-from streamrec.evaluation.guards import GuardSettings
-from streamrec.learner import generations, run
+from streamrec.evaluation.guard_settings import GuardSettings
+from streamrec.learner import generations, run, stored
 from streamrec.learner.run import Job
 from streamrec.learner.settings import LearnerSettings
 from streamrec.learner.start import Plan
@@ -53,7 +53,7 @@ def test_learning_stops_and_goes_on(stream: Path) -> None:
     with pytest.raises(CutOff, match="normalised entropy of the last 200 examples is") as stop:
         learn(stream, plan, store, chunk_bytes=3000)
     head = store.head("default")
-    last = generations.described(store, "default")
+    last = stored.described(store, "default")
     assert last["cut_off"] == str(stop.value)
     found = int(str(stop.value).split()[2].rstrip(":").replace(",", ""))
     assert AT < found < AT + 200
@@ -63,9 +63,9 @@ def test_learning_stops_and_goes_on(stream: Path) -> None:
             learn(stream, plan, store)
     assert store.head("default") == head
 
-    assert generations.release(store, "default", CLOCK) == str(stop.value)
+    assert stored.release(store, "default", CLOCK) == str(stop.value)
     with pytest.raises(StoreMismatch, match="nothing to release"):
-        generations.release(store, "default", CLOCK)
+        stored.release(store, "default", CLOCK)
     assert outcome(learn(stream, plan, store, chunk_bytes=3000)) == expected
 
 
@@ -96,9 +96,9 @@ def test_a_stop_can_be_rolled_back_and_skipped(stream: Path) -> None:
     generations.tag(store, "default", "good", CLOCK)
     with pytest.raises(CutOff):
         learn(stream, plan, store, chunk_bytes=3000)
-    there = generations.described(store, "default")["position"]
+    there = stored.described(store, "default")["position"]
     generations.rollback(store, "default", "good", CLOCK, keep_position=True)
-    now = generations.described(store, "default")
+    now = stored.described(store, "default")
     assert (now["cut_off"], now["position"]) == (None, there)
     again = learn(stream, plan, store, limit=now["events"], finish=False)
     assert again.parts.pipeline.state_sha256() == good.parts.pipeline.state_sha256()
@@ -116,10 +116,10 @@ def test_rows_that_are_not_finite_are_not_committed(stream: Path, monkeypatch: p
     with pytest.raises(CutOff, match="1 rows of table 'linear' are not finite"):
         learn(stream, Plan(), store)
     monkeypatch.undo()
-    assert not generations.described(store, "default")["examples"] > 500
+    assert not stored.described(store, "default")["examples"] > 500
     assert store.head("default").seq == before.seq + 1
     assert np.isfinite(np.concatenate([rows.rows for _, rows in store.load("default").pieces])).all()
-    generations.release(store, "default", CLOCK)
+    stored.release(store, "default", CLOCK)
     assert learn(stream, Plan(), store).parts.progress.events == N
 
 
@@ -137,7 +137,7 @@ def test_a_worker_waits_to_be_released(
             time.sleep(0.01)
         time.sleep(0.1)
         told.append({m.name: m.samples[0].value for m in collectors[0].collect() if m.samples})
-        generations.release(store, "default", CLOCK)
+        stored.release(store, "default", CLOCK)
 
     collectors, made = [], run.LearnerCollector
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamrec.clock import SystemClock
 from streamrec.errors import Fenced, StoreMismatch, UsageError
-from streamrec.learner import generations
+from streamrec.learner import generations, stored
 from streamrec.learner.start import Plan
 from streamrec.models.settings import ModelSettings
 from streamrec.serving.scorer import Scorer
@@ -79,7 +79,7 @@ def test_a_model_goes_on_from_a_named_generation(store: Store, stream: Path, tmp
     np.testing.assert_array_equal(again.parts.pipeline.score_lines(example), served)
     assert outcome(learn(stream, plan, store)) == whole
     assert (tmp_path / "rejects.jsonl").read_bytes() == rejects
-    assert generations.described(store, name)["rolled_back"]["name"] == "good"
+    assert stored.described(store, name)["rolled_back"]["name"] == "good"
     generations.delete(store, name, "good")
     assert [each for each in store.models() if each.startswith(name)] == [name]
     assert store.head(f"{name}@good") == (0, 0, 0)

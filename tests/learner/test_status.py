@@ -93,6 +93,7 @@ def test_metrics_are_read_when_they_are_asked_for():
     collector.watch(report)
     assert scrape(collector) == {
         ("streamrec_learning",): 1,
+        ("streamrec_cut_off",): 0,
         ("streamrec_events_total",): 1_200,
         ("streamrec_examples_total",): 1_000,
         ("streamrec_rejected_total",): 20,

@@ -1,0 +1,98 @@
+"""Two models compared: the interval is as wide as it should be, and only what can be compared is."""
+
+import numpy as np
+import pytest
+
+from streamrec.errors import UsageError
+from streamrec.evaluation.arms import compare
+from streamrec.evaluation.blocks import COUNT, LABEL, LOSS, WEIGHT, WIDTH, Blocks
+from streamrec.evaluation.guard_settings import GuardSettings
+from streamrec.evaluation.guards import Guards, Measured
+from streamrec.evaluation.history import History
+
+
+def history(losses: np.ndarray, size: int = 100) -> History:
+    made = History(size)
+    for loss in losses:
+        block = np.zeros(WIDTH)
+        block[[COUNT, WEIGHT, LABEL, LOSS]] = size, 2 * size, size / 4, loss
+        made.add(block)
+    return made
+
+
+def test_the_interval_has_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside, better = [], []
+    for _ in range(200):
+        hard = rng.normal(100, 20, 200)  # what both find hard does not count
+        lasting = np.convolve(rng.normal(0, 1, 204), np.ones(5) / 5, "valid")
+        found = compare(history(hard + 0.4 + lasting), history(hard))
+        inside.append(found.low < 0.4 / 200 < found.high)
+        better.append(found.b_is_better)
+    assert 0.85 < np.mean(inside) < 0.98  # .6 if blocks counted as independent
+    assert np.mean(better) > 0.95
+
+
+def test_numbers_worked_by_hand() -> None:
+    a, b = history(np.arange(12.0)), history(np.zeros(12))
+    found = compare(a, b, skip=150)
+    assert (found.examples, found.from_example) == (1000, 201)
+    assert found.loss_a == pytest.approx(np.arange(2, 12).sum() / 2000)
+    assert found.loss_b == 0
+    r = np.arange(2, 12) - 6.5
+    variance = r @ r + 2 * sum((1 - lag / 5) * (r[lag:] @ r[:-lag]) for lag in (1, 2, 3, 4))
+    error = np.sqrt(variance * 10 / 9) / 2000
+    assert found.high - found.difference == pytest.approx(1.959964 * error)
+    swapped = compare(b, a, skip=150)
+    assert swapped.difference == -found.difference
+    assert swapped.b_is_better == pytest.approx(1 - found.b_is_better)
+    same = compare(a, a)
+    assert (same.difference, same.low, same.b_is_better) == (0, 0, 0.5)
+
+
+def test_a_long_stream_is_kept_in_few_blocks() -> None:
+    losses = np.random.default_rng(1).random(1000)
+    long, short = history(losses), history(losses[:300])
+    assert len(long.blocks) < 256
+    assert (long.size, short.size) == (400, 200)
+    assert long.blocks[:, LOSS].sum() + long.rest[LOSS] == pytest.approx(losses.sum())
+    found = compare(long, short)
+    assert found.examples == 30_000
+    assert found.difference == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("other", "error"),
+    [
+        (history(np.ones(9)), "9 blocks of 100 examples were measured by both: expected 10"),
+        (history(np.ones(20), 70), "not measured in the same blocks"),
+        (History(100, 50), "not measured in the same blocks"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(other: History, error: str) -> None:
+    with pytest.raises(UsageError, match=error):
+        compare(history(np.ones(20)), other)
+
+
+def test_other_examples_are_noticed() -> None:
+    a, b = history(np.ones(20)), history(np.ones(20))
+    b.blocks[15, LABEL] += 1
+    with pytest.raises(UsageError, match="did not see the same examples"):
+        compare(a, b)
+
+
+def test_guards_keep_it_across_a_restart() -> None:
+    rng = np.random.default_rng(2)
+    p = rng.random(3000).astype(np.float32)
+    columns = p, (rng.random(3000) < p).astype(np.float32), np.ones(3000, np.float32)
+    whole, cut = Guards(GuardSettings(block=10)), Guards(GuardSettings(block=10))
+    whole.update(Measured(columns, None, str))
+    for start in range(0, 3000, 333):
+        cut.update(Measured(tuple(c[start : start + 333] for c in columns), None, str))
+        again = Guards(GuardSettings(block=10))
+        again.restore(cut.to_bytes())
+        cut = again
+    assert cut.to_bytes() == whole.to_bytes()
+    assert whole.history.size == 20
+    _, full = Blocks(20).update(np.arange(3000), np.zeros(3000, np.int64), columns)
+    np.testing.assert_allclose(whole.history.blocks, full)
