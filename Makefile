@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml deploy/constraints.txt
 demo: $(STAMP)
 	@$(BIN)/streamrec demo
 
-test: $(STAMP)  ## needs a Chromium for the live page, which root gets by apt-get; two processes: tests wait for servers more than they compute; those of a file stay together
+test: $(STAMP)  ## two processes: tests wait for servers more than they compute; those of a file stay together
 	@$(BIN)/python deploy/install_chromium.py
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
