@@ -18,9 +18,7 @@ $(STAMP): pyproject.toml deploy/constraints.txt
 	@echo "Setting up $(VENV) (first run only, about a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit("streamrec needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python deploy/install_chromium.py & \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt --editable '.[test,check,plot,bench,fast]'; \
-	  installed=$$?; wait; exit $$installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt --editable '.[test,check,plot,bench,fast]'
 	@$(BIN)/python deploy/install_redis.py
 	@touch $@
 
@@ -28,6 +26,7 @@ demo: $(STAMP)
 	@$(BIN)/streamrec demo
 
 test: $(STAMP)  ## three processes: tests wait for servers as long as they compute; those of a file stay together
+	@$(BIN)/python deploy/install_chromium.py
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)

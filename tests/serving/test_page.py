@@ -1,6 +1,6 @@
 """The live page in a real Chromium: what it shows, of whom it asks, and that everybody can read and use it.
 
-deploy/install_chromium.py, which `make` calls, tries to install one; where there is none these are skipped.
+deploy/install_chromium.py, which `make test` calls, tries to install one; where there is none these are skipped.
 """
 
 import json
