@@ -1,10 +1,10 @@
 """Texts as rows of a table, so that commits, logs and stores carry them like any other row.
 
 A text's UTF-8 bytes lie in float32 slots as they are: nothing computes with them, and whatever copies rows
-copies their bits. The first row begins with the number of bytes (uint32), further rows have the rest:
+copies their bits. A row begins with a uint32 and has 36 bytes, with zeros behind the text's last:
 
-    row of id                      ‹size, 4 bytes› ‹first 36 bytes, zeros behind the last›
-    row of combine(id, j), j ≥ 1   ‹40 bytes more›
+    row of id                      ‹size of the text in bytes› ‹its first 36›
+    row of combine(id, j), j ≥ 1   ‹2³¹ + j› ‹the next 36›
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,12 @@ __all__ = ["MAX_TEXT_BYTES", "TextTable"]
 
 #: float32 of a row: a UUID of 36 characters fits the first one.
 _WIDTH = 10
-_ROW_BYTES, _SIZE_BYTES = 4 * _WIDTH, 4
-#: No longer than a line of events: a size beyond it was not written here.
-MAX_TEXT_BYTES = 1_048_576
+_ROW_BYTES, _HEAD_BYTES = 4 * _WIDTH, 4
+_TEXT_BYTES = _ROW_BYTES - _HEAD_BYTES
+#: From here on the head of a row is that of a further one.
+_FURTHER = 1 << 31
+#: A line of events has 1 MiB at most; written anew, its numbers may be longer. More was not written here.
+MAX_TEXT_BYTES = 2 * 1_048_576
 
 
 class TextTable(SparseTable):
@@ -53,13 +56,14 @@ class TextTable(SparseTable):
                     f"text of {identity:#018x}: expected {MAX_TEXT_BYTES} bytes at most, got {len(text)}"
                 )
         first = np.fromiter(newest, np.uint64, len(newest))
-        counts = np.fromiter((_n_rows(len(text)) for text in newest.values()), np.int64, len(newest))
+        sizes = np.fromiter(map(len, newest.values()), np.int64, len(newest))
+        counts = _n_rows(sizes)
         self._drop_rest(first, counts)
-        packed = b"".join(
-            (len(text).to_bytes(_SIZE_BYTES, "little") + text).ljust(n * _ROW_BYTES, b"\0")
-            for text, n in zip(newest.values(), counts.tolist(), strict=True)
-        )
-        self.upsert(_row_ids(first, counts), np.frombuffer(packed, np.float32).reshape(-1, _WIDTH))
+        padded = (text.ljust(n * _TEXT_BYTES, b"\0") for text, n in zip(newest.values(), counts, strict=True))
+        rows = np.empty((int(counts.sum()), _ROW_BYTES), np.uint8)
+        rows[:, _HEAD_BYTES:] = np.frombuffer(b"".join(padded), np.uint8).reshape(-1, _TEXT_BYTES)
+        rows[:, :_HEAD_BYTES].view(np.uint32)[:, 0] = _heads(sizes, counts)
+        self.upsert(_row_ids(first, counts), rows.view(np.float32))
 
     def texts(self, ids: np.ndarray[Any, Any]) -> list[bytes | None]:
         """The texts of ids uint64 (N,); None where there is none.
@@ -68,45 +72,61 @@ class TextTable(SparseTable):
             StoreMismatch: rows of a text are missing, or are none.
 
         """
-        found, counts = self._counts(ids)
-        rows, there = self.get(_row_ids(ids[found], counts))
-        if not there.all():
+        found, sizes = self._sizes(ids)
+        counts = _n_rows(sizes)
+        rows, _ = self.get(_row_ids(ids[found], counts))
+        if (rows.view(np.uint32)[:, 0] != _heads(sizes, counts)).any():
             raise StoreMismatch("stored texts: rows of one are missing; start over with --fresh")
-        data, at, texts = rows.tobytes(), 0, list[bytes | None]([None] * len(ids))
-        for i, n in zip(np.flatnonzero(found).tolist(), counts.tolist(), strict=True):
-            size = int.from_bytes(data[at : at + _SIZE_BYTES], "little")
-            texts[i] = data[at + _SIZE_BYTES : at + _SIZE_BYTES + size]
-            at += n * _ROW_BYTES
+        data, at = rows.view(np.uint8)[:, _HEAD_BYTES:].tobytes(), 0
+        texts: list[bytes | None] = [None] * len(ids)
+        for i, n, size in zip(np.flatnonzero(found).tolist(), counts.tolist(), sizes.tolist(), strict=True):
+            texts[i] = data[at : at + size]
+            at += n * _TEXT_BYTES
         return texts
+
+    def has(self, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Which of these ids have a text, bool (N,): not those of a text's further rows."""
+        return self._sizes(ids)[0]
 
     def drop(self, ids: np.ndarray[Any, Any]) -> None:
         """Remove the texts of ids uint64 (N,); those that are not there are ignored."""
-        found, counts = self._counts(ids)
-        self.delete(_row_ids(ids[found], counts))
+        found, sizes = self._sizes(ids)
+        self.delete(_row_ids(ids[found], _n_rows(sizes)))
 
-    def _counts(self, ids: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Which ids have a text, bool (N,), and the rows of each of these, int64."""
+    def _sizes(self, ids: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Which ids have a text, bool (N,), and the bytes of each of these, int64."""
         rows, found = self.get(ids)
-        sizes = rows.view(np.uint32)[found, 0].astype(np.int64)
+        heads = rows.view(np.uint32)[:, 0]
+        found &= heads < _FURTHER
+        sizes = heads[found].astype(np.int64)
         if (sizes > MAX_TEXT_BYTES).any():
             raise StoreMismatch(
                 f"stored texts: expected at most {MAX_TEXT_BYTES} bytes, got {sizes.max()}; "
                 "start over with --fresh"
             )
-        return found, _n_rows(sizes)
+        return found, sizes
 
     def _drop_rest(self, ids: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> None:
         """Remove the rows that texts have beyond so many."""
-        found, before = self._counts(ids)
+        found, sizes = self._sizes(ids)
+        before = _n_rows(sizes)
         longer = before > counts[found]
         shrinking, kept = ids[found][longer], counts[found][longer]
         old = _row_ids(shrinking, before[longer])
         self.delete(np.setdiff1d(old, _row_ids(shrinking, kept)))
 
 
-def _n_rows(n_bytes: Any) -> Any:
-    """Rows of a text, or of several."""
-    return -(-(_SIZE_BYTES + n_bytes) // _ROW_BYTES)
+def _n_rows(sizes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Rows of texts of so many bytes; an empty one has a row, too."""
+    return np.maximum(1, -(-sizes // _TEXT_BYTES))
+
+
+def _heads(sizes: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What the rows of texts begin with, one text after the other: uint32 (sum of counts,)."""
+    first = np.cumsum(counts) - counts
+    heads = _FURTHER + np.arange(int(counts.sum())) - np.repeat(first, counts)
+    heads[first] = sizes
+    return heads.astype(np.uint32)
 
 
 @njit(**JIT)
