@@ -1,4 +1,4 @@
-"""The HTTP service over one scorer: scores, items, events, state, metrics, documentation without a network."""
+"""The HTTP service over one scorer: scores, items, events, state, metrics and its own documentation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
