@@ -22,10 +22,12 @@ from streamrec.clock import Clock
 from streamrec.serving.limits import OPEN_PATHS, Limits
 from streamrec.serving.problem import Refusal, problem
 
-__all__ = ["Backpressure", "Line", "Lines", "open_lines"]
+__all__ = ["MOVE", "Backpressure", "Line", "Lines", "open_lines"]
 
 _SHARE = 1 / 16  # of the newest in the mean: some sixteen requests, a tenth of a second under load
 _EVENTS = "/v1/events"
+#: In the scope of a request: called once all is computed and the transport is waited for (`_Visit.move`).
+MOVE = "streamrec.move"
 
 
 class Line:
@@ -124,6 +126,18 @@ class _Visit:
             raise Refusal("delay", 503, _DETAILS["delay"], _later(self._line))
         self._arrived_s = self._line.arrive()
 
+    def move(self, line: Line) -> bool:
+        """What is computed here is done: wait in another line, which is not served one after another.
+
+        False: that one is full, and the request waits nowhere.
+        """
+        self.leave()
+        if line.is_full():
+            return False
+        self._line, self._arrived_s, self._left = line, None, False
+        line.under_way += 1
+        return True
+
     def leave(self) -> None:
         """Give the place back; again changes nothing."""
         if self._left:
@@ -164,6 +178,7 @@ class Backpressure:
 
     async def _admit(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
         visit = _Visit(line, receive, asyncio.get_running_loop().time() + self._receive_s)
+        scope = {**scope, MOVE: lambda: visit.move(self._lines.events)}
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
