@@ -1,9 +1,10 @@
-"""Items found on MovieLens: on a random hold-out, and one interaction after another, beside popularity and EASE.
+"""Items found on MovieLens: on a hold-out and one after another, beside popularity and EASE.
 
-The hold-out is that of TFRS's tutorial, a random fifth of all ratings: "top-100" is the share of these whose movie is
-among the first 100 found. What is found depends on the time that is asked for, as TFRS's query tower does; popularity
-and EASE know the user only. In time order, each tenth rating is asked for before it is learned, the movies that the
-user rated before left out; EASE is then solved anew every day, with the user's movies up to this moment as its input.
+The hold-out is that of TFRS's tutorial, a random fifth of all ratings: "top-100" is the share of these whose
+movie is among the first 100 found. What is found depends on the time that is asked for, as TFRS's query tower
+does, and on what the user took near it; popularity and EASE know the user only. In time order, each tenth
+rating is asked for before it is learned, without the movies that the user rated before; EASE is then solved
+anew every day, and is given the user's movies up to this moment.
 """
 
 import os

@@ -1,7 +1,7 @@
 """What retrieval is measured beside: recommending by popularity, and EASE in closed form.
 
-EASE (Steck 2019, "Embarrassingly Shallow Autoencoders") is the item-item matrix B of zero diagonal that minimises
-‖X − X·B‖² + λ‖B‖², X being users × items of 0 and 1:
+EASE (Steck 2019, "Embarrassingly Shallow Autoencoders") is the item-item matrix B of zero diagonal that
+minimises ‖X − X·B‖² + λ‖B‖², X being users × items of 0 and 1:
 
     B = I − P / diag(P),  P = (XᵀX + λI)⁻¹ = (I − Xᵀ·K·X) / λ,  K = (X·Xᵀ + λI)⁻¹
 
@@ -61,7 +61,7 @@ class Popularity:
 def hit_rates(
     scores: np.ndarray, x: np.ndarray, asked: tuple[np.ndarray, np.ndarray], k: int = 100
 ) -> tuple[float, float]:
-    """Share of asked (users, items) that are among the first k of scores (U, I): of all items, of those not in x."""
+    """Share of asked (users, items) among the first k of scores (U, I): of all items, of those not in x."""
     users, items = asked
     rates = []
     for excluded in (np.zeros_like(x, np.bool_), x > 0):
