@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamrec.errors import StoreMismatch
-from streamrec.events.block import EXAMPLE, EventBlock, Examples
+from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED
 from streamrec.features.batch import Batch
@@ -241,6 +241,7 @@ def _labelled(block: EventBlock) -> Examples:
         block.value.astype(np.float32),
         block.weight,
         block.role,
+        (block.type == RATING) | (block.value > 0),
         block.entry_offsets,
         block.entry_field,
         block.entry_kind,
