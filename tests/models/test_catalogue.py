@@ -25,7 +25,9 @@ def lines() -> list[str]:
         if rng.random() < 0.3:
             item: dict = {"type": "item", "id": f"i{rng.integers(60)}é", "time": i}
             deleted = rng.random() < 0.4
-            made.append(json.dumps(item | ({"deleted": True} if deleted else {"features": {"n": i, "none": None}})))
+            made.append(
+                json.dumps(item | ({"deleted": True} if deleted else {"features": {"n": i, "none": None}}))
+            )
     return made
 
 

@@ -34,7 +34,9 @@ class SetRetriever:
         self.vectors = SparseTable(DIM)
         self.users: dict[int, tuple[list[float], dict[str, float], list[str]]] = {}
 
-    def know(self, user: str, vector: list[float], boosts: Mapping[str, float] = {}, seen: Sequence[str] = ()) -> None:
+    def know(
+        self, user: str, vector: list[float], boosts: Mapping[str, float] = {}, seen: Sequence[str] = ()
+    ) -> None:
         self.users[hash_text(user)] = (vector, dict(boosts), list(seen))
 
     def query(self, batch: Any, users: np.ndarray) -> Query:
@@ -56,8 +58,10 @@ def ids_of(names: Sequence[str] | Mapping[str, float]) -> np.ndarray:
 class Shelf:
     """A learner of such a model: items with vectors and features, committed when told."""
 
-    def __init__(self, lease: Lease) -> None:
-        self.pipeline = small_pipeline(ModelSettings(kind="ftrl"), SPEC)
+    def __init__(
+        self, lease: Lease, settings: ModelSettings = ModelSettings(kind="ftrl"), spec: FeatureSpec = SPEC
+    ) -> None:
+        self.pipeline = _Small(settings, spec)
         self.retriever: SetRetriever = self.pipeline.retriever  # type: ignore[assignment]
         self._lease, self.seq = lease, 0
         self._decoder = BlockDecoder()
@@ -89,10 +93,6 @@ class _Small(Pipeline):
         self.retriever = retriever = SetRetriever()
         self.catalogue = Catalogue(retriever.item_features)
         self.tables = {**self.tables, retriever.table: retriever.vectors, **self.catalogue.tables}
-
-
-def small_pipeline(settings: ModelSettings, spec: FeatureSpec) -> Pipeline:
-    return _Small(settings, spec)
 
 
 def mirror(shelf: Shelf) -> Any:

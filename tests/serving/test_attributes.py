@@ -17,12 +17,15 @@ CHANGES = st.lists(st.dictionaries(st.integers(1, 12), FEATURES, max_size=8), ma
 
 def has(value: object, wanted: list) -> bool:
     """A boolean is its text, as it is to the decoder; a number is not."""
-    plain = [str(v).lower() if isinstance(v, bool) else v for v in [*(value if isinstance(value, list) else [value]), *wanted]]
+    plain = [
+        str(v).lower() if isinstance(v, bool) else v
+        for v in [*(value if isinstance(value, list) else [value]), *wanted]
+    ]
     own, others = plain[: len(plain) - len(wanted)], plain[len(plain) - len(wanted) :]
     return any(isinstance(a, str) == isinstance(b, str) and a == b for a in own for b in others)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(CHANGES, st.lists(st.one_of(VALUES, st.sampled_from("xyz")), min_size=1, max_size=3))
 def test_as_a_dictionary(changes: list[dict[int, dict]], wanted: list) -> None:
     attributes, known = Attributes(), dict[int, dict]()
