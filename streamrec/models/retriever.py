@@ -18,11 +18,12 @@ class Boosts(NamedTuple):
 
 
 class Query(NamedTuple):
-    """What B users are looked up by: score of item i = vector · row of i + boost of i."""
+    """What B users are looked up by: score of item i = vector · row of i + boost of i, + repeat if seen."""
 
     vectors: np.ndarray  # float32 (B, D)
     boosted: Sequence[Boosts]  # B of them
     seen: Sequence[np.ndarray]  # B times uint64: the user's items as far as they are known
+    repeat: float = 0.0  # at most 0: log odds that an interaction repeats one of its user's
 
 
 class Retriever(Protocol):

@@ -35,7 +35,7 @@ def scorer() -> Iterator[Scorer]:
     store = MemoryStore("recommend")
     shelf = Shelf(store.acquire("m"))
     for n in range(N):
-        shelf.put({f"i{n}": [0, 0, n]}, '{"genres":["g%d"],"year":%d}' % (n % 4, 1990 + n))
+        shelf.put({f"i{n}": [0, 0, n]}, json.dumps({"genres": [f"g{n % 4}"], "year": 1990 + n}))
     lines = [
         json.dumps(
             {

@@ -1,5 +1,6 @@
 """`/v1/retrieve` beside brute force, while the index follows the commits, and what it refuses."""
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -74,24 +75,25 @@ WHERE = st.lists(
     VECTOR,
     st.dictionaries(st.sampled_from([*NAMES, "nobody"]), st.integers(0, 5).map(float)),
     st.integers(1, 14),
-    st.tuples(SOME, SOME, st.booleans(), WHERE),
+    st.tuples(SOME, SOME, st.booleans(), WHERE, st.sampled_from([0.0, 0.0, -3.0])),
 )
 def test_the_best_of_what_is_allowed(
     items: dict[str, tuple[list[float], set[str]]],
     query: list[float],
     boosts: dict[str, float],
     k: int,
-    exclusion: tuple[set[str], set[str], bool, list[tuple[str, list[str]]]],
+    exclusion: tuple[set[str], set[str], bool, list[tuple[str, list[str]]], float],
 ) -> None:
     """Nothing that is excluded, boosted or not; and nothing is missing while something is left."""
-    named, seen, hides_seen, where = exclusion
+    named, seen, hides_seen, where, repeat = exclusion
     store = MemoryStore("property")
     shelf = Shelf(store.acquire("m", fresh=True))
     shelf.put({"sample": [0, 0, 0]}, '{"genres":["none"]}')  # the field is known
     shelf.drop("sample")
     for name, (vector, genres) in items.items():
-        shelf.put({name: vector}, '{"genres":[%s]}' % ",".join(f'"{g}"' for g in genres))
+        shelf.put({name: vector}, json.dumps({"genres": sorted(genres)}))
     shelf.retriever.know("u", query, boosts, sorted(seen))
+    shelf.retriever.repeat = repeat
     scorer = loaded(Scorer(store, "m", SystemClock(), build=mirror(shelf)), shelf)
     allowed = {
         name: vector
@@ -104,7 +106,8 @@ def test_the_best_of_what_is_allowed(
     exclude = {"items": sorted(named), "seen": hides_seen, "where": conditions}
     request = RetrieveRequest.model_validate({"user": "u", "k": k, "exclude": exclude})
     found = [(item["item"], item["score"]) for item in retrieve(request, scorer, 0)["items"]]
-    assert found == brute_force(allowed, query, boosts, k)
+    added = {name: boosts.get(name, 0.0) + repeat * (name in seen) for name in items}
+    assert found == brute_force(allowed, query, added, k)
 
 
 def test_items_come_change_and_go_with_the_commits(scorer: Scorer, shelf: Shelf) -> None:
