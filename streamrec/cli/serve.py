@@ -67,7 +67,7 @@ def _protection_options(command: _F) -> _F:
 @click.option(
     "--approximate-above",
     type=click.IntRange(min=0),
-    help="Search approximately among more items than this, where the extra ann is installed.  [default: 300000]",
+    help="Search approximately among more items, where the extra ann is installed.  [default: 300000]",
 )
 @_protection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the service's URL as one JSON object.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from serving_fakes import Client, FakeMirror, FakeStore, client_of, commit
 from small_retriever import Shelf, mirror
@@ -69,7 +69,7 @@ WHERE = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=[Phase.generate])  # shrinking would hold many models
 @given(
     st.dictionaries(st.sampled_from(NAMES), st.tuples(VECTOR, st.sets(st.sampled_from(GENRES))), max_size=12),
     VECTOR,
