@@ -88,6 +88,7 @@ class Field(_Counted):
         parts: time (UTC): what to take, an id each.
         pooling: values of n ids of a bag: 1 (sum), 1/n (mean; what bags and texts take) or 1/√n (sqrt).
         statistics: target statistics per value, or true.
+        of_item: the value belongs to the item, whoever sees it: what retrieval knows an item by.
 
     """
 
@@ -100,6 +101,7 @@ class Field(_Counted):
     slope: bool = False
     parts: tuple[TimePart, ...] = Setting(("hour", "weekday"), min_length=1)
     pooling: Literal["sum", "mean", "sqrt"] = "sum"
+    of_item: bool = False
 
     @model_validator(mode="before")
     @classmethod
