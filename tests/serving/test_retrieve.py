@@ -110,6 +110,21 @@ def test_the_best_of_what_is_allowed(
     assert found == brute_force(allowed, query, added, k)
 
 
+def test_equal_scores_by_id_and_what_was_seen_takes_no_places(scorer: Scorer, shelf: Shelf) -> None:
+    shelf.put({name: [0, 0, 1] for name in NAMES})
+    shelf.retriever.know("equal", [0, 0, 1], dict.fromkeys(NAMES[::2], 0.0))
+    shelf.put({"best": [0, 9, 0], "next": [0, 8, 0], "worse": [0, 1, 0]})
+    shelf.retriever.know("u", [0, 1, 0], seen=["best", "next"])
+    shelf.retriever.repeat = -20.0
+    loaded(scorer, shelf)
+    with client_of(create_app(scorer)) as client:
+        by_id = sorted(NAMES, key=hash_text)
+        assert [name for name, _ in asked(client, user="equal", k=12)] == by_id
+        assert asked(client, user="u", k=2)[:1] == [("worse", 1.0)]
+        assert asked(client, user="u", k=1) == [("worse", 1.0)]
+        assert asked(client, user="u", k=20)[-2:] == [("best", -11.0), ("next", -12.0)]
+
+
 def test_items_come_change_and_go_with_the_commits(scorer: Scorer, shelf: Shelf) -> None:
     shelf.put({"a": [0, 0, 1], "b": [0, 0, 2]})
     loaded(scorer, shelf)
