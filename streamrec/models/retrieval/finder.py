@@ -16,7 +16,7 @@ from streamrec.features.batch import Batch
 from streamrec.layers.product import columns_times, rows_times, rows_times_transposed
 from streamrec.layers.sampled_softmax import Softmax, sampled_softmax
 from streamrec.models.inputs import Inputs
-from streamrec.models.retrieval.history import History, Near
+from streamrec.models.retrieval.history import REPEAT, History, Near
 from streamrec.models.retrieval.item_bags import Bags, ItemBags, chosen_bags
 from streamrec.models.retrieval.pending import Interactions, interactions_of, joined, to_bytes
 from streamrec.models.retrieval.pool import Pool, Round
@@ -32,7 +32,7 @@ __all__ = ["Finder"]
 _STATE = struct.Struct("<3q")  # interactions, those that repeated an earlier one, micro-batches
 _SCALARS, _PENDING = "retrieval", "retrieval.pending"  # blobs
 #: ε: of the sum of cosines that counts as a little.
-_LITTLE = 0.02
+_LITTLE = 0.002
 #: What α, β and γ start with: popularity alone, until more is known.
 _START = (1.0, 1.0, 0.0)
 _LATER = np.iinfo(np.int64).max  # the number of what is not learned yet
@@ -82,9 +82,11 @@ class Finder:
         if not len(at):
             return
         self._meet(batch, at)
-        query = chosen_bags(batch, self._query_bags)
-        for b in at.tolist():
-            self._take(batch, b, query)
+        query, start = chosen_bags(batch, self._query_bags), 0
+        while start < len(at):
+            end = min(len(at), start + self.settings.micro_batch - self._n % self.settings.micro_batch)
+            self._take(batch, at[start:end], query)
+            start = end
 
     def _meet(self, batch: Batch, at: np.ndarray) -> None:
         """Remember the features of items that are new."""
@@ -94,22 +96,15 @@ class Finder:
             self._bags.put(batch.item[new], _picked(chosen_bags(batch, self._item_bags), new, len(self._item_bags)))
             self._round.add(batch.item[new])
 
-    def _take(self, batch: Batch, b: int, query: Bags) -> None:
-        """One interaction: into the history, and into the micro-batch, which is learned when it is complete."""
-        repeats = self._history.append(int(batch.user[b]), int(batch.item[b]), int(batch.time_ms[b]), self._n)
-        self._repeats += repeats is True
-        one = np.array([b])
-        self._pending.append(
-            Interactions(
-                batch.user[one],
-                batch.item[one],
-                batch.time_ms[one],
-                np.array([self._n], np.int64),
-                batch.weights[one],
-                _picked(query, one, len(self._query_bags)),
-            )
-        )
-        self._n += 1
+    def _take(self, batch: Batch, at: np.ndarray, query: Bags) -> None:
+        """Interactions into the history and into their micro-batch, which is learned when it is complete."""
+        users, items, times = batch.user[at], batch.item[at], batch.time_ms[at]
+        repeats = self._history.append(users, items, times, self._n)
+        self._repeats += int(np.count_nonzero(repeats == REPEAT))
+        numbers = self._n + np.arange(len(at))
+        bags = _picked(query, at, len(self._query_bags))
+        self._pending.append(Interactions(users, items, times, numbers, batch.weights[at], bags))
+        self._n += len(at)
         if self._n % self.settings.micro_batch == 0:
             whole, self._pending = joined(self._pending), []
             self._learn(whole)

@@ -14,11 +14,14 @@ import numpy as np
 from numba import njit
 
 from streamrec.hashing import combine
-from streamrec.memory import INNER, JIT, load_i64, load_u64, store_i64, store_u64
-from streamrec.state.probe import find, mark_dirty, row_address, spread
+from streamrec.memory import INNER, JIT, load_i64, store_i64
+from streamrec.models.retrieval.columns import column_of, placed
+from streamrec.state.probe import acquire, find, mark_dirty, row_address, spread
 from streamrec.state.table import SparseTable
 
-__all__ = ["History", "Near"]
+__all__ = ["AGAIN", "NEW", "REPEAT", "History", "Near"]
+
+NEW, REPEAT, AGAIN = range(3)
 
 _PAGE = 16
 _ENTRY = 6  # slots: item, time, number
@@ -26,6 +29,7 @@ _BYTES = np.uint64(4 * _ENTRY)
 _8, _16 = np.uint64(8), np.uint64(16)
 
 _Table = tuple[np.ndarray, np.uint64]
+_Blanks = tuple[np.ndarray, np.ndarray]
 
 
 class Near(NamedTuple):
@@ -74,32 +78,55 @@ def _load(
     return n
 
 
-@njit(**JIT)
-def _pages(tables: tuple[_Table, _Table], users: np.ndarray, most: int, out: np.ndarray) -> None:
-    """The pages that the next entries of these users belong to, were each user's the first of them."""
-    for b in range(users.size):
-        out[b] = _page(users[b], _count(tables[0], users[b]) % most)
-
-
-@njit(**JIT)
-def _append(
-    tables: tuple[_Table, _Table], user: np.uint64, item: np.uint64, time_ms: int, number: int, most: int
-) -> None:
+@njit(**INNER)
+def _append(tables: tuple[_Table, _Table], taken: tuple[int, int, int, int], blanks: _Blanks, most: int) -> int:
+    """Write (user, item, time, number) down; returns which table has no room for it, −1 where both have."""
     (users, of_users), (directory, stride) = tables
-    h = spread(user)
-    slot = find(users, of_users, user, h)
-    at = row_address(users, of_users, h, slot)
-    total = load_i64(at)
-    store_i64(at, total + 1)
-    mark_dirty(users, of_users, h, slot)
-    identity = _page(user, total % most)
+    user = np.uint64(taken[0])
+    h_user = spread(user)
+    slot = acquire(users, of_users, user, h_user, blanks[0])
+    if slot < 0:
+        return 0
+    at = row_address(users, of_users, h_user, slot)
+    place = load_i64(at) % most
+    identity = _page(user, place)
     h = spread(identity)
-    slot = find(directory, stride, identity, h)
-    at = row_address(directory, stride, h, slot) + np.uint64(total % most % _PAGE) * _BYTES
-    store_u64(at, item)
-    store_i64(at + _8, time_ms)
-    store_i64(at + _16, number)
-    mark_dirty(directory, stride, h, slot)
+    page = acquire(directory, stride, identity, h, blanks[1])
+    if page < 0:
+        return 1
+    store_i64(at, load_i64(at) + 1)
+    mark_dirty(users, of_users, h_user, slot)
+    entry = row_address(directory, stride, h, page) + np.uint64(place % _PAGE) * _BYTES
+    store_i64(entry, taken[1])
+    store_i64(entry + _8, taken[2])
+    store_i64(entry + _16, taken[3])
+    mark_dirty(directory, stride, h, page)
+    return -1
+
+
+@njit(**JIT)
+def _append_each(
+    tables: tuple[_Table, _Table],
+    taken: tuple[np.ndarray, np.ndarray, np.ndarray, int],
+    blanks: _Blanks,
+    entries: np.ndarray,
+    repeats: np.ndarray,
+    start: int,
+) -> tuple[int, int]:
+    """Append from number start on; returns how far it came, and which table is full."""
+    users, items, times, first = taken
+    for b in range(start, users.size):
+        repeats[b] = NEW
+        item = np.int64(items[b])
+        for k in range(_load(tables, users[b], len(entries), entries)):
+            if entries[k, 0] == item and repeats[b] != AGAIN:
+                repeats[b] = AGAIN if entries[k, 1] == times[b] else REPEAT
+        if repeats[b] != AGAIN:
+            one = np.int64(users[b]), item, times[b], first + b
+            full = _append(tables, one, blanks, len(entries))
+            if full >= 0:
+                return b, full
+    return users.size, -1
 
 
 @njit(**JIT)
@@ -116,6 +143,7 @@ def _near(
     n, decay = shape
     items, weights = out
     columns, was_seen = seen
+    places = placed(columns)
     for b in range(users.size):
         total = _load(tables, users[b], len(entries), entries)
         kept = first_after = 0
@@ -127,8 +155,9 @@ def _near(
             kept += 1
             if entries[k, 1] <= time_ms[b]:
                 first_after = kept
-            for j in range(columns.size):
-                was_seen[b, j] |= columns[j] == item
+            column = column_of(places, columns, item)
+            if column >= 0:
+                was_seen[b, column] = True
         for d in range(n):
             weight = np.float32((d + 1.0) ** -decay)
             if first_after - 1 - d >= 0:
@@ -153,23 +182,32 @@ class History:
         self._users, self._entries = SparseTable(2), SparseTable(_ENTRY * _PAGE)
         self.tables: Mapping[str, SparseTable] = {"users": self._users, "history": self._entries}
 
-    def append(self, user: int, item: int, time_ms: int, number: int) -> bool | None:
-        """Remember an interaction, number in the stream; whether the user had taken the item before.
+    def append(self, users: np.ndarray, items: np.ndarray, time_ms: np.ndarray, first: int) -> np.ndarray:
+        """Remember B interactions, numbers first, first + 1, … of the stream.
 
-        None: it is this very interaction, learned again; nothing changes.
+        Returns:
+            int8 (B,): NEW, REPEAT of an item that the user had taken at another time, or AGAIN, this very
+            interaction, which is not written down twice.
+
         """
-        before = self.entries(user)
-        same = before[:, 0] == np.uint64(item).astype(np.int64)
-        if (same & (before[:, 1] == time_ms)).any():
-            return None
-        one = np.array([user], np.uint64)
-        page = np.empty(1, np.uint64)
-        _pages(self._kernels, one, self._most, page)
-        for table, ids in ((self._users, one), (self._entries, page)):
-            if not table.get(ids)[1][0]:
-                table.upsert(ids, np.zeros((1, table.width), np.float32))
-        _append(self._kernels, np.uint64(user), np.uint64(item), time_ms, number, self._most)
-        return bool(same.any())
+        repeats, entries = np.empty(len(users), np.int8), np.empty((self._most, 3), np.int64)
+        blanks = np.zeros(self._users.width, np.float32), np.zeros(self._entries.width, np.float32)
+        done = 0
+        while True:
+            done, full = _append_each(
+                self._kernels, (users, items, time_ms, first), blanks, entries, repeats, done
+            )
+            if full < 0:
+                return repeats
+            self._grow(int(users[done]), full)
+
+    def _grow(self, user: int, full: int) -> None:
+        """Make room for a user's next interaction."""
+        if full == 0:
+            self._users.grow_for(user)
+            return
+        total = self._users.get(np.array([user], np.uint64))[0].view(np.int64)[0, 0]
+        self._entries.grow_for(int(combine(np.uint64(user), np.uint64(total % self._most // _PAGE + 1))))
 
     def entries(self, user: int) -> np.ndarray:
         """Item (its bits), time and number of what the user took, int64 (N, 3), oldest first."""
@@ -188,7 +226,7 @@ class History:
             users: uint64 (B,).
             moments: item uint64 (B,), which at this time is not history; time int64 (B,) in ms; number of the
                 interaction int64 (B,), from which on none is history.
-            columns: uint64 (N,), the items in question.
+            columns: uint64 (N,), the items in question, each once.
 
         """
         n = 2 * self._shape[0]

@@ -45,7 +45,7 @@ class TowerSettings(_Frozen):
         {
             "query": AdagradSettings(learning_rate=0.02),
             "candidate": AdagradSettings(learning_rate=0.02),
-            "weights": AdagradSettings(learning_rate=0.02),
+            "weights": AdagradSettings(learning_rate=0.05),
         },
         min_length=1,
     )
@@ -82,7 +82,7 @@ class VisitSettings(_Frozen):
 
     """
 
-    history: int = Field(512, ge=16, le=65536)
+    history: int = Field(4096, ge=16, le=65536)
     near: int = Field(16, ge=1, le=256)
     window: int = Field(16, ge=1, le=256)
     decay: NotNegative = 0.5

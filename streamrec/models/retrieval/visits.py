@@ -8,8 +8,9 @@ The gap is that of Yi et al. (2019, algorithm 2), B ← (1 − α)·B + α·(t �
 batches: an item that is in a batch several times has a gap below the batch's size, while counted in batches
 it would stop at 1. Items have rows of their own, so no hash of it collides.
 
-A row of neighbours that is full gives a newcomer's weight to nobody and takes it from the least, whose place
-the newcomer has once nothing is left of it (Misra and Gries 1982): what is taken together often stays.
+Where a row of neighbours is full, a newcomer of weight w takes the place of the least, of weight m, with
+probability w/(m + w), and then has weight m + w (Ben Basat et al. 2017): right on average, and what is often
+taken together stays. The draw is a function of the pair and the number of the interaction.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from streamrec.hashing import mix
 from streamrec.memory import INNER, JIT, load_f32, load_i64, load_u64, store_f32, store_i64, store_u64
+from streamrec.models.retrieval.columns import column_of, placed
 from streamrec.models.retrieval.history import Near
 from streamrec.models.retrieval.settings import VisitSettings
 from streamrec.state.probe import find, mark_dirty, row_address, spread
@@ -30,7 +33,7 @@ _Table = tuple[np.ndarray, np.uint64]
 _TAKEN, _RECENT, _GAP, _PAIRS, _LAST = (np.uint64(4 * i) for i in range(5))
 _WIDTH = 6
 _PAIR = np.uint64(12)  # bytes of a neighbour: id, weight
-_8 = np.uint64(8)
+_8, _11 = np.uint64(8), np.uint64(11)
 
 
 class Counts(NamedTuple):
@@ -57,8 +60,8 @@ def _add(at: np.uint64, value: float) -> None:
 
 
 @njit(**INNER)
-def _join(at: np.uint64, n: int, identity: np.uint64, weight: np.float32) -> None:
-    """Add the weight of one more pair to a row of n neighbours."""
+def _join(at: np.uint64, n: int, identity: np.uint64, weight: np.float32, noise: np.uint64) -> None:
+    """Add the weight of one more pair to a row of n neighbours; noise decides about newcomers."""
     least_at, least = at, np.float32(np.inf)
     for k in range(n):
         entry = at + np.uint64(k) * _PAIR
@@ -69,11 +72,9 @@ def _join(at: np.uint64, n: int, identity: np.uint64, weight: np.float32) -> Non
             return
         if load_f32(entry + _8) < least:
             least_at, least = entry, load_f32(entry + _8)
-    if least <= weight:
+    if np.float64(mix(noise ^ identity) >> _11) * 2.0**-53 * (least + weight) < weight:
         store_u64(least_at, identity)
-        store_f32(least_at + _8, weight)
-    else:
-        store_f32(least_at + _8, least - weight)
+        store_f32(least_at + _8, least + weight)
 
 
 @njit(**JIT)
@@ -101,8 +102,9 @@ def _take(
                 continue
             _add(at + _PAIRS, weights[b, k])
             _add(_at(tables[0], others[b, k]) + _PAIRS, weights[b, k])
-            _join(_at(tables[1], items[b]), n, others[b, k], weights[b, k])
-            _join(_at(tables[1], others[b, k]), n, items[b], weights[b, k])
+            noise = mix(np.uint64(numbers[b]) ^ (items[b] + others[b, k]))
+            _join(_at(tables[1], items[b]), n, others[b, k], weights[b, k], noise)
+            _join(_at(tables[1], others[b, k]), n, items[b], weights[b, k], noise)
 
 
 @njit(**INNER)
@@ -118,16 +120,7 @@ def _among(
     table: _Table, n: int, columns: np.ndarray, near: tuple[np.ndarray, np.ndarray], out: np.ndarray
 ) -> None:
     """out[b, j] += weight of a near item · weight of its pair with columns[j], over all near items of b."""
-    last = 1
-    while last < 2 * columns.size:
-        last *= 2
-    places = np.full(last, -1, np.int64)
-    last -= 1
-    for j in range(columns.size):
-        place = np.int64(spread(columns[j]) >> np.uint64(32)) & last
-        while places[place] >= 0:
-            place = (place + 1) & last
-        places[place] = j
+    places = placed(columns)
     items, weights = near
     for b in range(len(items)):
         for k in range(items.shape[1]):
@@ -138,11 +131,9 @@ def _among(
                 identity = load_u64(at + np.uint64(m) * _PAIR)
                 if identity == np.uint64(0):
                     break
-                place = np.int64(spread(identity) >> np.uint64(32)) & last
-                while places[place] >= 0 and columns[places[place]] != identity:
-                    place = (place + 1) & last
-                if places[place] >= 0:
-                    out[b, places[place]] += weights[b, k] * load_f32(at + np.uint64(m) * _PAIR + _8)
+                column = column_of(places, columns, identity)
+                if column >= 0:
+                    out[b, column] += weights[b, k] * load_f32(at + np.uint64(m) * _PAIR + _8)
 
 
 @njit(**JIT)
