@@ -222,6 +222,13 @@ class FeatureSpec(_Frozen):
                     raise _fault(text, "crosses", i)
         return self
 
+    def without_sides(self) -> "FeatureSpec":
+        """The same for a model to which it is all one what belongs to the item."""
+        if not any(field.of_item for field in self.fields):
+            return self
+        fields = tuple(field.model_copy(update={"of_item": False}) for field in self.fields)
+        return self.model_copy(update={"fields": fields})
+
     def to_json(self) -> str:
         """The form that is frozen with a model: every option written out, so new defaults change nothing."""
         return self.model_dump_json()

@@ -47,9 +47,9 @@ class Pipeline:
 
     def __init__(self, settings: ModelSettings, spec: FeatureSpec) -> None:
         self.settings = settings
-        self.spec = spec
         self.extractor = Extractor(spec)
         self.model = build_model(settings, inputs_of(self.extractor))
+        self.spec = spec if settings.kind == "two_tower" else spec.without_sides()
         self.retriever: Retriever | None = getattr(self.model, "retriever", None)
         self.catalogue = Catalogue(self.retriever.item_features) if self.retriever is not None else None
         named = self.catalogue.tables if self.catalogue is not None else {}
@@ -81,9 +81,12 @@ class Pipeline:
         described = {
             "format": _FORMAT,
             "kind": self.settings.kind,
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": _without_retrieval(self.settings.model_dump(mode="json")),
             "spec": json.loads(self.spec.to_json()),
         }
+        for field in described["spec"]["fields"]:
+            if not field["of_item"]:
+                del field["of_item"]
         return json.dumps(described, separators=(",", ":")).encode()
 
     def learn(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -229,6 +232,19 @@ class Pipeline:
         if name in self.model.tables:
             return self.model.shadow(name, rows)
         return np.zeros(len(rows), np.bool_)
+
+
+def _without_retrieval(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a model and its parts; those who only rank have none of retrieval.
+
+    What they are described by is part of their state's hash: it stays what it was before others retrieved.
+    """
+    if settings["kind"] != "two_tower":
+        del settings["ranker"], settings["retrieval"]
+    else:
+        settings["ranker"] = _without_retrieval(settings["ranker"])
+    settings["blend"]["parts"] = [_without_retrieval(part) for part in settings["blend"]["parts"]]
+    return settings
 
 
 def _labelled(block: EventBlock) -> Examples:

@@ -109,28 +109,29 @@ class Items:
         """
         some = np.concatenate([ids[:1] for ids, _ in self._vectors.pieces()])[:1]
         boosted = [Boosts(some, np.zeros(len(some), np.float32))]
-        self.search(Query(np.nan_to_num(query.vectors[:1]), boosted, []), Wish(1, some))
+        self.search(Query(np.nan_to_num(query.vectors[:1]), boosted, [some]), Wish(1, some))
 
     def search(self, query: Query, wish: Wish) -> Found:
-        """The best items for the first user of a query: of the index's best and the boosted ones.
+        """The best items for the first user of a query.
 
-        Boosts are 0 or more, so an item that has none and is not among the k best of the index is not among
-        the k best of all.
+        Boosts are 0 or more, and only what was seen is lowered: an item that has no boost and was not seen is
+        among the k best of all only where it is among the k best of such items in the index.
 
         Raises:
             StoreMismatch: the model gives no finite vector.
 
         """
-        vector, (ids, boosts) = query.vectors[0], query.boosted[0]
-        where = wish.allows if wish.allowed is not None else None
+        vector, boosts, seen = query.vectors[0], query.boosted[0], query.seen[0]
         if not (np.abs(vector) <= LARGEST_NUMBER).all():
             raise StoreMismatch("the model's vector of this user has NaN: its learning rate is too high")
-        found = self.index.search(vector, wish.k, wish.excluded, where)
-        free = ~np.isin(ids, wish.excluded)
-        if where is not None:
-            free &= where(ids)
-        scored = self.index.score(vector, ids[free])
-        return _best(found, _boosted(scored, ids, boosts), wish.k)
+        where = wish.allows if wish.allowed is not None else None
+        lowered = seen if query.repeat < 0.0 else _NONE
+        found = self.index.search(vector, wish.k, np.union1d(wish.excluded, lowered), where)
+        special = np.setdiff1d(np.union1d(boosts.ids, lowered), wish.excluded)
+        scored = self.index.score(vector, special if where is None else special[where(special)])
+        scores = scored.scores + _boosts_of(boosts, scored.ids)
+        scores[np.isin(scored.ids, lowered)] += np.float32(query.repeat)
+        return _best(found, Found(scored.ids, scores), wish.k)
 
     def features(self, ids: np.ndarray[Any, Any]) -> list[dict[str, FeatureValue]]:
         """What items uint64 (N,) are like, as far as it is known."""
@@ -172,17 +173,20 @@ def _among(ascending: np.ndarray[Any, Any], ids: np.ndarray[Any, Any]) -> np.nda
     return ascending[at] == ids
 
 
-def _boosted(scored: Found, ids: np.ndarray[Any, Any], boosts: np.ndarray[Any, Any]) -> Found:
-    """Scores of some of the ids with their boosts."""
-    order = np.argsort(ids)
-    at = order[np.searchsorted(ids, scored.ids, sorter=order)]
-    return Found(scored.ids, (scored.scores + boosts[at]).astype(np.float32))
+def _boosts_of(boosts: Boosts, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Of some items, float32 (N,), 0 of those that have none."""
+    order = np.argsort(boosts.ids)
+    ascending = boosts.ids[order]
+    found = _among(ascending, ids)
+    out = np.zeros(len(ids), np.float32)
+    out[found] = boosts.boosts[order[np.searchsorted(ascending, ids[found])]]
+    return out
 
 
-def _best(found: Found, boosted: Found, k: int) -> Found:
-    """The k best of both; whoever is in both counts as boosted."""
-    others = ~np.isin(found.ids, boosted.ids)
-    ids = np.concatenate([found.ids[others], boosted.ids])
-    scores = np.concatenate([found.scores[others], boosted.scores])
+def _best(found: Found, special: Found, k: int) -> Found:
+    """The k best of both; whoever is in both counts as special."""
+    others = ~np.isin(found.ids, special.ids)
+    ids = np.concatenate([found.ids[others], special.ids])
+    scores = np.concatenate([found.scores[others], special.scores])
     order = np.lexsort((ids, -scores))[:k]
     return Found(ids[order], scores[order])

@@ -32,9 +32,12 @@ class SetRetriever:
 
     def __init__(self) -> None:
         self.vectors = SparseTable(DIM)
+        self.repeat = 0.0
         self.users: dict[int, tuple[list[float], dict[str, float], list[str]]] = {}
 
-    def know(self, user: str, vector: list[float], boosts: Mapping[str, float] = {}, seen: Sequence[str] = ()) -> None:
+    def know(
+        self, user: str, vector: list[float], boosts: Mapping[str, float] = {}, seen: Sequence[str] = ()
+    ) -> None:
         self.users[hash_text(user)] = (vector, dict(boosts), list(seen))
 
     def query(self, batch: Any, users: np.ndarray) -> Query:
@@ -43,6 +46,7 @@ class SetRetriever:
             np.array([vector for vector, _, _ in known], np.float32),
             [Boosts(ids_of(boosts), np.array(list(boosts.values()), np.float32)) for _, boosts, _ in known],
             [ids_of(seen) for _, _, seen in known],
+            self.repeat,
         )
 
     def see_items(self, batch: Any, items: np.ndarray, deleted: np.ndarray) -> None:
@@ -56,8 +60,8 @@ def ids_of(names: Sequence[str] | Mapping[str, float]) -> np.ndarray:
 class Shelf:
     """A learner of such a model: items with vectors and features, committed when told."""
 
-    def __init__(self, lease: Lease) -> None:
-        self.pipeline = small_pipeline(ModelSettings(kind="ftrl"), SPEC)
+    def __init__(self, lease: Lease, settings: ModelSettings | None = None, spec: FeatureSpec = SPEC) -> None:
+        self.pipeline = _Small(settings or ModelSettings(kind="ftrl"), spec)
         self.retriever: SetRetriever = self.pipeline.retriever  # type: ignore[assignment]
         self._lease, self.seq = lease, 0
         self._decoder = BlockDecoder()
@@ -91,15 +95,12 @@ class _Small(Pipeline):
         self.tables = {**self.tables, retriever.table: retriever.vectors, **self.catalogue.tables}
 
 
-def small_pipeline(settings: ModelSettings, spec: FeatureSpec) -> Pipeline:
-    return _Small(settings, spec)
-
-
 def mirror(shelf: Shelf) -> Any:
     """What a scorer builds its mirrors by: what users are like is shared with the learner's retriever."""
 
     def build(blob: bytes) -> Pipeline:
         pipeline = _Small.from_blob(blob)
+        pipeline.retriever.repeat = shelf.retriever.repeat  # type: ignore[union-attr]
         pipeline.retriever.users = shelf.retriever.users  # type: ignore[union-attr]
         return pipeline
 
