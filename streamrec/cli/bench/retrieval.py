@@ -124,10 +124,8 @@ def _progressive(recording: "Recording", shrinkage: float) -> list[Figure]:
     ease = _daily(ratings, at, shrinkage)
     figures = [Figure(f"next item at 100, {name}", value, "share") for name, value in windows.items()]
     name = max(windows, key=lambda each: windows[each])
-    figures.append(Figure("next item at 100, ours", ours, "share", windows[name], name, (1.0, None)))
-    figures.append(
-        Figure("next item at 100, ours beside EASE", ours, "share", ease, "EASE each day", (1.0, None))
-    )
+    for what, peer, beside in (("ours", name, windows[name]), ("ours, again", "EASE of the day", ease)):
+        figures.append(Figure(f"next item at 100, {what}", ours, "share", beside, peer, (1.0, None)))
     return figures
 
 
@@ -176,7 +174,7 @@ def _daily(ratings: _Ratings, at: np.ndarray, shrinkage: float) -> float:
 
 
 def _is_hit(ratings: _Ratings, k: int, scores: np.ndarray) -> bool:
-    """Whether interaction k's item is among the first 100 without what its user took before; ties count half."""
+    """Whether its item is among the first 100 without what its user took before; ties count half."""
     scores[ratings.items[:k][ratings.users[:k] == ratings.users[k]]] = -np.inf
     its = scores[ratings.items[k]]
     return bool(np.count_nonzero(scores > its) + np.count_nonzero(scores == its) / 2 < 100)
