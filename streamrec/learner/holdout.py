@@ -119,8 +119,8 @@ def evaluate(recording: Recording, holdout: Holdout) -> dict[str, Any]:
     n_learned = sum(int(_interactions(block).sum()) for block in learned)
     if not n_learned or not len(asked):
         raise UsageError(
-            f"expected interactions (clicks or ratings with user and item) to learn from and to hold out, "
-            f"got {n_learned} and {len(asked)} of {recording.rejected} rejected records beside: "
+            "expected interactions (clicks or ratings of a user and an item) to learn from and to hold out, "
+            f"got {n_learned} and {len(asked)}, and {recording.rejected} rejected records: "
             "is it the right stream, and long enough for this --holdout?"
         )
     pipeline, fields = recording.pipeline, recording.fields

@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from streamrec.cli.evaluate import command
 from streamrec.errors import StreamrecError
 
+CLICKLESS = '{"type":"example","id":"a","time":1,"user":"u","item":"i","label":0,"features":{}}\n'
 KEYS = [f"{prefix}top_{k}" for prefix in ("", "unseen_") for k in (1, 5, 10, 50, 100)]
 
 
-def lines(n, users=20, seed=0):
+def lines(n, users=20, seed=7):
     """Users of two groups with ten items each; every fifth interaction is a click."""
     rng = np.random.default_rng(seed)
     for k in range(n):
@@ -56,16 +57,12 @@ def test_one_user_and_several_epochs(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "expected"),
     [
-        ("", (), "expected interactions"),
-        (
-            '{"type":"example","id":"a","time":1,"user":"u","item":"i","label":0,"features":{}}\n',
-            (),
-            "got 0 and 0",
-        ),
+        ("", (), "is empty"),
+        (CLICKLESS, (), "got 0 and 0"),
         ("{\n", (), "1 rejected"),
         ("", ("--holdout", "random:1.5"), "between 0 and 1"),
         ("", ("--holdout", "last:0.2"), "expected random:"),
-        ("", ("--model", "ftrl"), "finds none"),
+        (CLICKLESS, ("--model", "ftrl"), "finds none"),
     ],
 )
 def test_one_line_where_nothing_can_be_measured(tmp_path, text, options, expected):
