@@ -21,9 +21,15 @@ __all__ = ["command"]
     metavar="random:SHARE",
     help="Which interactions are kept back.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is kept back.")
 @click.option(
-    "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="How often the rest is learned."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is kept back."
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How often the rest is learned.",
 )
 @click.option("--model", "kind", default="two_tower", show_default=True, help="Kind; one that finds items.")
 @click.option("--config", type=click.Path(dir_okay=False), help="Settings file (TOML).")

@@ -44,12 +44,19 @@ def _hits(own: np.ndarray, ids: np.ndarray, mask: np.ndarray) -> None:
 
 @njit(**JIT)
 def _softmax(
-    z: np.ndarray, own: np.ndarray, weights: np.ndarray, left_out: np.ndarray, hardest: int, slopes: np.ndarray
+    z: np.ndarray,
+    own: np.ndarray,
+    weights: np.ndarray,
+    left_out: np.ndarray,
+    hardest: int,
+    slopes: np.ndarray,
 ) -> float:
     """Loss, and d loss / d z into slopes."""
     loss = 0.0
     for b in range(len(z)):
-        negatives = np.sort(np.array([z[b, j] for j in range(z.shape[1]) if j != own[b] and not left_out[b, j]]))
+        negatives = np.sort(
+            np.array([z[b, j] for j in range(z.shape[1]) if j != own[b] and not left_out[b, j]])
+        )
         floor = -np.inf
         if 0 < hardest < negatives.size:
             floor = negatives[negatives.size - hardest]

@@ -113,7 +113,9 @@ def evaluate(recording: Recording, holdout: Holdout) -> dict[str, Any]:
     """
     held = recording.held_out(holdout)
     learned = [picked(block, ~mask) for block, mask in zip(recording.blocks, held, strict=True)]
-    asked = concatenated([picked(b, mask) for b, mask in zip(recording.blocks, held, strict=True) if mask.any()])
+    asked = concatenated(
+        [picked(b, mask) for b, mask in zip(recording.blocks, held, strict=True) if mask.any()]
+    )
     n_learned = sum(int(_interactions(block).sum()) for block in learned)
     if not n_learned or not len(asked):
         raise UsageError(

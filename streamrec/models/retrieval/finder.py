@@ -55,7 +55,10 @@ class Finder:
     def __init__(self, settings: RetrievalSettings, inputs: Inputs) -> None:
         self.settings = settings
         sides = inputs.sides
-        self._query_bags, self._item_bags = np.array(sides.query, np.int64), np.array(sides.candidate, np.int64)
+        self._query_bags, self._item_bags = (
+            np.array(sides.query, np.int64),
+            np.array(sides.candidate, np.int64),
+        )
         self.item_features: Sequence[str] = sides.item_features
         visits, towers = settings.visits, settings.towers
         self._history = History(visits.history, max(visits.near, visits.window), visits.decay)
@@ -93,7 +96,9 @@ class Finder:
         items, first = np.unique(batch.item[at], return_index=True)
         new = np.sort(at[first[~self._bags.known(items)]])
         if len(new):
-            self._bags.put(batch.item[new], _picked(chosen_bags(batch, self._item_bags), new, len(self._item_bags)))
+            self._bags.put(
+                batch.item[new], _picked(chosen_bags(batch, self._item_bags), new, len(self._item_bags))
+            )
             self._round.add(batch.item[new])
 
     def _take(self, batch: Batch, at: np.ndarray, query: Bags) -> None:
@@ -178,7 +183,9 @@ class Finder:
         alpha, beta, gamma = self._towers.weights
         others = np.broadcast_to(np.array([beta, gamma], np.float32), (len(users), 2))
         vectors = np.concatenate([q / np.float32(self.settings.towers.temperature), others], axis=1)
-        boosts = [Boosts(ids, alpha * np.log1p(v / np.float32(_LITTLE))) for ids, v in self._visits.best(near)]
+        boosts = [
+            Boosts(ids, alpha * np.log1p(v / np.float32(_LITTLE))) for ids, v in self._visits.best(near)
+        ]
         seen = [np.unique(self._history.entries(int(user))[:, 0].astype(np.uint64)) for user in users]
         return Query(vectors, boosts, seen, self._repeat())
 
@@ -189,7 +196,9 @@ class Finder:
         new = np.sort(np.unique(items, return_index=True)[1])
         self._round.add(items[new[~self._bags.known(items[new])]])
         gone, there = last[deleted[last]], last[~deleted[last]]
-        self._bags.put(items[there], _picked(chosen_bags(batch, self._item_bags), there, len(self._item_bags)))
+        self._bags.put(
+            items[there], _picked(chosen_bags(batch, self._item_bags), there, len(self._item_bags))
+        )
         self._bags.delete(items[gone])
         self._vectors.delete(items[gone])
         self._publish(ids)

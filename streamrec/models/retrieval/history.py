@@ -55,9 +55,7 @@ def _count(users: _Table, user: np.uint64) -> int:
 
 
 @njit(**JIT)
-def _load(
-    tables: tuple[_Table, _Table], user: np.uint64, most: int, out: np.ndarray
-) -> int:
+def _load(tables: tuple[_Table, _Table], user: np.uint64, most: int, out: np.ndarray) -> int:
     """The user's entries into out int64 (most, 3), oldest first; returns how many."""
     users, (directory, stride) = tables
     total = _count(users, user)
@@ -79,7 +77,9 @@ def _load(
 
 
 @njit(**INNER)
-def _append(tables: tuple[_Table, _Table], taken: tuple[int, int, int, int], blanks: _Blanks, most: int) -> int:
+def _append(
+    tables: tuple[_Table, _Table], taken: tuple[int, int, int, int], blanks: _Blanks, most: int
+) -> int:
     """Write (user, item, time, number) down; returns which table has no room for it, −1 where both have."""
     (users, of_users), (directory, stride) = tables
     user = np.uint64(taken[0])

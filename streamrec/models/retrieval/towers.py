@@ -122,7 +122,9 @@ class Towers:
         """c float32 (N, units), and what `learn` needs; pure."""
         return self._candidate.forward([bags])
 
-    def learn(self, query: tuple[_Tape, np.ndarray], candidate: tuple[_Tape, np.ndarray], of_weights: np.ndarray) -> None:
+    def learn(
+        self, query: tuple[_Tape, np.ndarray], candidate: tuple[_Tape, np.ndarray], of_weights: np.ndarray
+    ) -> None:
         """One step of everything, from tapes and d loss / d q, d c, d weights."""
         of_query, of_candidate = self._query.backward(*query), self._candidate.backward(*candidate)
         self._dense.apply("query", of_query)

@@ -14,7 +14,9 @@ def u64(*values):
 
 def appended(history, rows, first=0):
     users, items, times = (np.array(column) for column in zip(*rows, strict=True))
-    return history.append(users.astype(np.uint64), items.astype(np.uint64), times.astype(np.int64), first).tolist()
+    return history.append(
+        users.astype(np.uint64), items.astype(np.uint64), times.astype(np.int64), first
+    ).tolist()
 
 
 def stream(n=400, users=4, items=30, seed=1):
@@ -52,7 +54,9 @@ def test_near_is_what_a_list_gives(cut):
         assert near.items[0].tolist() == items
         assert set(columns[seen[0]].tolist()) == taken
         weights = np.tile(np.arange(1, NEAR + 1) ** -0.5, 2).astype(np.float32)
-        assert near.weights[0].tolist() == np.where(near.items[0] != 0, weights, 0).astype(np.float32).tolist()
+        assert (
+            near.weights[0].tolist() == np.where(near.items[0] != 0, weights, 0).astype(np.float32).tolist()
+        )
 
 
 def test_repeats_are_told_from_the_same_interaction_again():
@@ -70,7 +74,9 @@ def test_the_newest_are_kept_for_many_users():
 
 
 def test_nobody_has_no_history():
-    near, seen = History(MOST, NEAR, 0.5).near(u64(3), (u64(0), np.zeros(1, np.int64), np.ones(1, np.int64)), u64(1))
+    near, seen = History(MOST, NEAR, 0.5).near(
+        u64(3), (u64(0), np.zeros(1, np.int64), np.ones(1, np.int64)), u64(1)
+    )
     assert not near.items.any()
     assert not near.weights.any()
     assert not seen.any()

@@ -64,7 +64,7 @@ def test_a_full_row_keeps_what_comes_often():
         other = 2 + k % 3 if k % 2 else int(rng.integers(10, 500))
         near = Near(np.array([[other, 0]], np.uint64), np.array([[1, 0]], np.float32))
         visits.take(np.array([1], np.uint64), np.array([k]), near)
-    (ids, _), = visits.best(Near(np.array([[1, 0]], np.uint64), np.array([[1, 0]], np.float32)))
+    ((ids, _),) = visits.best(Near(np.array([[1, 0]], np.uint64), np.array([[1, 0]], np.float32)))
     assert {2, 3, 4} <= set(ids.tolist())
     assert len(ids) <= 4
 
