@@ -35,7 +35,7 @@ __all__ = ["command"]
 @click.option("--config", type=click.Path(dir_okay=False), help="Settings file (TOML).")
 @json_option
 def command(stream: str, as_json: bool, **options: Any) -> None:
-    """Learn STREAM but for some interactions, and tell how often the item of these is among the first k found.
+    """Learn STREAM but for some interactions; tell how often the item of these is among the first k found.
 
     Every click and every rating is one interaction. Over all items: top_1 … top_100; without those that the
     user took in what was learned: unseen_top_1 … The stream is kept in memory.

@@ -25,14 +25,31 @@ _AT_ONCE = 64
 
 
 class Index:
-    """All rows of a table of vectors, for exact scores."""
+    """Vectors of all items, for exact scores.
 
-    def __init__(self, table: Table) -> None:
+    Args:
+        ids: uint64 (N,), ascending, of all items that there will be.
+        width: of a vector.
+
+    """
+
+    def __init__(self, ids: np.ndarray, width: int) -> None:
+        self.ids = ids
+        self._rows, self._known = np.zeros((len(ids), width), np.float32), np.zeros(len(ids), np.bool_)
+
+    @classmethod
+    def of(cls, table: Table) -> "Index":
+        """All that a table has."""
         pieces = list(table.pieces())
-        ids, rows = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        order = np.argsort(ids)
-        self.ids: np.ndarray = ids[order]
-        self._rows = rows[order]
+        index = cls(np.sort(np.concatenate([ids for ids, _ in pieces])), table.width)
+        for ids, rows in pieces:
+            index.put(ids, rows)
+        return index
+
+    def put(self, ids: np.ndarray, rows: np.ndarray) -> None:
+        """Set vectors float32 (M, W) of some of the items; before, an item cannot be found."""
+        at, _ = self.places(ids)
+        self._rows[at], self._known[at] = rows, True
 
     def places(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where ids uint64 (N,) are, int64 (N,), and which are there at all, bool (N,)."""
@@ -49,6 +66,7 @@ class Index:
             scores[b, at[there]] += boosts.boosts[there]
             at, there = self.places(seen)
             scores[b, at[there]] += np.float32(query.repeat)
+        scores[:, ~self._known] = -np.inf
         return scores
 
 
@@ -70,6 +88,8 @@ def ranks(
         scores = index.scores(retriever.query(part, part.user))
         at, there = index.places(part.item)
         for b in np.flatnonzero(there).tolist():
+            if scores[b, at[b]] == -np.inf:
+                continue
             found[0, start + b] = _rank(scores[b], at[b])
             seen, known = index.places(taken.get(int(part.user[b]), part.item[:0]))
             scores[b, seen[known]] = -np.inf

@@ -4,9 +4,9 @@ Of an example with scores s_j of N sampled items, of which number y is its own, 
 
     l = −w · log( exp(z_y) / Σ_j exp(z_j) ),   z_j = s_j / τ − log Q_j
 
-Q_j is the probability that item j is in the sample (Bengio and Senécal 2008; Yi et al. 2019, section 3): without
-the correction popular items, which are in most samples, would be pushed down. The order is that of TFRS's task
-`Retrieval`: temperature, sampling probability, accidental hits, hard negatives.
+Q_j is the probability that item j is in the sample (Bengio and Senécal 2008; Yi et al. 2019, section 3):
+without the correction popular items, which are in most samples, would be pushed down. The order is that of
+TFRS's task `Retrieval`: temperature, sampling probability, accidental hits, hard negatives.
 """
 
 from typing import NamedTuple
@@ -79,7 +79,7 @@ def _softmax(
 def sampled_softmax(
     scores: np.ndarray,
     own: np.ndarray,
-    softmax: Softmax = Softmax(),
+    softmax: Softmax = Softmax(),  # noqa: B008
     *,
     log_q: np.ndarray | None = None,
     ids: np.ndarray | None = None,

@@ -130,7 +130,7 @@ def evaluate(recording: Recording, holdout: Holdout) -> dict[str, Any]:
                 pipeline.learn(block, fields)
     retriever = pipeline.retriever
     assert retriever is not None
-    index = Index(pipeline.tables[retriever.table])
+    index = Index.of(pipeline.tables[retriever.table])
     batch = pipeline.extractor.preview(asked, fields)
     found = ranks(retriever, index, batch, dict(_taken(learned)))
     return {

@@ -92,8 +92,8 @@ class ModelSettings(BaseModel):
         ftrl: settings of the linear part.
         deep: settings of the network, for kinds that have one.
         blend: parts of the kind "blend".
-        ranker: of the kind "two_tower", a model of another kind; what it does not set is as here, and its kind the
-            recommended one.
+        ranker: of the kind "two_tower", a model of another kind; what it does not set is as here, and its
+            kind the recommended one.
         retrieval: how the kind "two_tower" finds items.
         feedback: how early and sampled negatives are learned; of the click task.
         admission: which new ids get a row.

@@ -18,7 +18,7 @@ def _place(places: np.ndarray, columns: np.ndarray, identity: np.uint64) -> int:
     place = np.int64(spread(identity) >> _32) & last
     while places[place] >= 0 and columns[places[place]] != identity:
         place = (place + 1) & last
-    return place
+    return int(place)
 
 
 @njit(**INNER)

@@ -1,10 +1,11 @@
-"""Learns from interactions which items to find for whom: towers, popularity and co-visitation under one score.
+"""Learns which items to find for whom: towers, popularity and co-visits under one score.
 
     s(u, i) = q_u·c_i / τ  +  α·log(1 + v_ui/ε)  +  β·log(1 + n_i)  +  γ·log r_i  (+ δ where u took i before)
 
-q and c are the towers', v is `Visits`' sum of cosines, n_i how often item i was taken, r_i the same of late. α, β
-and γ are learned with the towers under one sampled softmax. δ is the log odds that an interaction repeats one of its
-user's, at most 0. What depends on the item alone is its published row [c, log(1 + n), log r]; the query is [q/τ, β, γ].
+q and c are the towers', v is `Visits`' sum of cosines, n_i how often item i was taken, r_i the same of late.
+α, β and γ are learned with the towers under one sampled softmax. δ is the log odds that an interaction
+repeats one of its user's, at most 0. What depends on the item alone is its published row,
+[c, log(1 + n), log r]; the query is [q/τ, β, γ].
 """
 
 import struct
@@ -41,8 +42,9 @@ _LATER = np.iinfo(np.int64).max  # the number of what is not learned yet
 class Finder:
     """The retriever of the kind `two_tower`.
 
-    Interaction number n belongs to micro-batch n // size; it is in its user's history at once, and learned when its
-    micro-batch is complete, from what was history before it. So nothing depends on where a block or a run ends.
+    Interaction number n belongs to micro-batch n // size; it is in its user's history at once, and learned
+    when its micro-batch is complete, from what was history before it. So nothing depends on where a block or
+    a run ends.
 
     Args:
         settings: of all parts.

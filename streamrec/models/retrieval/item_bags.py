@@ -1,4 +1,4 @@
-"""What is known of every item's features, as ids in rows: whoever is a negative or is published again has no event.
+"""What is known of every item's features, as ids in rows: a negative comes without an event.
 
     item_bags   item → state, n, then n times field, value, id
 

@@ -37,7 +37,9 @@ def joined(parts: list[Interactions]) -> Interactions:
     firsts = np.cumsum([0, *(len(part.bags.ids) for part in parts)])
     offsets = [part.bags.offsets[:-1] + first for part, first in zip(parts, firsts[:-1], strict=True)]
     ids, values = (np.concatenate([part.bags[i] for part in parts]) for i in range(2))
-    return Interactions(*columns, Bags(ids, values, np.concatenate([*offsets, firsts[-1:]])))
+    users, items, time_ms, numbers, weights = columns
+    bags = Bags(ids, values, np.concatenate([*offsets, firsts[-1:]]))
+    return Interactions(users, items, time_ms, numbers, weights, bags)
 
 
 def to_bytes(parts: list[Interactions]) -> bytes:
@@ -61,4 +63,5 @@ def interactions_of(state: bytes) -> list[Interactions]:
         array = np.frombuffer(state, dtype, size, at)
         at += array.nbytes
         arrays.append(array.astype(array.dtype.newbyteorder("=")))
-    return [Interactions(*arrays[:5], Bags(*arrays[5:]))]
+    users, items, time_ms, numbers, weights = arrays[:5]
+    return [Interactions(users, items, time_ms, numbers, weights, Bags(*arrays[5:]))]

@@ -1,7 +1,7 @@
 """How often items were taken, and which near which, as rows.
 
-    items       item → times taken; the same of late; gap between two of its interactions; weight of its pairs;
-                number of the last one
+    items       item → times taken; the same of late; gap between two of its interactions; weight of its
+                pairs; number of the last one
     neighbours  item → ids and weights of those most often taken near it
 
 The gap is that of Yi et al. (2019, algorithm 2), B ← (1 − α)·B + α·(t − A), but t counts interactions, not
