@@ -66,7 +66,7 @@ def test_the_loop(store: RedisStore, tmp_path: Path) -> None:
 
     learn(*ratings())
     with client_of(create_app(Scorer(store, name, SystemClock()))) as client:
-        until(client, lambda found: bool(found), time.monotonic() + 60)
+        until(client, bool, time.monotonic() + 60)
         assert asked(client, "u1") != asked(client, "u2")
         popular = asked(client, "nobody yet")
         assert popular[0] == "war hit"
