@@ -18,6 +18,7 @@ __all__ = [
     "EventFault",
     "EventsAnswer",
     "EventsProblem",
+    "Features",
     "Health",
     "ModelState",
     "Problem",
