@@ -2,7 +2,8 @@
 
 StreamrecError                 what, where, expected, got, what to do; in one line
 ├── UsageError                 wrong option, URL or argument           a retry does not help (exit code 2)
-│   └── ConfigError            wrong key or value in a settings file   a retry does not help
+│   ├── ConfigError            wrong key or value in a settings file   a retry does not help
+│   └── NoRetriever            the model ranks items, but finds none   learn one that does
 ├── SourceError                a stream is missing, empty or unreadable: mend the stream
 │   └── TopicMissing           no such topic or partition              a retry helps once it is made
 ├── ServiceError               a local server could not be started     see the log that it names
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigError",
     "CutOff",
     "Fenced",
+    "NoRetriever",
     "Rebalanced",
     "RecordError",
     "ServiceError",
@@ -56,6 +58,10 @@ class UsageError(StreamrecError):
 
 class ConfigError(UsageError):
     """A wrong key or value in a settings file; names the line and the nearest valid key."""
+
+
+class NoRetriever(UsageError):
+    """The model ranks items, but does not find any."""
 
 
 class SourceError(StreamrecError):

@@ -4,6 +4,9 @@ STREAMREC_STORE (needed), STREAMREC_NAME (default), STREAMREC_HOST (0.0.0.0), ST
 STREAMREC_EVENTS: where `POST /v1/events` puts events, kafka://host:port/topic or a file; unset: it takes
 none.
 
+STREAMREC_APPROXIMATE_ABOVE (300000): among more items than this, where the model finds any and the extra
+`ann` is installed, the search is approximate.
+
 STREAMREC_TOKEN, STREAMREC_TOKEN_FILE: bearer tokens, one, and a file with one a line; who asks for scores or
 state, or sends events, needs one of them; neither set: anybody may.
 
@@ -22,6 +25,7 @@ from pydantic import ValidationError
 from streamrec.errors import UsageError
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import listen, serve
+from streamrec.serving.settings import RetrievalSettings
 from streamrec.serving.tls import server_context
 from streamrec.serving.token import read_tokens
 from streamrec.store.registry import open_store
@@ -44,7 +48,8 @@ def main() -> None:
     store = open_store(text("STORE"))
     try:
         listener = listen(text("HOST", "0.0.0.0"), integer("PORT", 8080))
-        serve(store, name, listener, tell, open_events, protection)
+        retrieval = RetrievalSettings(integer("APPROXIMATE_ABOVE", 300_000))
+        serve(store, name, listener, tell, open_events, protection, retrieval)
     finally:
         store.close()
 

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "convert": ("convert", "public data set → recorded stream"),
     "demo": ("demo", "the whole loop on this machine: events, learning, Redis, live scores"),
     "doctor": ("doctor", "what is missing on this machine"),
+    "evaluate": ("evaluate", "how often what users took is among the items found, on a hold-out"),
     "explain": ("explain", "one score explained: what each feature adds"),
     "inspect": ("inspect", "what a stored model holds"),
     "join": ("join", "raw events → labelled examples, exactly once"),

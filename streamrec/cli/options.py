@@ -12,7 +12,9 @@ __all__ = ["json_option", "learning_options", "name_option", "print_result", "st
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: Written out, as help must not load what knows the kinds.
-_KIND = "Kind: ftrl, wide, fm, dcn, dcn_v1, dlrm, wide_deep or blend; default: the recommended one."
+_KIND = (
+    "Kind: ftrl, wide, fm, dcn, dcn_v1, dlrm, wide_deep, blend or two_tower; default: the recommended one."
+)
 
 
 def json_option(command: _F) -> _F:

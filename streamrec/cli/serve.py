@@ -64,17 +64,31 @@ def _protection_options(command: _F) -> _F:
 @click.option(
     "--events", metavar="URL", help="Take events on /v1/events: kafka://host:port/topic, or a file."
 )
+@click.option(
+    "--approximate-above",
+    type=click.IntRange(min=0),
+    help="Search approximately among more items, where the extra ann is installed.  [default: 300000]",
+)
 @_protection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the service's URL as one JSON object.")
 def command(
-    store_url: str, name: str, host: str, port: int, events: str | None, as_json: bool, **protection: Any
+    store_url: str,
+    name: str,
+    host: str,
+    port: int,
+    events: str | None,
+    approximate_above: int | None,
+    as_json: bool,
+    **protection: Any,
 ) -> None:
     """Serve live scores of a model over HTTP until stopped.
 
-    Waits for a model that is not there yet: /readyz answers 503 until then.
+    Waits for a model that is not there yet: /readyz answers 503 until then. A model of a kind that retrieves
+    also answers /v1/retrieve and /v1/recommend; --events takes the impressions of the latter, too.
     """
     from streamrec.serving.service import listen  # the HTTP stack takes half a second to import
     from streamrec.serving.service import serve as run
+    from streamrec.serving.settings import RetrievalSettings
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_sink
 
@@ -88,9 +102,10 @@ def command(
 
     open_events = open_sink(events) if events else None
     protected = _protection(**protection)
+    retrieval = None if approximate_above is None else RetrievalSettings(approximate_above)
     store = open_store(store_url)
     try:
-        run(store, name, listen(host, port), tell, open_events, protected)
+        run(store, name, listen(host, port), tell, open_events, protected, retrieval)
     finally:
         store.close()
 

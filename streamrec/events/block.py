@@ -83,6 +83,7 @@ class Examples(NamedTuple):
     labels: np.ndarray  # float32 (B,)
     weights: np.ndarray  # float32 (B,)
     role: np.ndarray  # uint8 (B,)
+    chosen: np.ndarray  # bool (B,): the user took the item: a click, a rating whatever it is, a label above 0
     entry_offsets: np.ndarray  # int64 (B + 1,), entries as in EventBlock
     entry_field: np.ndarray  # int32 (E,)
     entry_kind: np.ndarray  # uint8 (E,)

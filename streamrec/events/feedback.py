@@ -12,11 +12,14 @@ more than once, and says each time which of its turns this is:
 
 Of one impression come, in this order: ARRIVAL where arrivals are asked for; EARLY or FINAL; after EARLY one
 of CORRECTION and CONFIRMED. Where negatives are a sample, the EARLY ones left out are corrected all the same.
+
+Who retrieves items learns of the catalogue, too. An `item` event then comes among the examples, in its place
+in the stream, as CATALOGUE (label 1: deleted); it is no example, on the wire it stays what it is.
 """
 
-__all__ = ["ARRIVAL", "CONFIRMED", "CORRECTION", "EARLY", "FEEDBACK", "FINAL", "feedback_fields"]
+__all__ = ["ARRIVAL", "CATALOGUE", "CONFIRMED", "CORRECTION", "EARLY", "FEEDBACK", "FINAL", "feedback_fields"]
 
-FINAL, EARLY, CORRECTION, CONFIRMED, ARRIVAL = range(5)
+FINAL, EARLY, CORRECTION, CONFIRMED, ARRIVAL, CATALOGUE = range(6)
 
 #: The `feedback` field of an `example` event by role; None: the field is absent.
 FEEDBACK = (None, "early", "correction", "confirmed", "arrival")

@@ -9,7 +9,7 @@ from streamrec.memory import JIT
 
 __all__ = ["Batch"]
 
-_NO_KEYS = np.empty(0, np.uint64)
+_NO_KEYS, _NO_FLAGS = np.empty(0, np.uint64), np.empty(0, np.bool_)
 
 
 @njit(**JIT)
@@ -49,7 +49,11 @@ class Batch(NamedTuple):
     weights: np.ndarray  # float32 (B,)
     time_ms: np.ndarray  # int64 (B,)
     role: np.ndarray  # uint8 (B,), see `events.feedback`
-    key: np.ndarray = _NO_KEYS  # uint64 (B,), of the impression or event; (0,) where nobody asks
+    # (B,) each, or (0,) where nobody asks
+    key: np.ndarray = _NO_KEYS  # uint64, of the impression or event
+    user: np.ndarray = _NO_KEYS  # uint64, `hash_bytes` of its text; 0: absent
+    item: np.ndarray = _NO_KEYS  # uint64, likewise
+    chosen: np.ndarray = _NO_FLAGS  # bool: the user took the item, see `events.block.Examples`
 
     def __len__(self) -> int:  # of the batch, not of the tuple: `_replace` cannot be used
         return len(self.labels)
@@ -77,6 +81,9 @@ class Batch(NamedTuple):
             self.time_ms[start:end],
             self.role[start:end],
             self.key[start:end],
+            self.user[start:end],
+            self.item[start:end],
+            self.chosen[start:end],
         )
 
     def filtered(self, keep: np.ndarray) -> "Batch":

@@ -143,7 +143,8 @@ class Extractor:
         if self.spec.crosses:
             fill_crosses(self._plan, n, *bags)
         given = (examples.labels, examples.weights, examples.time_ms, examples.role, examples.key)
-        batch = Batch(ids, values, offsets, dense, *given)
+        who = (examples.user, examples.item, examples.chosen)
+        batch = Batch(ids, values, offsets, dense, *given, *who)
         if self.tables:
             self._count(batch, learn=learn)
         return batch
@@ -195,6 +196,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     "labels": np.float32,
     "weights": np.float32,
     "role": np.uint8,
+    "chosen": np.bool_,
     "entry_offsets": np.int64,
     "entry_field": np.int32,
     "entry_kind": np.uint8,

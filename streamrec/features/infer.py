@@ -53,7 +53,8 @@ class _Feature(NamedTuple):
         """The field that reads it; its own name unless a field of another source has or could have it."""
         taken = self.name in BUILTIN or self.name.startswith("features.")
         name = f"features.{self.name}" if taken else self.name
-        return Field(name=name, kind=self.kind, source=f"features.{self.name}", edges=self.edges)
+        source = f"features.{self.name}"
+        return Field(name=name, kind=self.kind, source=source, edges=self.edges, of_item=self.of_item)
 
 
 def infer_spec(

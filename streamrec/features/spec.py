@@ -88,6 +88,7 @@ class Field(_Counted):
         parts: time (UTC): what to take, an id each.
         pooling: values of n ids of a bag: 1 (sum), 1/n (mean; what bags and texts take) or 1/√n (sqrt).
         statistics: target statistics per value, or true.
+        of_item: the value belongs to the item, whoever sees it: what retrieval knows an item by.
 
     """
 
@@ -100,6 +101,7 @@ class Field(_Counted):
     slope: bool = False
     parts: tuple[TimePart, ...] = Setting(("hour", "weekday"), min_length=1)
     pooling: Literal["sum", "mean", "sqrt"] = "sum"
+    of_item: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -219,6 +221,13 @@ class FeatureSpec(_Frozen):
                     text = f"cross {list(cross.fields)}: of a number, buckets are crossed; {name!r} has none"
                     raise _fault(text, "crosses", i)
         return self
+
+    def without_sides(self) -> "FeatureSpec":
+        """The same for a model to which it is all one what belongs to the item."""
+        if not any(field.of_item for field in self.fields):
+            return self
+        fields = tuple(field.model_copy(update={"of_item": False}) for field in self.fields)
+        return self.model_copy(update={"fields": fields})
 
     def to_json(self) -> str:
         """The form that is frozen with a model: every option written out, so new defaults change nothing."""

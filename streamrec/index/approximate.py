@@ -63,12 +63,24 @@ class _Base(NamedTuple):
 
 
 class ApproximateIndex:
-    """`ItemIndex` with another search; same face. Needs the extra `ann`."""
+    """`ItemIndex` with another search; same face. Needs the extra `ann`.
 
-    def __init__(self, settings: IndexSettings, approximate: ApproximateSettings | None = None) -> None:
+    Args:
+        settings: of the exact index within.
+        approximate: of the search.
+        exact: an index with such settings, to go on with; it belongs to this one from now on.
+
+    """
+
+    def __init__(
+        self,
+        settings: IndexSettings,
+        approximate: ApproximateSettings | None = None,
+        exact: ItemIndex | None = None,
+    ) -> None:
         require_faiss()
         self.approximate = approximate or ApproximateSettings()
-        self.exact = ItemIndex(settings)
+        self.exact = ItemIndex(settings) if exact is None else exact
         self.monitor = RecallMonitor(self.approximate.checked_every)
         self._base: _Base | None = None
         self._builder = ThreadPoolExecutor(1, "index-base")
@@ -109,6 +121,10 @@ class ApproximateIndex:
         if base is not None:
             self.monitor.saw(found, lambda: search(generation, request, 1, None))
         return first_of(found) if np.ndim(query) == 1 else found
+
+    def score(self, query: Any, ids: Any) -> Found:
+        """As `ItemIndex.score`."""
+        return self.exact.score(query, ids)
 
     def settle(self) -> None:
         """Wait until the base that is being made is there; raises what stopped it."""
@@ -181,17 +197,7 @@ def _from_base(base: _Base, generation: Generation, request: Request, reach: tup
     positions = (
         base.lists.search(queries, reach[0], reach[1]) if reach[0] else np.empty((len(queries), 0), np.int64)
     )
-    chunk, slot = _located(generation, positions)
+    chunk, slot = generation.located(positions)
     slots, _ = generation.slots(request)
     offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))
     return best
-
-
-def _located(
-    generation: Generation, positions: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Chunk of the generation, −1 where it is gone, and slot of each position."""
-    serials = positions // CHUNK_SLOTS
-    chunk = np.minimum(np.searchsorted(generation.serials, serials), len(generation.serials) - 1)
-    gone = (generation.serials[chunk] != serials) | (positions < 0)
-    return np.where(gone, -1, chunk), positions % CHUNK_SLOTS

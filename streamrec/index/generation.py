@@ -60,6 +60,13 @@ class Generation:
             self.n_live,
         )
 
+    def located(self, positions: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Place among the chunks, −1 where it is none of them, and slot of each position (`Chunk.append`)."""
+        serials = positions // CHUNK_SLOTS
+        chunk = np.minimum(np.searchsorted(self.serials, serials), len(self.serials) - 1)
+        gone = (self.serials[chunk] != serials) | (positions < 0)
+        return np.where(gone, -1, chunk), positions % CHUNK_SLOTS
+
     def slots(self, request: Request) -> tuple[Slots, list[np.ndarray[Any, Any]]]:
         """What a request searches, and the masks whose addresses that has: keep them until it is done."""
         places, masks = self.places, []

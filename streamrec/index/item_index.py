@@ -6,8 +6,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from streamrec.index.generation import Generation, search
+from streamrec.index.best import merge_best
+from streamrec.index.generation import Generation, answer, empty_best, search
 from streamrec.index.request import Found, Predicate, Request, check_vectors, first_of, read_request
+from streamrec.index.scan import Best, offer_positions
 from streamrec.index.settings import IndexSettings
 from streamrec.index.slot_log import SlotLog
 
@@ -122,6 +124,26 @@ class ItemIndex:
         request = self.request(query, k, exclude, where)
         found = self.search_exactly(self._generation, request)
         return first_of(found) if np.ndim(query) == 1 else found
+
+    def score(self, query: Any, ids: Any) -> Found:
+        """Those of some items that are there, with their scores, best first; as a search would score them.
+
+        Args:
+            query: float32 (dim,).
+            ids: uint64 (N,), each once.
+
+        """
+        ids = np.asarray(ids, np.uint64)
+        request = self.request(query, len(ids), None, None)
+        with self._writing:
+            generation, positions = self._generation, self._log.positions(ids)
+        best = empty_best(1, request, len(ids))
+        if generation.n_live and len(ids):
+            chunk, slot = generation.located(positions[None])
+            slots, _ = generation.slots(request)
+            offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))
+            merge_best(*best)
+        return first_of(answer(best))
 
     def search_exactly(self, generation: Generation, request: Request) -> Found:
         """Search one generation, which need not be the newest."""

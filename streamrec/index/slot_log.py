@@ -54,10 +54,15 @@ class SlotLog:
         n_slots = sum(chunk.n_filled for chunk in chunks)
         return Generation(self._number, chunks, n_slots, len(self._positions))
 
+    def positions(self, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Where items uint64 (N,) are as of the last update, int64; −1 where they are not."""
+        rows, found = self._positions.get(ids)
+        return np.where(found, rows.view(np.int64)[:, 0], -1)
+
     def _kill(self, ids: np.ndarray[Any, Any]) -> None:
         """The slots of these ids, where they have some, die in this generation."""
-        rows, found = self._positions.get(ids)
-        positions = rows.view(np.int64)[found, 0]
+        positions = self.positions(ids)
+        positions = positions[positions >= 0]
         serials = positions // CHUNK_SLOTS
         for serial in np.unique(serials).tolist():
             chunk = self._chunks[serial]

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamrec.events.block import EventBlock, Examples
+from streamrec.events.block import RATING, EventBlock, Examples
 from streamrec.events.feedback import CORRECTION
 from streamrec.join.waiting import Entries, Waiting, copy_runs
 
@@ -28,16 +28,23 @@ def none() -> Examples:
     """No examples."""
     i64, u64, f32 = np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.float32)
     entries = (np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.uint64))
-    role = np.zeros(0, np.uint8)
-    return Examples(i64, u64, u64, u64, f32, f32, role, np.zeros(1, np.int64), *entries)
+    role, chosen = np.zeros(0, np.uint8), np.zeros(0, np.bool_)
+    return Examples(i64, u64, u64, u64, f32, f32, role, chosen, np.zeros(1, np.int64), *entries)
 
 
 def unchanged(block: EventBlock, given: Given) -> Examples:
     """Every event of the block as an example: the block's own columns, nothing copied."""
     entries = (block.entry_offsets, block.entry_field, block.entry_kind, block.entry_value)
-    weights = given.weights(block.weight)
     return Examples(
-        block.time_ms, _keys(block), block.user, block.item, given.labels, weights, given.role, *entries
+        block.time_ms,
+        _keys(block),
+        block.user,
+        block.item,
+        given.labels,
+        given.weights(block.weight),
+        given.role,
+        (block.type == RATING) | (given.labels > 0),
+        *entries,
     )
 
 
@@ -68,12 +75,13 @@ def gathered(block: EventBlock, waiting: Waiting, given: Given) -> Examples:
         given.labels,
         given.weights(_merged(held, slots["weight"], block.weight[events])),
         given.role,
+        _merged(held, np.False_, block.type[events] == RATING) | (given.labels > 0),
         offsets,
         *entries,
     )
 
 
-def _merged(held: np.ndarray, slots: np.ndarray, events: np.ndarray) -> np.ndarray:
+def _merged(held: np.ndarray, slots: np.ndarray | np.bool_, events: np.ndarray) -> np.ndarray:
     column = np.empty(len(held), events.dtype)
     column[held], column[~held] = slots, events
     return column

@@ -53,7 +53,7 @@ class Joiner:
     negative when it arrives, and where late clicks count, at the window's end: as EARLY, which a click
     corrects (CORRECTION), or CONFIRMED once none counts any more. Refused, with the reason: an id that came
     before, a second click for one impression, a click after all this, a click whose impression never came, a
-    label that the task cannot use. Items are passed over.
+    label that the task cannot use. Items are passed over, or given in their place among the examples.
 
     While clicks have stopped and impressions go on (`silent`), nothing becomes a negative: impressions wait.
     Once clicks are back, what waits is closed as they catch up; impressions for which none came at all are
@@ -73,14 +73,20 @@ class Joiner:
         settings: see there.
         checkpoint: what `checkpoint` gave; feed the stream from its `position` on. None: from the
             beginning.
+        items: give events of the catalogue, too. It changes no state, so a checkpoint does not hold it.
 
     """
 
     def __init__(
-        self, settings: JoinSettings | None = None, checkpoint: Mapping[str, Any] | None = None
+        self,
+        settings: JoinSettings | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
+        *,
+        items: bool = False,
     ) -> None:
         self.settings = settings or JoinSettings()
         self._tally = started(self.settings)
+        self._tally["gives_items"] = items
         self._seen = ids.empty()
         self._waiting = waits.empty()
         self._generations = [_Generation({}, tuple(int(self._tally[name][0]) for name in SCALARS))]

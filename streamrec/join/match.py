@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from streamrec.events.block import CLICK, IMPRESSION, ITEM, RATING, EventBlock
-from streamrec.events.feedback import ARRIVAL, CONFIRMED, CORRECTION, EARLY, FINAL
+from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED, CORRECTION, EARLY, FINAL
 from streamrec.hashing import mix
 from streamrec.join.seen import CLICKED, TAGS, Seen, is_known, remember
 from streamrec.join.tally import NO_TIME, Tally
@@ -70,7 +70,7 @@ def pass_on(
             prefetch(young_at + (soon & young_mask) * eight)
             prefetch(old_at + (soon & old_mask) * eight)
         if types[i] == ITEM:
-            tally.items += 1
+            _item(out, tally, i, values[i])
         else:
             _advance(tally, times[i])
             again, new = remember(young, old, keys[i] ^ TAGS[types[i]])
@@ -104,7 +104,7 @@ def match(
             _advance(tally, block.time_ms[i])
         _close_due(slots, heap, table, out, tally)  # by number of events an item may be the one that closes
         if kind == ITEM:
-            tally.items += 1
+            _item(out, tally, i, block.value[i])
             tally.events += 1
             continue
         again, new = remember(young, old, block.key[i] ^ TAGS[kind])
@@ -358,6 +358,14 @@ def _pass(out: np.ndarray, tally: Tally, i: int, kind: int, value: float, role: 
             reason = BAD_LABEL
     tally.passed += reason == GIVEN
     _decide(out, tally, -1 - i, label, reason, role, False)
+
+
+@njit(**JIT)
+def _item(out: np.ndarray, tally: Tally, i: int, deleted: float) -> None:
+    """An event of the catalogue: given in its place, or passed over."""
+    tally.items += 1
+    if tally.gives_items:
+        _give(out, tally, -1 - i, deleted, CATALOGUE, False)
 
 
 @njit(**JIT)

@@ -44,6 +44,7 @@ _FIELDS: list[tuple[str, Any]] = [
     ("is_rating", np.bool_),
     ("is_early", np.bool_),
     ("arrivals", np.bool_),
+    ("gives_items", np.bool_),
     ("is_sampled", np.bool_),
     ("last_kept", np.uint64),  # greatest hash of an impression whose negative is given
     ("latest_ms", np.int64),  # latest impression or click of this generation

@@ -120,16 +120,16 @@ class EmbeddingTable:
         self._optimizer.apply(rows[:n], sums[:n])
         write_back(addresses[:n], rows[:n])
 
-    def learn(self, ids: np.ndarray, gradients: np.ndarray, absent: np.ndarray) -> None:
-        """Rows for those of `absent` that are admitted, then `apply`.
+    def learn(self, ids: np.ndarray, gradients: np.ndarray, absent: np.ndarray | None = None) -> None:
+        """Rows for those ids without one that are admitted, then `apply`.
 
         Args:
             ids: of `apply`, gradients too.
             gradients: ″
-            absent: what `find` told of these ids; no row may have been made since.
+            absent: what `find` told of these ids, if no row was made since; None: it is asked again.
 
         """
-        self._create(absent)
+        self._create(self.find(ids)[1] if absent is None else absent)
         self.apply(ids, gradients)
 
     def retain(self, ids: np.ndarray, ends: np.ndarray, time_ms: np.ndarray, counted: np.ndarray) -> int:

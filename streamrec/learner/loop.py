@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from streamrec.clock import Clock, SystemClock
 from streamrec.errors import CutOff, StreamrecError
 from streamrec.events.block import Examples
 from streamrec.events.decoder import BlockDecoder
-from streamrec.events.feedback import CONFIRMED, FINAL
+from streamrec.events.feedback import CATALOGUE, CONFIRMED, FINAL
 from streamrec.join.breaker import BreakerLog
 from streamrec.join.decode import Decoded
+from streamrec.join.gather import picked
 from streamrec.join.joiner import Joined, Joiner, Refused
 from streamrec.join.merge import Recorded
 from streamrec.join.reader import bounded, limited, read, read_ahead
@@ -101,7 +102,7 @@ class Learner:
         self._settings = settings or LearnerSettings()
         self._clock = clock or SystemClock()
         self._decoder = BlockDecoder(text_fields=parts.pipeline.extractor.text_fields)
-        self._joiner = Joiner(join)
+        self._joiner = self._new_joiner()
         self._breaker = BreakerLog()
         self._committer = Committer(parts.lease, head, self._settings.patience_s, self._clock)
         self._warned: set[str] = set()
@@ -219,6 +220,9 @@ class Learner:
         many = settings.commit_events is not None and n >= settings.commit_events
         return (is_over or many) and self._committer.ready
 
+    def _new_joiner(self, checkpoint: Mapping[str, Any] | None = None) -> Joiner:
+        return Joiner(self._join, checkpoint, items=self._parts.pipeline.retriever is not None)
+
     def _rebuild_joiner(self) -> Recorded:
         """Bring the joiner to where the last commit left it, by reading again what it depends on.
 
@@ -232,7 +236,7 @@ class Learner:
             if progress.position:
                 source.seek(progress.position)
             return Recorded(dict(progress.position), 0, turns, n_seen)
-        self._joiner = joiner = Joiner(self._join, checkpoint)
+        self._joiner = joiner = self._new_joiner(checkpoint)
         start = checkpoint["position"]  # a partition that it does not name had given nothing by then
         n, until = checkpoint["scalars"]["events"], checkpoint["until"]
         past = bounded(source, start, progress.position)
@@ -262,6 +266,7 @@ class Learner:
             self._reject(letter)
         progress.events += decoded.n_records
         parts.measures.read_names(decoded.block, decoded.data, self._decoder.fields)
+        parts.pipeline.read_items(decoded.block, decoded.data)
         self._learn(joined.examples)
         progress.position |= decoded.places.end
         for turn in decoded.turns:
@@ -272,6 +277,11 @@ class Learner:
         if not len(examples):
             return
         predictions = parts.pipeline.learn(examples, self._decoder.fields)
+        self._warn_of_unknown_fields()
+        if parts.pipeline.retriever is not None and (of_items := examples.role == CATALOGUE).any():
+            examples, predictions = picked(examples, ~of_items), predictions[~of_items]
+            if not len(examples):
+                return
         known, shown = parts.arrivals.resolve(examples, predictions)
         parts.measures.update(known, self._decoder.fields, shown)
         if parts.measures.guards.trouble:
@@ -283,7 +293,6 @@ class Learner:
         progress.last_time_ms = int(examples.time_ms[-1])
         if progress.first_time_ms is None:
             progress.first_time_ms = int(examples.time_ms[0])
-        self._warn_of_unknown_fields()
 
     def _finish(self) -> None:
         """The stream is at its end: what waits for a click or an impression waits no longer."""

@@ -234,7 +234,8 @@ def _check_same(plan: Plan, pipeline: Pipeline) -> None:
             f"model {plan.name!r} was learned with {key} = {was}, but {asked} is asked for: "
             "leave it away to go on, or start over with --fresh"
         )
-    if plan.features is not None and plan.features != pipeline.spec:
+    features = plan.features
+    if features is not None and pipeline.spec not in (features, features.without_sides()):
         raise StoreMismatch(
             f"model {plan.name!r} was learned with other features than the settings file names: "
             "use the file it was made with, or start over with --fresh"

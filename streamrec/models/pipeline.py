@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from streamrec.errors import StoreMismatch
-from streamrec.events.block import EXAMPLE, EventBlock, Examples
+from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
 from streamrec.events.decoder import BlockDecoder
-from streamrec.events.feedback import ARRIVAL, CONFIRMED
+from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED
 from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.gather import part, picked
+from streamrec.models.catalogue import Catalogue
 from streamrec.models.inputs import inputs_of
 from streamrec.models.registry import build_model
+from streamrec.models.retriever import Query, Retriever
 from streamrec.models.settings import ModelSettings
 from streamrec.state.rows import Rows, Table
 
@@ -37,14 +39,21 @@ class Pipeline:
         settings: kind and parameters of the model.
         spec: its features, frozen from now on.
 
+    Attributes:
+        retriever: finds items, where the kind has one.
+        catalogue: names and features of items, where there is a retriever.
+
     """
 
     def __init__(self, settings: ModelSettings, spec: FeatureSpec) -> None:
         self.settings = settings
-        self.spec = spec
         self.extractor = Extractor(spec)
         self.model = build_model(settings, inputs_of(self.extractor))
-        self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables}
+        self.spec = spec if settings.kind == "two_tower" else spec.without_sides()
+        self.retriever: Retriever | None = getattr(self.model, "retriever", None)
+        self.catalogue = Catalogue(self.retriever.item_features) if self.retriever is not None else None
+        named = self.catalogue.tables if self.catalogue is not None else {}
+        self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables, **named}
         self._decoder: BlockDecoder | None = None
 
     @classmethod
@@ -72,9 +81,12 @@ class Pipeline:
         described = {
             "format": _FORMAT,
             "kind": self.settings.kind,
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": _without_retrieval(self.settings.model_dump(mode="json")),
             "spec": json.loads(self.spec.to_json()),
         }
+        for field in described["spec"]["fields"]:
+            if not field["of_item"]:
+                del field["of_item"]
         return json.dumps(described, separators=(",", ":")).encode()
 
     def learn(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -85,7 +97,7 @@ class Pipeline:
             fields: names of the decoder's fields.
 
         Returns:
-            float32 (B,), each one's prediction made before it was learned; NaN of a CONFIRMED.
+            float32 (B,), each one's prediction made before it was learned; NaN of a CONFIRMED, CATALOGUE.
 
         """
         roles = examples.role
@@ -98,17 +110,28 @@ class Pipeline:
 
     def _in_runs(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
         """Predict each run of ARRIVALs, as a scorer would at that point of the stream; learn the others."""
-        arrives = examples.role == ARRIVAL
-        ends = [*(np.flatnonzero(arrives[1:] != arrives[:-1]) + 1).tolist(), len(examples)]
-        predictions, start = np.empty(len(examples), np.float32), 0
+        turns = np.where(examples.role >= ARRIVAL, examples.role, 0)
+        ends = [*(np.flatnonzero(turns[1:] != turns[:-1]) + 1).tolist(), len(examples)]
+        predictions, start = np.full(len(examples), np.nan, np.float32), 0
         for end in ends:
             run = part(examples, start, end)
-            if end > start and arrives[start]:
+            if end > start and turns[start] == CATALOGUE:
+                self._see_items(run, fields)
+            elif end > start and turns[start] == ARRIVAL:
                 predictions[start:end] = self.model.predict(self.extractor.preview(run, fields))
             elif end > start:
                 predictions[start:end] = self.model.learn(self.extractor.extract(run, fields))
             start = end
         return predictions
+
+    def _see_items(self, run: Examples, fields: Sequence[str]) -> None:
+        assert self.retriever is not None  # else nobody asks the joiner for events of the catalogue
+        self.retriever.see_items(self.extractor.preview(run, fields), run.item, run.labels > 0)
+
+    def read_items(self, block: EventBlock, data: bytes) -> None:
+        """Take names and features of items from the next events, before they are learned."""
+        if self.catalogue is not None:
+            self.catalogue.see(block, data)
 
     def blobs(self) -> dict[str, bytes]:
         """State that is not in a table."""
@@ -185,6 +208,17 @@ class Pipeline:
         examples, fields = self._examples(data)
         return self.model.score(self.extractor.preview(examples, fields))
 
+    def query_lines(self, data: bytes) -> Query:
+        """What to look up for N JSON lines, each an `example` event of a user; changes nothing.
+
+        Raises:
+            StoreMismatch: a line is no valid `example`.
+
+        """
+        assert self.retriever is not None
+        examples, fields = self._examples(data)
+        return self.retriever.query(self.extractor.preview(examples, fields), examples.user)
+
     def preview(self, block: EventBlock, fields: Sequence[str]) -> Batch:
         """What the model would predict these impressions, ratings and examples from; changes nothing.
 
@@ -210,6 +244,19 @@ class Pipeline:
         return np.zeros(len(rows), np.bool_)
 
 
+def _without_retrieval(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a model and its parts; those who only rank have none of retrieval.
+
+    What they are described by is part of their state's hash: it stays what it was before others retrieved.
+    """
+    if settings["kind"] != "two_tower":
+        del settings["ranker"], settings["retrieval"]
+    else:
+        settings["ranker"] = _without_retrieval(settings["ranker"])
+    settings["blend"]["parts"] = [_without_retrieval(part) for part in settings["blend"]["parts"]]
+    return settings
+
+
 def _labelled(block: EventBlock) -> Examples:
     """A block of `example` events, or of others that have features, as examples."""
     return Examples(
@@ -220,6 +267,7 @@ def _labelled(block: EventBlock) -> Examples:
         block.value.astype(np.float32),
         block.weight,
         block.role,
+        (block.type == RATING) | (block.value > 0),
         block.entry_offsets,
         block.entry_field,
         block.entry_kind,

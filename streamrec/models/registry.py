@@ -10,7 +10,9 @@ from streamrec.models.calibration import CalibratedModel
 from streamrec.models.deep.build import deep_model
 from streamrec.models.ftrl import FTRLModel
 from streamrec.models.inputs import Inputs
+from streamrec.models.retrieval.finder import Finder
 from streamrec.models.settings import ModelSettings
+from streamrec.models.two_tower import TwoTowerModel
 from streamrec.models.wide_deep import wide_deep_model
 
 __all__ = ["KINDS", "build_model"]
@@ -28,6 +30,13 @@ def _blend(settings: ModelSettings, inputs: Inputs) -> Model:
     return BlendModel(settings, parts)
 
 
+def _two_tower(settings: ModelSettings, inputs: Inputs) -> Model:
+    assert settings.ranker is not None  # `ModelSettings` fills it in
+    seen = inputs.seen_by(KINDS[settings.ranker.kind].style)
+    ranker = build_model(settings.ranker, seen)
+    return TwoTowerModel(ranker, seen.n_bags, Finder(settings.retrieval, inputs))
+
+
 class _Entry(NamedTuple):
     build: Callable[[ModelSettings, Inputs], Model]
     style: Style  # of the features, where they are inferred
@@ -43,6 +52,7 @@ KINDS: Mapping[str, _Entry] = {
     "dlrm": _Entry(deep_model, "deep"),
     "wide_deep": _Entry(wide_deep_model, "rich"),
     "blend": _Entry(_blend, "rich"),
+    "two_tower": _Entry(_two_tower, "rich"),
 }
 
 

@@ -17,12 +17,13 @@ from pydantic import (
 from streamrec.models.calibration import CalibrationSettings
 from streamrec.models.deep.settings import DeepSettings, filled
 from streamrec.models.feedback import AS_IT_IS, Feedback, FeedbackSettings
+from streamrec.models.retrieval.settings import RetrievalSettings
 from streamrec.optim.settings import FTRLSettings
 from streamrec.state.admission import AdmissionSettings
 
 __all__ = ["RECOMMENDED", "Kind", "ModelSettings", "Task"]
 
-Kind = Literal["ftrl", "wide", "fm", "dcn", "dcn_v1", "dlrm", "wide_deep", "blend"]
+Kind = Literal["ftrl", "wide", "fm", "dcn", "dcn_v1", "dlrm", "wide_deep", "blend", "two_tower"]
 Task = Literal["click", "rating"]
 
 #: The kind that is built when nobody names one.
@@ -88,11 +89,15 @@ class ModelSettings(BaseModel):
         kind: "ftrl", linear in the event's own features; "wide", linear in these, crosses and target
             statistics; "fm", a factorisation machine; "dcn" and "dcn_v1", cross layers of version 2 and 1
             under a stack; "dlrm", dot products of vectors under a stack; "wide_deep", "wide" and "dcn" under
-            one loss; "blend", models mixed by how well each did so far.
+            one loss; "blend", models mixed by how well each did so far; "two_tower", a ranker and what finds
+            items for it.
         task: "click" predicts a probability (log loss), "rating" a number (squared error).
         ftrl: settings of the linear part.
         deep: settings of the network, for kinds that have one.
         blend: parts of the kind "blend".
+        ranker: of the kind "two_tower", a model of another kind; what it does not set is as here, and its
+            kind the recommended one.
+        retrieval: how the kind "two_tower" finds items.
         feedback: how early and sampled negatives are learned; of the click task.
         calibration: a layer that corrects predictions, of the click task; None: none.
         admission: which new ids get a row.
@@ -108,6 +113,8 @@ class ModelSettings(BaseModel):
     ftrl: FTRLSettings = FTRLSettings(**_RECIPE)
     deep: DeepSettings = Field(default_factory=DeepSettings)
     blend: BlendSettings = Field(default_factory=BlendSettings)
+    ranker: "ModelSettings | None" = None
+    retrieval: RetrievalSettings = Field(default_factory=RetrievalSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     calibration: CalibrationSettings | None = None
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
@@ -156,6 +163,22 @@ class ModelSettings(BaseModel):
         if self.calibration is None:
             described.pop("calibration", None)
         return described
+
+    @model_validator(mode="after")
+    def _fill_ranker(self) -> Self:
+        """The ranker is written out in full, too."""
+        if self.kind != "two_tower":
+            if self.ranker is not None:
+                raise ValueError(f"ranker: expected it with kind 'two_tower' only, got kind {self.kind!r}")
+            return self
+        common = self.model_dump(exclude_unset=True, exclude={"kind", "ranker", "retrieval"})
+        given = self.ranker.model_dump(exclude_unset=True) if self.ranker else {}
+        ranker = ModelSettings.model_validate({**common, **given})
+        if ranker.kind == "two_tower" or ranker.task != self.task:
+            got = "two_tower" if ranker.kind == "two_tower" else f"task {ranker.task!r}"
+            raise ValueError(f"ranker: expected a kind that ranks, of task {self.task!r}, got {got}")
+        object.__setattr__(self, "ranker", ranker)
+        return self
 
     def link(self) -> tuple[bool, Feedback]:
         """Whether the link is the identity, and what stands between it and what is served."""

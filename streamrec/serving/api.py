@@ -20,6 +20,7 @@ __all__ = [
     "EventsProblem",
     "Explore",
     "Explored",
+    "Features",
     "Health",
     "ModelState",
     "Problem",

@@ -1,4 +1,4 @@
-"""The HTTP service over one scorer: rank, events, state, metrics, and documentation that needs no network."""
+"""The HTTP service over one scorer: scores, items, events, state, metrics and its own documentation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,6 +34,7 @@ from streamrec.serving.pressure import VISIT, Backpressure, open_lines
 from streamrec.serving.pressure import Visit as PressureVisit
 from streamrec.serving.problem import add_problems
 from streamrec.serving.rank import rank
+from streamrec.serving.retrieval import add_retrieval
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
 from streamrec.serving.token import BearerGate
@@ -93,7 +94,9 @@ def create_app(
     lines = open_lines(protection.limits, clock)
     metrics = ServiceMetrics(scorer, lines)
     add_problems(app, metrics.refuse)
-    _add_rank(app, scorer, clock)
+    threads = CapacityLimiter(_THREADS)
+    _add_rank(app, scorer, clock, threads)
+    add_retrieval(app, scorer, clock, threads, (delivery, metrics.show))
     add_events(app, delivery)
     _add_state(app, scorer)
     add_live(app, scorer, clock)
@@ -109,8 +112,8 @@ def create_app(
     return app
 
 
-def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
-    room, threads = Room(IN_FLIGHT_BYTES, "candidates"), CapacityLimiter(_THREADS)
+def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock, threads: CapacityLimiter) -> None:
+    room = Room(IN_FLIGHT_BYTES, "candidates")
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from streamrec.serving.api import EventsProblem, Problem, RankRequest
 from streamrec.serving.events_schema import event_schemas
 from streamrec.serving.limits import OPEN_PATHS
+from streamrec.serving.retrieval_api import RecommendRequest, RetrieveRequest
 
 __all__ = ["complete_document", "problems"]
 
@@ -36,6 +37,10 @@ _CASES = {
     ),
     408: _Case(
         "The body did not come in time. The connection is closed.", "body: not whole in time; send it faster"
+    ),
+    409: _Case(
+        "The model ranks items, but finds none.",
+        "model 'default' ranks, but does not retrieve: learn one with --model two_tower",
     ),
     413: _Case("The body is too large.", "body: expected at most 16777216 bytes; send fewer candidates"),
     415: _Case("The body is compressed.", "content-encoding 'gzip': send the events uncompressed"),
@@ -96,7 +101,7 @@ def complete_document(app: FastAPI, *, with_tokens: bool) -> None:
     def openapi() -> dict[str, Any]:
         document = make()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (RankRequest, Problem, EventsProblem):
+        for model in (RankRequest, RetrieveRequest, RecommendRequest, Problem, EventsProblem):
             schema = model.model_json_schema(ref_template=_REFS)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema

@@ -1,16 +1,21 @@
-"""One generation of a model in memory: rows, dense state and metrics of the same commit, never of two."""
+"""One generation of a model in memory: rows, dense state, metrics and index of one commit, never of two."""
 
 import json
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from streamrec.errors import StoreMismatch, StoreUnavailable
+from streamrec.serving.settings import RetrievalSettings
 from streamrec.store.base import Commit, Rows, Snapshot
 from streamrec.store.merge import served
+
+if TYPE_CHECKING:
+    from streamrec.models.retriever import Query, Retriever
+    from streamrec.serving.items import Items
 
 __all__ = ["Generation", "Mirror", "Version", "generation_of", "json_object"]
 
@@ -23,6 +28,11 @@ class Mirror(Protocol):
         """The sparse parameters, by table name."""
         ...
 
+    @property
+    def retriever(self) -> "Retriever | None":
+        """What finds items, where the kind has that."""
+        ...
+
     def apply(self, table: str, rows: Rows) -> None:
         """Take over changed rows of one table."""
         ...
@@ -33,6 +43,10 @@ class Mirror(Protocol):
 
     def score_lines(self, data: bytes) -> np.ndarray:
         """float32 (2, N): probabilities and confidences of N JSON lines, each an `example` event."""
+        ...
+
+    def query_lines(self, data: bytes) -> "Query":
+        """What to look up for N JSON lines, likewise, of a mirror that has a retriever."""
         ...
 
 
@@ -53,7 +67,10 @@ class Generation:
     and a second core is better spent on a second process.
     """
 
-    def __init__(self, mirror: Mirror, version: Version, blobs: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, mirror: Mirror, version: Version, blobs: Mapping[str, bytes], items: "Items | None" = None
+    ) -> None:
+        self.items = items
         self._mirror = mirror
         self._version = version
         self._blobs = dict(blobs)
@@ -89,21 +106,31 @@ class Generation:
         """Go on to the next commit; after an exception it is half-way and answers nobody."""
         with self._turn, self._use:
             self._broken = True
-            for table, rows in commit.tables.items():
+            seen = {name: served(rows) for name, rows in commit.tables.items()}
+            for table, rows in seen.items():
                 _apply(self._mirror, table, rows)
+            if self.items is not None:
+                self.items.apply(seen)
             self._blobs.update(commit.blobs)
             _restore(self._mirror, self._blobs)
             self._version = Version(commit.seq, self._version.epoch, commit.time_ms)
             self._broken = False
 
 
-def generation_of(mirror: Mirror, snapshot: Snapshot) -> Generation:
-    """A generation from a snapshot: the rows first, then the small state."""
+def generation_of(
+    mirror: Mirror, snapshot: Snapshot, retrieval: RetrievalSettings | None = None
+) -> Generation:
+    """A generation from a snapshot: the rows first, then the small state, then the index."""
     for table, rows in snapshot.pieces:
-        _apply(mirror, table, rows)
+        _apply(mirror, table, served(rows))
     _restore(mirror, snapshot.blobs)
     head = snapshot.head
-    return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs)
+    items = None
+    if mirror.retriever is not None:
+        from streamrec.serving.items import Items  # compiled code: most kinds need none of it
+
+        items = Items.of(mirror, retrieval or RetrievalSettings())
+    return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs, items)
 
 
 def json_object(blob: bytes | None) -> dict[str, Any]:
@@ -115,9 +142,8 @@ def json_object(blob: bytes | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _apply(mirror: Mirror, table: str, rows: Rows) -> None:
+def _apply(mirror: Mirror, table: str, seen: Rows) -> None:
     """Take over what a reader sees of a change; what only learners have does not concern the mirror."""
-    seen = served(rows)
     if len(seen.ids) or table in mirror.tables:
         mirror.apply(table, seen)
 

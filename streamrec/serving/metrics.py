@@ -13,11 +13,14 @@ from streamrec.clock import Clock
 from streamrec.serving.pressure import Lines
 from streamrec.serving.scorer import Scorer
 
-__all__ = ["REFUSALS", "ServiceMetrics", "add_metrics"]
+__all__ = ["OUTCOMES", "REFUSALS", "ServiceMetrics", "add_metrics"]
 
 #: Why a request is refused without being looked at: no token, too many at once, too long a wait, a slow body,
 #: a large body, too many bytes at once.
 REFUSALS = ("token", "requests", "delay", "body_time", "body_size", "memory")
+
+#: What became of the impressions of `/v1/recommend`; those that are not acknowledged perhaps arrive later.
+OUTCOMES = ("written", "unacknowledged", "refused", "no_sink")
 
 #: Seconds. One candidate takes some 0.4 ms, a thousand some 30 ms; a request above 0.5 s is a fault.
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -42,12 +45,23 @@ class ServiceMetrics:
             ("path", "status"),
             registry=self.registry,
         )
-        self._latency = Histogram(
-            "streamrec_scorer_rank_seconds",
-            "From the request's first byte to the answer's last, /v1/rank",
-            buckets=LATENCY_BUCKETS,
+        self._latency = {
+            f"/v1/{name}": Histogram(
+                f"streamrec_scorer_{name}_seconds",
+                f"From the request's first byte to the answer's last, /v1/{name}",
+                buckets=LATENCY_BUCKETS,
+                registry=self.registry,
+            )
+            for name in ("rank", "retrieve", "recommend")
+        }
+        self._shown = Counter(
+            "streamrec_scorer_impressions",
+            "Impressions of /v1/recommend, by what became of them",
+            ("outcome",),
             registry=self.registry,
         )
+        for outcome in OUTCOMES:
+            self._shown.labels(outcome)
         self._refused = Counter(
             "streamrec_scorer_refused",
             "Requests refused without being looked at",
@@ -62,8 +76,12 @@ class ServiceMetrics:
     def observe(self, path: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         self._requests.labels(path, str(status)).inc()
-        if path == "/v1/rank":
-            self._latency.observe(seconds)
+        if path in self._latency:
+            self._latency[path].observe(seconds)
+
+    def show(self, outcome: str, n: int) -> None:
+        """Count impressions, by one of `OUTCOMES`."""
+        self._shown.labels(outcome).inc(n)
 
     def turn_away(self, path: str, reason: str) -> None:
         """Count one request to this path that was refused before it was parsed."""
@@ -97,6 +115,11 @@ class _ScorerCollector(Collector):
         yield _gauge("model_seq", "Sequence number of the commit served", scorer.model, version.seq)
         yield _gauge("model_epoch", "Epoch of the learner that made it", scorer.model, version.epoch)
         yield _gauge("staleness_seconds", "Age of the commit served", scorer.model, staleness_s)
+        if (items := generation.items) is not None:
+            yield _gauge("index_items", "Items that can be found", scorer.model, len(items))
+            if (recall := items.recall) is not None:
+                text = "Share of the exact answers' items in the approximate ones, by live queries"
+                yield _gauge("index_recall", text, scorer.model, recall)
 
 
 def _gauge(name: str, text: str, model: str, value: float) -> GaugeMetricFamily:

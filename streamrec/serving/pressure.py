@@ -27,7 +27,18 @@ from streamrec.serving.asset import ASSETS
 from streamrec.serving.limits import OPEN_PATHS, Limits
 from streamrec.serving.problem import Refusal, problem
 
-__all__ = ["REASONS", "VISIT", "Backpressure", "Line", "Lines", "Visit", "later", "open_lines", "refusal"]
+__all__ = [
+    "MOVE",
+    "REASONS",
+    "VISIT",
+    "Backpressure",
+    "Line",
+    "Lines",
+    "Visit",
+    "later",
+    "open_lines",
+    "refusal",
+]
 
 _MEAN_OF = 16  # requests in the mean, a tenth of a second under load
 _FIRST_S = 0.025  # what one takes before any was served: of the usual delay sixteen may wait, not all
@@ -36,6 +47,8 @@ _WAITED = 1.5
 _EVENTS, _STATE = "/v1/events", "/v1/model"
 #: Name of the `Visit` in the scope of a request.
 VISIT = "streamrec.visit"
+#: In the scope of a request: called once all is computed and the transport is waited for (`Visit.move`).
+MOVE = "streamrec.move"
 
 
 class Line:
@@ -163,6 +176,18 @@ class Visit:
             raise Refusal("delay", 503, REASONS["delay"], later(self._line))
         self._arrived_s = self._line.arrive()
 
+    def move(self, line: Line) -> bool:
+        """What is computed here is done: wait in another line, which is not served one after another.
+
+        False: that one is full, and the request waits nowhere.
+        """
+        self.leave()
+        if line.is_full():
+            return False
+        self._line, self._arrived_s, self._left = line, None, False
+        line.under_way += 1
+        return True
+
     def leave(self) -> None:
         """Give the place back; again changes nothing."""
         if self._left:
@@ -205,7 +230,7 @@ class Backpressure:
 
     async def _admit(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
         visit = Visit(line, receive, asyncio.get_running_loop().time() + self._receive_s)
-        scope = {**scope, VISIT: visit}
+        scope = {**scope, VISIT: visit, MOVE: lambda: visit.move(self._lines.events)}
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":

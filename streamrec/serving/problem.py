@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from streamrec.errors import BrokerError, SourceError, StoreError, StreamrecError, UsageError
+from streamrec.errors import BrokerError, NoRetriever, SourceError, StoreError, StreamrecError, UsageError
 from streamrec.serving.api import Problem
 
 __all__ = ["Refusal", "add_problems", "faults_line", "problem"]
@@ -56,6 +56,10 @@ def add_problems(app: FastAPI, refused: Callable[[str], None]) -> None:
     @app.exception_handler(RequestValidationError)
     async def _parameter(_: Request, error: RequestValidationError) -> JSONResponse:
         return problem(422, faults_line(error.errors()))
+
+    @app.exception_handler(NoRetriever)
+    async def _ranks_only(_: Request, error: NoRetriever) -> JSONResponse:
+        return problem(409, str(error))
 
     @app.exception_handler(UsageError)
     async def _usage(_: Request, error: UsageError) -> JSONResponse:

@@ -10,14 +10,18 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamrec.clock import Clock
-from streamrec.errors import StoreMismatch, StoreUnavailable
+from streamrec.errors import NoRetriever, StoreMismatch, StoreUnavailable
 from streamrec.serving.generation import Generation, Mirror, Version, generation_of, json_object
 from streamrec.serving.history import History, number, point_of
 from streamrec.serving.seen import Seen
+from streamrec.serving.settings import RetrievalSettings
 from streamrec.store.base import Commit, Store
+
+if TYPE_CHECKING:
+    from streamrec.serving.items import Items
 
 __all__ = ["Scorer", "Status"]
 
@@ -58,6 +62,7 @@ class Scorer:
         model: name of the model.
         clock: for the age of an answer.
         build: makes the empty mirror from the "model" blob of a commit.
+        retrieval: how items are found, where the model finds any.
 
     Attributes:
         model: name of the model.
@@ -68,7 +73,13 @@ class Scorer:
     """
 
     def __init__(
-        self, store: Store, model: str, clock: Clock, *, build: Callable[[bytes], Mirror] = _pipeline
+        self,
+        store: Store,
+        model: str,
+        clock: Clock,
+        *,
+        build: Callable[[bytes], Mirror] = _pipeline,
+        retrieval: RetrievalSettings | None = None,
     ) -> None:
         self.model = model
         self.n_loads = 0
@@ -77,6 +88,7 @@ class Scorer:
         self._store = store
         self._clock = clock
         self._build = build
+        self._retrieval = retrieval
         self._generation: Generation | None = None
         self._current = False  # the generation can be continued by following the log
         self._trouble = f"waiting for the first commit of model {model!r}"
@@ -105,6 +117,25 @@ class Scorer:
             raise StoreUnavailable(self._trouble)
         with generation.reading() as reading:
             yield reading
+
+    @contextmanager
+    def retrieving(self) -> Iterator[tuple[Mirror, Version, "Items"]]:
+        """As `reading`, with the items of the same commit.
+
+        Raises:
+            StoreUnavailable: there is no complete generation yet.
+            NoRetriever: the model finds no items.
+
+        """
+        generation = self._generation
+        if generation is None:
+            raise StoreUnavailable(self._trouble)
+        if generation.items is None:
+            raise NoRetriever(
+                f"model {self.model!r} ranks, but does not retrieve: learn one with --model two_tower"
+            )
+        with generation.reading() as (mirror, version):
+            yield mirror, version, generation.items
 
     def staleness_ms(self, version: Version) -> int:
         """Age of the commit that an answer was computed from."""
@@ -138,8 +169,10 @@ class Scorer:
         if snapshot.head.seq == 0 or "model" not in snapshot.blobs:
             return False
         mirror = self._build(snapshot.blobs["model"])
-        generation = generation_of(mirror, snapshot)
+        generation = generation_of(mirror, snapshot, self._retrieval)
         mirror.score_lines(_ANY_LINE)
+        if generation.items is not None:
+            generation.items.warm_up(mirror.query_lines(_ANY_LINE))
         if self._generation is None:
             self._trouble = ""  # the log's next line says it
         self._generation, self._current = generation, True

@@ -18,6 +18,7 @@ from streamrec.serving.connection import Connection
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.scorer import Scorer
+from streamrec.serving.settings import RetrievalSettings
 from streamrec.store.base import Store
 from streamrec.transport.base import KeyedSink
 
@@ -64,6 +65,7 @@ def serve(
     on_ready: Callable[[str], None],
     open_events: OpenSink | None = None,
     protection: Protection | None = None,
+    retrieval: RetrievalSettings | None = None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; returns after the requests under way are answered.
 
@@ -74,12 +76,14 @@ def serve(
         on_ready: called with the service's URL once the socket accepts requests.
         open_events: opens the sink of `/v1/events`, as `transport.open_sink` gives it; None: it takes none.
         protection: limits, tokens and TLS; None: the default limits, anybody, plain HTTP.
+        retrieval: how items are found, where the model finds any.
 
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
     logging.getLogger("streamrec.serving").setLevel(logging.INFO)
     protection = protection or Protection()
-    server = _server(Scorer(store, model, SystemClock()), open_events, protection)
+    scorer = Scorer(store, model, SystemClock(), retrieval=retrieval)
+    server = _server(scorer, open_events, protection)
 
     def stop(*_: object) -> None:
         server.should_exit = True

@@ -57,11 +57,19 @@ def _learner() -> CollectorRegistry:
     return registry
 
 
+class _Found(list):
+    """Items that are searched approximately."""
+
+    recall = 0.99
+
+
 class _Served(Scorer):
-    """A scorer that has a generation."""
+    """A scorer that has a generation, which finds items."""
 
     generation = type(
-        "Generation", (), {"version": type("Version", (), {"seq": 1, "epoch": 1, "time_ms": 0})}
+        "Generation",
+        (),
+        {"version": type("Version", (), {"seq": 1, "epoch": 1, "time_ms": 0}), "items": _Found("ab")},
     )()  # type: ignore[assignment]
 
 

@@ -41,7 +41,7 @@ def made(n: int = 400, seed: int = 0):
     p = rng.uniform(0.1, 0.9, n).astype(np.float32)
     y, w = (rng.random(n) < p).astype(np.float32), rng.choice([1, 2], n).astype(np.float32)
     types = roles = np.zeros(n, np.uint8)
-    examples = Examples(times, zeros, user, zeros, y, w, roles, offsets, *columns)
+    examples = Examples(times, zeros, user, zeros, y, w, roles, y > 0, offsets, *columns)
     block = EventBlock(
         types,
         times,
@@ -68,9 +68,9 @@ def table_of(field: str, *, batch: int = 400, **kwargs) -> SliceTable:
         end = at + batch
         first, last = examples.entry_offsets[at], examples.entry_offsets[min(end, len(p))]
         part = Examples(
-            *(column[at:end] for column in examples[:7]),
+            *(column[at:end] for column in examples[:8]),
             examples.entry_offsets[at : end + 1] - first,
-            *(column[first:last] for column in examples[8:]),
+            *(column[first:last] for column in examples[9:]),
         )
         table = SliceTable.from_bytes(table.to_bytes())
         table.update(part, FIELDS, p[at:end])

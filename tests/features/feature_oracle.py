@@ -46,6 +46,7 @@ def columns(rows: Sequence[Row], names: list[str], text: Sequence[str] = ()) -> 
         labels=np.array([row.label for row in rows], np.float32),
         weights=np.array([row.weight for row in rows], np.float32),
         role=np.array([row.role for row in rows], np.uint8),
+        chosen=np.array([row.label > 0 for row in rows], np.bool_),
         entry_offsets=np.array(offsets, np.int64),
         entry_field=np.array(fields, np.int32),
         entry_kind=np.array(kinds, np.uint8),

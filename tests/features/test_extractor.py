@@ -175,7 +175,7 @@ def test_a_slice_of_a_block_is_enough() -> None:
     rows = [Row({"c": str(i), "tags": ["a"] * i}, "u") for i in range(6)]
     names: list[str] = []
     whole = columns(rows, names)
-    part = Examples(*(column[2:5] for column in whole[:7]), whole.entry_offsets[2:6], *whole[8:])
+    part = Examples(*(column[2:5] for column in whole[:8]), whole.entry_offsets[2:6], *whole[9:])
     assert bags_of(Extractor(PLAIN).extract(part, names)) == bags_of(
         extract(Extractor(PLAIN), rows[2:5], names)
     )

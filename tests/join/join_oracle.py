@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING, EventBlock, Examples
-from streamrec.events.feedback import ARRIVAL, CONFIRMED, CORRECTION, EARLY, FINAL
+from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED, CORRECTION, EARLY, FINAL
 from streamrec.join.places import Places, places_in
 
 _NEVER = -(10**18)
@@ -48,6 +48,7 @@ class Oracle:
     late_ms: int = 0
     negative_rate: float = 1.0
     arrivals: bool = False
+    items: bool = False
     n: int = 0
     now: int = _NEVER
     jumps: list[int] = field(default_factory=list)
@@ -67,6 +68,8 @@ class Oracle:
                 self._close(w)
         if e.type != ITEM:
             self._take(e)
+        elif self.items:
+            self._give(e, e.value, CATALOGUE)
         self.n += 1
 
     def finish(self) -> None:
@@ -241,6 +244,8 @@ def stream(seed: int, n: int, base: int = 1_600_000_000_000) -> list[Event]:
         )
         e = Event(int(kind), time_ms, near(), user=near(), item=near(), weight=float(rng.integers(1, 4)))
         e.value = float(rng.choice([0, 0.5, 1, 3.9, 4, 5])) if kind in (RATING, EXAMPLE, CLICK) else 1.0
+        if kind == ITEM:
+            e.value = float(i % 2)
         e.role = int(rng.integers(0, 5)) if kind == EXAMPLE else FINAL
         e.impression = near() if kind == CLICK or e.role >= CORRECTION else 0
         e.entries = entries if kind != CLICK else ()

@@ -32,10 +32,9 @@ CHOICES = st.builds(
 STREAMS = st.builds(stream, st.integers(0, 2**32), st.integers(1, 120))
 
 
-def oracle(choice: JoinSettings) -> Oracle:
-    return Oracle(
-        **choice.model_dump(exclude={"breaker", "breaker_ms"})
-    )  # these streams are too short for it
+def oracle(choice: JoinSettings, *, items: bool) -> Oracle:
+    its = choice.model_dump(exclude={"breaker", "breaker_ms"})  # these streams are too short for it
+    return Oracle(**its, items=items)
 
 
 def cut(events: list[Event], seed: int) -> list[list[Event]]:
@@ -86,13 +85,13 @@ def test_lines_of_a_block_may_lie_anywhere_in_its_data():
 
 
 @settings(max_examples=150, deadline=None)
-@given(STREAMS, CHOICES, st.integers(0, 2**32))
-def test_joins_as_promised_however_the_stream_is_cut(events, choice, seed):
-    expected = oracle(choice)
+@given(STREAMS, CHOICES, st.integers(0, 2**32), st.booleans())
+def test_joins_as_promised_however_the_stream_is_cut(events, choice, seed, items):
+    expected = oracle(choice, items=items)
     for e in events:
         expected.push(e)
     expected.finish()
-    joiner = Joiner(choice)
+    joiner = Joiner(choice, items=items)
     out = joined(joiner, cut(events, seed))
     assert out.given == expected.given
     assert [r[2:4] for r in out.refused] == [r[1:] for r in expected.refused]
@@ -114,13 +113,14 @@ def check_rebuilds(
     """After a crash at every block boundary, a joiner from the checkpoint goes on as the first one did."""
     events = [e for part in parts for e in part]
     midway = len(parts) // 2 if finish_midway else -1
-    undisturbed, outputs, checkpoints = Joiner(choice), [], []
+    items = bool(seed % 2)  # events of the catalogue, too
+    undisturbed, outputs, checkpoints = Joiner(choice, items=items), [], []
     for i, part in enumerate(parts):
         outputs.append(joined(undisturbed, [part], finish=i == midway))
         checkpoints.append(json.loads(json.dumps(undisturbed.checkpoint())))
     outputs.append(joined(undisturbed, []))
     for i, checkpoint in enumerate(checkpoints):
-        again = Joiner(choice, checkpoint)
+        again = Joiner(choice, checkpoint, items=items)
         done = sum(len(part) for part in parts[: i + 1])
         replayed = [e for e in events[:done] if e.offset >= checkpoint["position"].get("p", 0)]
         silent = joined(again, cut(replayed, seed + i), finish=False)

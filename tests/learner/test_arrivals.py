@@ -25,7 +25,7 @@ def examples(rows) -> tuple[Examples, np.ndarray]:
     weights = np.array([weight for *_, weight in rows], np.float32)
     labels = number.astype(np.float32)
     offsets = np.zeros(n + 1, np.int64)
-    made = Examples(number, keys, zeros, zeros, labels, weights, roles, offsets, *entries)
+    made = Examples(number, keys, zeros, zeros, labels, weights, roles, labels > 0, offsets, *entries)
     return made, number.astype(np.float32)
 
 
@@ -47,7 +47,7 @@ def resolved(
     arrivals: Arrivals, made: Examples, predictions: np.ndarray, start: int, end: int
 ) -> list[tuple]:
     part = Examples(
-        *(column[start:end] for column in made[:7]), made.entry_offsets[start : end + 1], *made[8:]
+        *(column[start:end] for column in made[:8]), made.entry_offsets[start : end + 1], *made[9:]
     )
     known, shown = arrivals.resolve(part, predictions[start:end])
     assert shown.dtype == known.weights.dtype == np.float32

@@ -36,6 +36,8 @@ def commit(seq: int, *, value: float | None = None, blobs: Mapping[str, bytes] |
 class FakeMirror:
     """Answers with its own state: probability 1/(1 + a), and counts when a, b and c are not of one commit."""
 
+    retriever = None
+
     def __init__(self) -> None:
         self.tables: dict[str, dict[int, float]] = {"a": {}, "b": {}}
         self.c = 0.0

@@ -7,17 +7,16 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from serving_fakes import FakeSink
+from small_retriever import Shelf, mirror
 
 from streamrec.clock import SystemClock
 from streamrec.features.spec import Cross, FeatureSpec, Field
-from streamrec.models.pipeline import Pipeline
 from streamrec.models.settings import ModelSettings
 from streamrec.serving.app import create_app
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.token import Tokens
-from streamrec.store.base import Commit
 from streamrec.store.memory import MemoryStore
 
 schemathesis = pytest.importorskip("schemathesis", reason="pip install '.[test]' has schemathesis")
@@ -40,6 +39,8 @@ CHECKS = [
 ]
 OPERATIONS = [
     ("POST", "/v1/rank"),
+    ("POST", "/v1/retrieve"),
+    ("POST", "/v1/recommend"),
     ("POST", "/v1/events"),
     ("GET", "/v1/model"),
     ("GET", "/v1/model/history"),
@@ -64,11 +65,12 @@ def app() -> Iterator[FastAPI]:
         Field(name="rest", kind="category", source="features.*"),
     ]
     crosses = [Cross(fields=("user", "item")), Cross(fields=("user", "tags"))]
-    pipeline = Pipeline(ModelSettings(), FeatureSpec(fields=tuple(fields), crosses=tuple(crosses)))
+    spec = FeatureSpec(fields=tuple(fields), crosses=tuple(crosses))
     store = MemoryStore("schemathesis")
-    lease = store.acquire("m")
-    lease.commit(Commit(1, pipeline.take_changed(), {"model": pipeline.describe(), **pipeline.blobs()}, 1))
-    scorer = Scorer(store, "m", SystemClock())
+    shelf = Shelf(store.acquire("m"), ModelSettings(), spec)
+    shelf.put({f"i{n}": [0, n, 1] for n in range(20)}, '{"tags":["a"],"age":7}')
+    shelf.commit()
+    scorer = Scorer(store, "m", SystemClock(), build=mirror(shelf))
     assert scorer.load()
     protection = Protection(Limits(delay_ms=60_000), Tokens([TOKEN]))
     yield create_app(scorer, delivery=Delivery(FakeSink().open), protection=protection)

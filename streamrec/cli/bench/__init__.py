@@ -27,6 +27,7 @@ BENCHES: Mapping[str, str] = {
     "dcn-walkthrough": "TFRS's Deep & Cross walk-through in one pass, beside the published 100 epochs",
     "tfrs": "a deep & cross network learned and scored, beside TensorFlow Recommenders",
     "rating": "MovieLens ratings predicted one after another, beside river's recommenders",
+    "retrieval": "MovieLens: items found on a hold-out and in time order, beside popularity and EASE",
     "serve": "time of /v1/rank",
     "index": "the best 100 of 200,000 and a million item vectors, beside NumPy, faiss, usearch and hnswlib",
 }

@@ -42,7 +42,7 @@ class Pending:
             return b""
         batch, slopes = self._whole()
         head = _HEAD.pack(len(batch), len(batch.ids), batch.n_fields, batch.dense.shape[1])
-        arrays = zip((*batch[:-1], slopes), _TYPES, strict=True)  # a part needs no keys
+        arrays = zip((*batch[: len(_TYPES) - 1], slopes), _TYPES, strict=True)  # a part needs no keys
         return head + b"".join(array.astype(dtype).tobytes() for array, dtype in arrays)
 
     def _whole(self) -> tuple[Batch, np.ndarray]:

@@ -1,0 +1,247 @@
+"""Learns which items to find for whom: towers, popularity and co-visits under one score.
+
+    s(u, i) = q_u·c_i / τ  +  α·log(1 + v_ui/ε)  +  β·log(1 + n_i)  +  γ·log r_i  (+ δ where u took i before)
+
+q and c are the towers', v is `Visits`' sum of cosines, n_i how often item i was taken, r_i the same of late.
+α, β and γ are learned with the towers under one sampled softmax. δ is the log odds that an interaction
+repeats one of its user's, at most 0. What depends on the item alone is its published row,
+[c, log(1 + n), log r]; the query is [q/τ, β, γ].
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from streamrec.features.batch import Batch
+from streamrec.layers.product import columns_times, rows_times, rows_times_transposed
+from streamrec.layers.sampled_softmax import Softmax, sampled_softmax
+from streamrec.models.inputs import Inputs
+from streamrec.models.retrieval.history import REPEAT, History, Near
+from streamrec.models.retrieval.item_bags import Bags, ItemBags, chosen_bags
+from streamrec.models.retrieval.pending import Interactions, interactions_of, joined, to_bytes
+from streamrec.models.retrieval.pool import Pool, Round
+from streamrec.models.retrieval.settings import RetrievalSettings
+from streamrec.models.retrieval.towers import Towers
+from streamrec.models.retrieval.visits import Counts, Visits
+from streamrec.models.retriever import Boosts, Query
+from streamrec.state.rows import Table
+from streamrec.state.table import SparseTable
+
+__all__ = ["Finder"]
+
+_STATE = struct.Struct("<3q")  # interactions, those that repeated an earlier one, micro-batches
+_SCALARS, _PENDING = "retrieval", "retrieval.pending"  # blobs
+#: ε: of the sum of cosines that counts as a little.
+_LITTLE = 0.002
+#: What α, β and γ start with: popularity alone, until more is known.
+_START = (1.0, 1.0, 0.0)
+_LATER = np.iinfo(np.int64).max  # the number of what is not learned yet
+
+
+class Finder:
+    """The retriever of the kind `two_tower`.
+
+    Interaction number n belongs to micro-batch n // size; it is in its user's history at once, and learned
+    when its micro-batch is complete, from what was history before it. So nothing depends on where a block or
+    a run ends.
+
+    Args:
+        settings: of all parts.
+        inputs: fields of a batch.
+
+    """
+
+    table = "item_vectors"
+
+    def __init__(self, settings: RetrievalSettings, inputs: Inputs) -> None:
+        self.settings = settings
+        sides = inputs.sides
+        self._query_bags, self._item_bags = (
+            np.array(sides.query, np.int64),
+            np.array(sides.candidate, np.int64),
+        )
+        self.item_features: Sequence[str] = sides.item_features
+        visits, towers = settings.visits, settings.towers
+        self._history = History(visits.history, max(visits.near, visits.window), visits.decay)
+        self._visits = Visits(visits, settings.negatives.gap_rate)
+        self._pool, self._round = Pool(settings.negatives.kept, settings.seed), Round()
+        self._bags = ItemBags(len(self._item_bags), settings.features)
+        self._towers = Towers((len(sides.query), len(sides.candidate)), towers, _START, settings.seed)
+        self._vectors = SparseTable(towers.units + 2)
+        self._parts = self._history, self._visits, self._pool, self._round, self._bags, self._towers
+        self._n = self._repeats = self._step = 0
+        self._pending: list[Interactions] = []
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """Of the commit."""
+        tables: dict[str, Table] = {self.table: self._vectors}
+        for part in self._parts:
+            tables |= part.tables
+        return tables
+
+    def learn(self, batch: Batch) -> None:
+        """Take the interactions of a batch: the next of the stream."""
+        at = np.flatnonzero(batch.chosen & (batch.user != 0) & (batch.item != 0))
+        if not len(at):
+            return
+        self._meet(batch, at)
+        query, start = chosen_bags(batch, self._query_bags), 0
+        while start < len(at):
+            end = min(len(at), start + self.settings.micro_batch - self._n % self.settings.micro_batch)
+            self._take(batch, at[start:end], query)
+            start = end
+
+    def _meet(self, batch: Batch, at: np.ndarray) -> None:
+        """Remember the features of items that are new."""
+        items, first = np.unique(batch.item[at], return_index=True)
+        new = np.sort(at[first[~self._bags.known(items)]])
+        if len(new):
+            self._bags.put(
+                batch.item[new], _picked(chosen_bags(batch, self._item_bags), new, len(self._item_bags))
+            )
+            self._round.add(batch.item[new])
+
+    def _take(self, batch: Batch, at: np.ndarray, query: Bags) -> None:
+        """Interactions into the history and into their micro-batch, which is learned when it is complete."""
+        users, items, times = batch.user[at], batch.item[at], batch.time_ms[at]
+        repeats = self._history.append(users, items, times, self._n)
+        self._repeats += int(np.count_nonzero(repeats == REPEAT))
+        numbers = self._n + np.arange(len(at))
+        bags = _picked(query, at, len(self._query_bags))
+        self._pending.append(Interactions(users, items, times, numbers, batch.weights[at], bags))
+        self._n += len(at)
+        if self._n % self.settings.micro_batch == 0:
+            whole, self._pending = joined(self._pending), []
+            self._learn(whole)
+
+    def _learn(self, taken: Interactions) -> None:
+        """One micro-batch."""
+        settings = self.settings
+        drawn = self._pool.draw(settings.negatives.drawn, self._step)
+        columns, which = np.unique(np.concatenate([taken.items, drawn]), return_inverse=True)
+        near, seen = self._history.near(taken.users, taken.moments, columns)
+        counts = self._visits.counts(columns)
+        known = counts.taken > 0
+        own = which[: len(taken.items)].astype(np.int64)
+        if known.any():
+            self._compare(taken, columns, own, (near, seen, counts))
+        self._visits.take(taken.items, taken.numbers, near)
+        self._pool.add(taken.items, taken.numbers)
+        self._step += 1
+        again = self._round.next(settings.refreshed, self._step)
+        self._publish(np.union1d(taken.items, again))
+
+    def _compare(
+        self,
+        taken: Interactions,
+        columns: np.ndarray,
+        own: np.ndarray,
+        known: tuple[Near, np.ndarray, Counts],
+    ) -> None:
+        """One step of towers and weights by the sampled softmax."""
+        near, seen, counts = known
+        towers, temperature = self._towers, np.float32(self.settings.towers.temperature)
+        q, of_query = towers.query(taken.bags, self._reach(near))
+        c, of_candidate = towers.candidate(self._bags.get(columns))
+        visited = np.log1p(self._visits.scores(self._reach(near), columns) / _LITTLE)
+        popular = np.log1p(counts.taken)
+        recent = self._recent(counts, int(taken.numbers[0]))
+        alpha, beta, gamma = towers.weights
+        scores = rows_times_transposed(q, c) / temperature
+        scores += alpha * visited + (beta * popular + gamma * recent)[None] + self._repeat() * seen
+        sampled = self.settings.micro_batch + self.settings.negatives.drawn
+        gaps = np.where(counts.gap > 0, counts.gap, np.float32(self._n))
+        log_q = np.log(-np.expm1(-sampled / gaps.astype(np.float64)))
+        softmax = Softmax(1.0, self.settings.negatives.hardest)
+        _, slopes = sampled_softmax(scores, own, softmax, log_q=log_q, weights=taken.weights)
+        of_weights = np.array(
+            [(slopes * visited).sum(), (slopes * popular).sum(), (slopes * recent).sum()], np.float64
+        )
+        ds = (slopes / temperature).astype(np.float32)
+        dc = np.empty_like(c)
+        columns_times(ds, q, dc)
+        towers.learn((of_query, rows_times(ds, c)), (of_candidate, dc), of_weights / len(own))
+        np.maximum(towers.weights, 0.0, out=towers.weights)
+
+    def _publish(self, items: np.ndarray) -> None:
+        """Items that are there, uint64 (N,), as the index holds them."""
+        items = items[self._bags.alive(items)]
+        if not len(items):
+            return
+        counts = self._visits.counts(items)
+        c, _ = self._towers.candidate(self._bags.get(items))
+        rows = np.concatenate([c, np.log1p(counts.taken)[:, None], counts.recent[:, None]], axis=1)
+        self._vectors.upsert(items, np.ascontiguousarray(rows, np.float32))
+
+    def query(self, batch: Batch, users: np.ndarray) -> Query:
+        """What to look up for each user uint64 (B,) in the situation of the batch; pure."""
+        nobody = np.zeros(len(users), np.uint64)
+        moments = nobody, batch.time_ms, np.full(len(users), _LATER)
+        near, _ = self._history.near(users, moments, np.empty(0, np.uint64))
+        near = self._reach(near)
+        q, _ = self._towers.query(chosen_bags(batch, self._query_bags), near)
+        alpha, beta, gamma = self._towers.weights
+        others = np.broadcast_to(np.array([beta, gamma], np.float32), (len(users), 2))
+        vectors = np.concatenate([q / np.float32(self.settings.towers.temperature), others], axis=1)
+        boosts = [
+            Boosts(ids, alpha * np.log1p(v / np.float32(_LITTLE))) for ids, v in self._visits.best(near)
+        ]
+        seen = [np.unique(self._history.entries(int(user))[:, 0].astype(np.uint64)) for user in users]
+        return Query(vectors, boosts, seen, self._repeat())
+
+    def see_items(self, batch: Batch, items: np.ndarray, deleted: np.ndarray) -> None:
+        """Events of the catalogue: items uint64 (B,) with their features, or deleted, bool (B,)."""
+        ids, last = np.unique(items[::-1], return_index=True)
+        last = np.sort(len(items) - 1 - last)
+        new = np.sort(np.unique(items, return_index=True)[1])
+        self._round.add(items[new[~self._bags.known(items[new])]])
+        gone, there = last[deleted[last]], last[~deleted[last]]
+        self._bags.put(
+            items[there], _picked(chosen_bags(batch, self._item_bags), there, len(self._item_bags))
+        )
+        self._bags.delete(items[gone])
+        self._vectors.delete(items[gone])
+        self._publish(ids)
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """Numbers, and interactions that wait."""
+        scalars = _STATE.pack(self._n, self._repeats, self._step)
+        return {_SCALARS: scalars, _PENDING: to_bytes(self._pending)}
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
+        if _SCALARS in blobs:
+            self._n, self._repeats, self._step = _STATE.unpack(blobs[_SCALARS])
+            self._pending = interactions_of(blobs.get(_PENDING, b""))
+
+    def shadow(self, table: str, rows: np.ndarray) -> np.ndarray:
+        """What negatives are drawn from, and whose turn it is, no reader needs."""
+        return np.full(len(rows), table in {**self._pool.tables, **self._round.tables})
+
+    def _repeat(self) -> float:
+        """δ: the log odds that an interaction repeats one of its user's, at most 0."""
+        odds = (self._repeats + 0.5) / (self._n - self._repeats + 0.5)
+        return float(np.float32(min(0.0, np.log(odds))))
+
+    def _recent(self, counts: Counts, number: int) -> np.ndarray:
+        """log r float64 (N,) as of an interaction; the published one lacks a sum that all items share."""
+        return counts.recent - number * (np.log(2.0) / self.settings.visits.half_life)
+
+    def _reach(self, near: Near) -> Near:
+        """As far as interest reaches: co-visits may be counted over more."""
+        n, side = self.settings.visits.near, near.items.shape[1] // 2
+        at = np.concatenate([np.arange(min(n, side)), side + np.arange(min(n, side))])
+        return Near(np.ascontiguousarray(near.items[:, at]), np.ascontiguousarray(near.weights[:, at]))
+
+
+def _picked(bags: Bags, which: np.ndarray, fields: int) -> Bags:
+    """The bags of some examples, `fields` each."""
+    if not fields:
+        return Bags(np.empty(0, np.uint64), np.empty(0, np.float32), np.zeros(1, np.int64))
+    at = (which[:, None] * fields + np.arange(fields)).ravel()
+    starts, sizes = bags.offsets[at], bags.offsets[at + 1] - bags.offsets[at]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    entries = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
+    return Bags(bags.ids[entries], bags.values[entries], offsets)

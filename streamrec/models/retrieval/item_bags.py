@@ -1,0 +1,96 @@
+"""What is known of every item's features, as ids in rows: a negative comes without an event.
+
+    item_bags   item → state, n, then n times field, value, id
+
+An item has the features of its last catalogue event; before one, those of the first event that showed it. A
+deleted item's row stays, as deleted: a late click must not bring it back.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamrec.features.batch import Batch
+from streamrec.state.table import SparseTable
+
+__all__ = ["Bags", "ItemBags", "chosen_bags"]
+
+_ALIVE, _DELETED = 1.0, 2.0
+_ENTRY = 4  # slots
+
+
+class Bags(NamedTuple):
+    """The bags of N items or examples, F each."""
+
+    ids: np.ndarray  # uint64 (nnz,)
+    values: np.ndarray  # float32 (nnz,)
+    offsets: np.ndarray  # int64 (N·F + 1,)
+
+
+def chosen_bags(batch: Batch, bags: np.ndarray) -> Bags:
+    """Those of a batch's bags, int64 (F,), in this order."""
+    n, f = len(batch), batch.n_fields
+    starts = batch.offsets[:-1].reshape(n, f)[:, bags].ravel()
+    sizes = np.diff(batch.offsets).reshape(n, f)[:, bags].ravel()
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    at = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
+    return Bags(batch.ids[at], batch.values[at], offsets)
+
+
+class ItemBags:
+    """Bags of items, F each.
+
+    Args:
+        fields: F.
+        most: ids of an item that are kept, the first ones.
+
+    """
+
+    def __init__(self, fields: int, most: int) -> None:
+        self._fields, self._most = fields, most
+        self._table = SparseTable(2 + _ENTRY * most)
+        self.tables: Mapping[str, SparseTable] = {"item_bags": self._table}
+
+    def put(self, items: np.ndarray, bags: Bags) -> None:
+        """Set the bags of items uint64 (N,); the last one counts where an item repeats."""
+        rows = np.zeros((len(items), self._table.width), np.float32)
+        sizes = np.diff(bags.offsets)
+        of = np.repeat(np.arange(len(sizes)), sizes)
+        firsts = bags.offsets[:: self._fields][:-1]
+        place = np.arange(len(bags.ids)) - firsts[of // self._fields]
+        kept = place < self._most
+        entries = rows[:, 2:].reshape(len(items), self._most, _ENTRY)
+        at = of[kept] // self._fields, place[kept]
+        entries[*at, 0], entries[*at, 1] = of[kept] % self._fields, bags.values[kept]
+        entries[*at, 2:] = bags.ids[kept].reshape(-1, 1).view(np.float32)
+        rows[:, 0] = _ALIVE
+        rows[:, 1] = np.bincount(at[0], minlength=len(items))
+        self._table.upsert(items, rows)
+
+    def delete(self, items: np.ndarray) -> None:
+        """Remember of items uint64 (N,) that they are gone."""
+        rows = np.zeros((len(items), self._table.width), np.float32)
+        rows[:, 0] = _DELETED
+        self._table.upsert(items, rows)
+
+    def known(self, items: np.ndarray) -> np.ndarray:
+        """bool (N,): of which there is a row, be it deleted."""
+        return self._table.get(items)[1]
+
+    def alive(self, items: np.ndarray) -> np.ndarray:
+        """bool (N,): which are known and not deleted."""
+        return self._table.get(items)[0][:, 0] == _ALIVE
+
+    def get(self, items: np.ndarray) -> Bags:
+        """The bags of items uint64 (N,), empty ones where nothing is known."""
+        rows, _ = self._table.get(items)
+        counts = rows[:, 1].astype(np.int64)
+        entries = rows[:, 2:].reshape(len(items), self._most, _ENTRY)
+        there = np.arange(self._most) < counts[:, None]
+        flat = entries[there]
+        of = np.repeat(np.arange(len(items)), counts) * self._fields + flat[:, 0].astype(np.int64)
+        sizes = np.bincount(of, minlength=len(items) * self._fields)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        ids = np.ascontiguousarray(flat[:, 2:]).view(np.uint64).ravel()
+        return Bags(ids, np.ascontiguousarray(flat[:, 1]), offsets)

@@ -1,0 +1,192 @@
+"""The items of one generation of a model: the index over their vectors, their names and features.
+
+They follow the commits together with the model (`serving.generation`): what a request finds under the
+generation's lock is of one commit. A generation that is built anew has items of its own.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from streamrec.errors import StoreMismatch
+from streamrec.events.model import FeatureValue
+from streamrec.index import ApproximateIndex, ApproximateSettings, Found, IndexSettings, ItemIndex
+from streamrec.index.request import LARGEST_NUMBER
+from streamrec.models.catalogue import FEATURES
+from streamrec.models.pipeline import Pipeline
+from streamrec.models.retriever import Boosts, Query
+from streamrec.serving.attributes import Attributes
+from streamrec.serving.settings import RetrievalSettings
+from streamrec.state.rows import Rows
+
+__all__ = ["Items", "Wish"]
+
+log = logging.getLogger("streamrec.serving")
+
+_NONE = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of a search.
+
+    Attributes:
+        k: how many items.
+        excluded: uint64 (E,), items that are not answered.
+        allowed: uint64 (A,), ascending: only these are; None: all.
+
+    """
+
+    k: int
+    excluded: np.ndarray[Any, Any]
+    allowed: np.ndarray[Any, Any] | None = None
+
+    def allows(self, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Which of the ids may be answered as far as `allowed` says, bool (N,)."""
+        assert self.allowed is not None
+        return _among(self.allowed, ids)
+
+
+class Items:
+    """Index, names and features; one thread at a time.
+
+    Args:
+        pipeline: the mirror, which has a retriever, as of a commit; it is brought up to date before this is.
+        settings: of searches.
+
+    """
+
+    def __init__(self, pipeline: Pipeline, settings: RetrievalSettings) -> None:
+        assert pipeline.catalogue is not None
+        assert pipeline.retriever is not None
+        self.catalogue = pipeline.catalogue
+        self.attributes = Attributes()
+        self._settings, self._table = settings, pipeline.retriever.table
+        self._vectors = vectors = pipeline.tables[self._table]
+        self._shape = IndexSettings(dim=vectors.width, threads=settings.threads)
+        self.index: ItemIndex | ApproximateIndex = ItemIndex(self._shape)
+        self._warned = False
+        for ids, rows in vectors.pieces():
+            self._change(ids, rows, _NONE)
+        self._describe(np.concatenate([ids for ids, _ in self.catalogue.tables[FEATURES].pieces()]))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the exact answers that approximate ones had of late; None: not measured, or all exact."""
+        return self.index.monitor.recall if isinstance(self.index, ApproximateIndex) else None
+
+    @classmethod
+    def of(cls, mirror: object, settings: RetrievalSettings) -> "Items | None":
+        """Those of a mirror, None where it finds none."""
+        return cls(mirror, settings) if isinstance(mirror, Pipeline) and mirror.retriever else None
+
+    def apply(self, tables: Mapping[str, Rows]) -> None:
+        """Follow a commit that the pipeline has applied: one generation of the index.
+
+        Args:
+            tables: the commit's changes, as a reader sees them.
+
+        """
+        if (rows := tables.get(self._table)) is not None:
+            gone = np.setdiff1d(rows.deleted, rows.ids)
+            self._change(rows.ids, rows.rows, gone)
+        if (rows := tables.get(FEATURES)) is not None:
+            self._describe(rows.ids)
+
+    def warm_up(self, query: Query) -> None:
+        """Search once, of any size: an installation's first search compiles for seconds.
+
+        Raises:
+            ValueError, StoreMismatch: the model's vectors and the query do not fit each other.
+
+        """
+        some = np.concatenate([ids[:1] for ids, _ in self._vectors.pieces()])[:1]
+        boosted = [Boosts(some, np.zeros(len(some), np.float32))]
+        self.search(Query(np.nan_to_num(query.vectors[:1]), boosted, [some]), Wish(1, some))
+
+    def search(self, query: Query, wish: Wish) -> Found:
+        """The best items for the first user of a query.
+
+        Boosts are 0 or more, and only what was seen is lowered: an item that has no boost and was not seen is
+        among the k best of all only where it is among the k best of such items in the index.
+
+        Raises:
+            StoreMismatch: the model gives no finite vector.
+
+        """
+        vector, boosts, seen = query.vectors[0], query.boosted[0], query.seen[0]
+        if not (np.abs(vector) <= LARGEST_NUMBER).all():
+            raise StoreMismatch("the model's vector of this user has NaN: its learning rate is too high")
+        where = wish.allows if wish.allowed is not None else None
+        lowered = seen if query.repeat < 0.0 else _NONE
+        found = self.index.search(vector, wish.k, np.union1d(wish.excluded, lowered), where)
+        special = np.setdiff1d(np.union1d(boosts.ids, lowered), wish.excluded)
+        scored = self.index.score(vector, special if where is None else special[where(special)])
+        scores = scored.scores + _boosts_of(boosts, scored.ids)
+        scores[np.isin(scored.ids, lowered)] += np.float32(query.repeat)
+        return _best(found, Found(scored.ids, scores), wish.k)
+
+    def features(self, ids: np.ndarray[Any, Any]) -> list[dict[str, FeatureValue]]:
+        """What items uint64 (N,) are like, as far as it is known."""
+        return self.catalogue.features(ids)
+
+    def _change(
+        self, ids: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], gone: np.ndarray[Any, Any]
+    ) -> None:
+        usable = (np.abs(rows) <= LARGEST_NUMBER).all(axis=1)
+        if not usable.all():
+            if not self._warned:
+                log.warning("vectors of %d items have NaN: these cannot be found", (~usable).sum())
+            self._warned = True
+            ids, rows, gone = ids[usable], rows[usable], np.concatenate([gone, ids[~usable]])
+        self._grow(len(self.index) + len(ids))
+        self.index.update(ids, rows, gone)
+
+    def _grow(self, n: int) -> None:
+        """Search approximately from here on, if there are so many items."""
+        settings = self._settings
+        if isinstance(self.index, ItemIndex) and n > settings.approximate_above and find_spec("faiss"):
+            approximate = ApproximateSettings(
+                least_items=settings.approximate_above, checked_every=settings.checked_every
+            )
+            self.index = ApproximateIndex(self._shape, approximate, self.index)
+
+    def _describe(self, ids: np.ndarray[Any, Any]) -> None:
+        """Take the features of those ids that are items; others are of further rows of a text."""
+        table = self.catalogue.tables[FEATURES]
+        ids = ids[table.has(ids)]
+        self.attributes.update(ids, [text or b"{}" for text in table.texts(ids)])
+
+
+def _among(ascending: np.ndarray[Any, Any], ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which ids are in an ascending list, bool (N,)."""
+    if not len(ascending):
+        return np.zeros(len(ids), np.bool_)
+    at = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
+    return ascending[at] == ids
+
+
+def _boosts_of(boosts: Boosts, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Of some items, float32 (N,), 0 of those that have none."""
+    order = np.argsort(boosts.ids)
+    ascending = boosts.ids[order]
+    found = _among(ascending, ids)
+    out = np.zeros(len(ids), np.float32)
+    out[found] = boosts.boosts[order[np.searchsorted(ascending, ids[found])]]
+    return out
+
+
+def _best(found: Found, special: Found, k: int) -> Found:
+    """The k best of both; whoever is in both counts as special."""
+    others = ~np.isin(found.ids, special.ids)
+    ids = np.concatenate([found.ids[others], special.ids])
+    scores = np.concatenate([found.scores[others], special.scores])
+    order = np.lexsort((ids, -scores))[:k]
+    return Found(ids[order], scores[order])
