@@ -169,7 +169,7 @@ def test_blobs_that_the_copy_had_not_are_gone() -> None:
 IDS = st.lists(st.integers(0, 12), unique=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(IDS, IDS, st.randoms(use_true_random=False))
 def test_the_difference_makes_one_into_the_other(before, after, random) -> None:
     def made(ids: list[int]) -> Rows:
