@@ -59,6 +59,6 @@ KINDS: Mapping[str, _Entry] = {
 def build_model(settings: ModelSettings, inputs: Inputs) -> Model:
     """An empty model over batches of these inputs."""
     model = KINDS[settings.kind].build(settings, inputs)
-    if settings.calibration is None:
+    if settings.calibration is None or settings.kind == "two_tower":  # there it is the ranker's
         return model
     return CalibratedModel(model, settings.calibration, inputs.fields, settings.feedback.parameters())

@@ -16,7 +16,7 @@ from streamrec.serving.api import IN_FLIGHT_BYTES
 from streamrec.serving.body import Room, limited_body
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.document import problems
-from streamrec.serving.pressure import MOVE
+from streamrec.serving.pressure import MOVE, VISIT, Visit
 from streamrec.serving.retrieval_api import (
     MAX_RETRIEVAL_BYTES,
     RecommendRequest,
@@ -63,7 +63,11 @@ def add_retrieval(
     async def computed(request: Request, compute: Callable[[bytes], Any]) -> Any:
         with room.visit() as visit:
             body = await limited_body(request, MAX_RETRIEVAL_BYTES, "exclude fewer items", visit)
-            return await run_sync(compute, body, limiter=threads)
+            return await run_sync(in_turn, compute, body, request.scope[VISIT], limiter=threads)
+
+    def in_turn(compute: Callable[[bytes], Any], body: bytes, turn: Visit) -> Any:
+        turn.begin()
+        return compute(body)
 
     def find(body: bytes) -> bytes:
         from streamrec.serving.retrieve import retrieve  # compiled code: most kinds need none of it

@@ -12,6 +12,7 @@ from streamrec.features.infer import infer_spec
 from streamrec.hashing import hash_text
 from streamrec.join.joiner import Joiner
 from streamrec.join.places import places_in
+from streamrec.models.calibration import CalibratedModel
 from streamrec.models.pipeline import Pipeline
 from streamrec.models.settings import ModelSettings
 
@@ -149,3 +150,12 @@ def test_wrong_rankers_are_refused():
     with pytest.raises(ValueError, match="with kind 'two_tower' only"):
         ModelSettings(kind="wide", ranker={"kind": "ftrl"})
     assert ModelSettings(kind="two_tower", task="rating").ranker.task == "rating"
+
+
+def test_calibration_is_the_rankers():
+    """Around the whole it would hide the retriever, and calibrate twice."""
+    settings = ModelSettings.model_validate({"kind": "two_tower", "calibration": {}})
+    pipeline = Pipeline(settings, infer_spec([decode_line(line.encode()) for line in planted(50)], "rich"))
+    assert pipeline.retriever is not None
+    assert isinstance(pipeline.model.ranker, CalibratedModel)
+    assert not isinstance(pipeline.model, CalibratedModel)
