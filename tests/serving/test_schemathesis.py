@@ -1,10 +1,12 @@
 """The service against its own OpenAPI document: whatever is sent, the answer is one that stands there."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from serving_fakes import FakeSink
 from small_retriever import Shelf, mirror
@@ -73,8 +75,18 @@ def app() -> Iterator[FastAPI]:
     scorer = Scorer(store, "m", SystemClock(), build=mirror(shelf))
     assert scorer.load()
     protection = Protection(Limits(delay_ms=60_000), Tokens([TOKEN]))
-    yield create_app(scorer, delivery=Delivery(FakeSink().open), protection=protection)
+    app = create_app(scorer, delivery=Delivery(FakeSink().open), protection=protection)
+    look_inside(TestClient(app))
+    yield app
     store.close()
+
+
+def look_inside(client: TestClient) -> None:
+    """The first look at a model compiles: until it is over, a 503 says so."""
+    for path in ("/v1/model/weights", "/v1/model/crosses"):
+        until = time.monotonic() + 200
+        while client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 503:
+            assert time.monotonic() < until, path
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +98,8 @@ def schema(app: FastAPI) -> Any:
 def test_every_answer_stands_in_the_document(schema: Any, method: str, path: str) -> None:
     answers = answered(schema[path][method], GenerationMode.POSITIVE, 20 if method == "POST" else 3)
     assert answers & {200, 207}
-    if method == "POST" or path in (
-        "/readyz",
-        "/v1/model/history",
-    ):  # of one without parameters nothing can be wrong
+    # of one without parameters nothing can be wrong
+    if method == "POST" or path in ("/readyz", "/v1/model/history"):
         assert 422 in answered(schema[path][method], GenerationMode.NEGATIVE, 20 if method == "POST" else 3)
 
 
