@@ -8,7 +8,8 @@ __all__ = ["GuardSettings"]
 
 
 class GuardSettings(BaseModel):
-    """What learning is guarded by. Predictions and weights that are not finite always stop it.
+    """What learning is guarded by. Predictions and weights that are not finite always stop it (of a
+    rating's prediction only NaN: ratings may be as great as float32 allows).
 
     Attributes:
         drift: whether alarms are raised.

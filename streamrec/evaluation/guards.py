@@ -79,7 +79,9 @@ class Guards:
     def update(self, measured: Measured) -> list[Alarm]:
         """Look at examples before they count as learned; new alarms."""
         predictions = measured.columns[0]
-        bad = np.flatnonzero(~np.isfinite(predictions))
+        # of ratings beyond float32 a model of finite weights may predict one that is, too
+        is_bad = ~np.isfinite(predictions) if self._blocks.is_click else np.isnan(predictions)
+        bad = np.flatnonzero(is_bad)
         if len(bad):
             self._stop(f"the prediction for example {self._n + int(bad[0]) + 1:,} is {predictions[bad[0]]}")
         everything = np.arange(len(predictions)), np.full(len(predictions), _ALL)

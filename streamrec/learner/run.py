@@ -30,7 +30,7 @@ _log = logging.getLogger("streamrec")
 _Given = TypeVar("_Given")
 #: How often the store is asked whether a model that is cut off was released.
 _LOOK_S = 1.0
-_NOTHING_YET = "nothing was committed: see the stream, then start again; [guards] cut_off = false learns it"
+_NOTHING_YET = "nothing was committed: see the stream, then start again"
 _WHAT_NOW = (
     "what was committed before is served; see the stream, then: streamrec models rollback, "
     "or streamrec models release to learn it all the same"

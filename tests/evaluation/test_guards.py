@@ -136,6 +136,11 @@ def test_ratings_have_a_cliff_of_their_own() -> None:
     guards = Guards(GuardSettings(), is_click=False)
     seen(guards, (p, y, np.ones(N, np.float32)))
     assert "RMSE of the last 10,000" in guards.trouble
+    for bad, told in [(np.inf, ""), (np.nan, "the prediction for example 6 is nan")]:
+        p[5] = bad
+        guards = Guards(GuardSettings(), is_click=False)
+        guards.update(Measured((p[:10], y[:10], np.ones(10, np.float32)), None, str))
+        assert guards.trouble == told
 
 
 def test_a_block_is_the_sums_of_its_examples() -> None:
