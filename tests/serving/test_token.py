@@ -80,7 +80,7 @@ def test_the_document_says_who_needs_one(client: Client) -> None:
     secured = {
         path for path, operations in document["paths"].items() for o in operations.values() if "security" in o
     }
-    assert secured == {"/v1/rank", "/v1/events", "/v1/model"}
+    assert secured == {"/v1/rank", "/v1/retrieve", "/v1/recommend", "/v1/events", "/v1/model"}
     assert 'id="token"' in client.get("/docs").text
 
 
