@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamrec.layers.bag import Pooling
-from streamrec.layers.base import Gradients, Parameters
+from streamrec.layers.base import Gradients, Layer
+from streamrec.layers.dense import Dense
 from streamrec.layers.embedding import EmbeddingSettings, EmbeddingTable
 from streamrec.layers.mlp import MLP
 from streamrec.layers.normalise import L2Normalise
@@ -22,22 +23,7 @@ from streamrec.models.retrieval.item_bags import Bags
 from streamrec.models.retrieval.settings import TowerSettings
 from streamrec.state.rows import Table
 
-__all__ = ["Towers", "Weights"]
-
-
-class Weights:
-    """Parameters that are a vector of numbers and no layer."""
-
-    inputs = units = 0
-
-    def __init__(self, *start: float) -> None:
-        self.parameters: Parameters = {"w": np.array(start, np.float32)}
-
-    def forward(self, x: np.ndarray) -> Any:
-        """Nothing is computed from them here."""
-        raise NotImplementedError
-
-    backward: Any = forward
+__all__ = ["Towers"]
 
 
 class _Tape(NamedTuple):
@@ -96,8 +82,13 @@ class Towers:
         self._query = _Tower("query", [fields[0], 1] if fields[0] else [1], settings, seed)
         self._candidate = _Tower("candidate", [fields[1]], settings, seed + 1)
         self._has_fields = fields[0] > 0
-        self._weights = Weights(*weights)
-        layers = {"query": self._query.stack, "candidate": self._candidate.stack, "weights": self._weights}
+        self._weights = Dense(len(weights), 1, bias=False)
+        self._weights.parameters["kernel"][:, 0] = weights
+        layers: dict[str, Layer] = {
+            "query": self._query.stack,
+            "candidate": self._candidate.stack,
+            "weights": self._weights,
+        }
         self._dense = DenseParameters(layers, settings.optimizers)
         self.tables: Mapping[str, Table] = {
             "towers": self._dense.table,
@@ -108,7 +99,7 @@ class Towers:
     @property
     def weights(self) -> np.ndarray:
         """float32 (W,)."""
-        return self._weights.parameters["w"]
+        return self._weights.parameters["kernel"][:, 0]
 
     def query(self, bags: Bags, near: Near) -> tuple[np.ndarray, _Tape]:
         """q float32 (B, units), and what `learn` needs; pure."""
@@ -129,4 +120,4 @@ class Towers:
         of_query, of_candidate = self._query.backward(*query), self._candidate.backward(*candidate)
         self._dense.apply("query", of_query)
         self._dense.apply("candidate", of_candidate)
-        self._dense.apply("weights", {"w": of_weights.astype(np.float32)})
+        self._dense.apply("weights", {"kernel": of_weights.astype(np.float32)[:, None]})
