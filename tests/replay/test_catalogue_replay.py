@@ -142,7 +142,7 @@ def test_through_the_join_workers_lines_it_is_the_same_model(
     )
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_several_partitions_are_learned_as_their_recording(seed: int, tmp_path: Path) -> None:
     """Catalogue and impressions in partitions of their own: the order of time joins them; nobody loses patience."""
     parts: list[list[dict]] = [[], [], []]
