@@ -153,8 +153,8 @@ class Pipeline:
 
     def trouble(self, changed: Mapping[str, Rows]) -> str:
         """Which of the model's changed rows are of no use; empty where all weights are finite."""
-        for name in self.model.tables:
-            if name in changed:
+        for name, table in self.model.tables.items():
+            if name in changed and table.numbers:
                 served = changed[name].rows[~changed[name].shadow]
                 bad = int(np.count_nonzero(~np.isfinite(served).all(axis=1)))
                 if bad:

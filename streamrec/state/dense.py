@@ -46,11 +46,12 @@ class DenseTable:
         arrays: float32, writable views of the rows: an `upsert` changes them at once.
         flat: float32, all rows one after another.
         width: float32 of a row.
+        numbers: true.
 
     """
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        self.width = ROW
+        self.width, self.numbers = ROW, True
         sizes = [math.prod(shape) for shape in shapes]
         self._first = np.cumsum([0, *(-(-size // ROW) for size in sizes)])
         n = int(self._first[-1])

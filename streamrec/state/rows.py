@@ -12,6 +12,7 @@ class Table(Protocol):
     """Rows of float32 under 64-bit ids, that tell what changed: a `SparseTable` or a `DenseTable`."""
 
     width: int
+    numbers: bool  # else slots have the bits of ids, times or texts, and may look like NaN
 
     def __len__(self) -> int:
         """How many rows."""

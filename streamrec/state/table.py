@@ -36,13 +36,14 @@ class SparseTable:
 
     Args:
         width: float32 slots of a row, at least 1.
+        numbers: whether these are numbers: no slot has the bits of ids, times or texts.
 
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, numbers: bool = True) -> None:
         if width < 1:
             raise ValueError(f"width: expected at least 1, got {width}")
-        self.width = width
+        self.width, self.numbers = width, numbers
         self.stride = np.uint64(8 + 4 * width)
         self.directory = np.zeros((probe.SEGMENTS, 3), np.uint64)
         self._blocks: list[np.ndarray[Any, Any]] = [np.empty(0, np.uint64)] * probe.SEGMENTS

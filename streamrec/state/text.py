@@ -40,7 +40,7 @@ class TextTable(SparseTable):
     """
 
     def __init__(self) -> None:
-        super().__init__(_WIDTH)
+        super().__init__(_WIDTH, numbers=False)
 
     def put(self, ids: Sequence[int], texts: Sequence[bytes]) -> None:
         """Write texts under ids, none of them 0; the last one counts where an id repeats.

@@ -179,7 +179,8 @@ class History:
     def __init__(self, most: int, near: int, decay: float) -> None:
         self._most = -(-most // _PAGE) * _PAGE
         self._shape = near, decay
-        self._users, self._entries = SparseTable(2), SparseTable(_ENTRY * _PAGE)
+        self._users = SparseTable(2, numbers=False)
+        self._entries = SparseTable(_ENTRY * _PAGE, numbers=False)
         self.tables: Mapping[str, SparseTable] = {"users": self._users, "history": self._entries}
 
     def append(self, users: np.ndarray, items: np.ndarray, time_ms: np.ndarray, first: int) -> np.ndarray:

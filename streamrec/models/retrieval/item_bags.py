@@ -49,7 +49,7 @@ class ItemBags:
 
     def __init__(self, fields: int, most: int) -> None:
         self._fields, self._most = fields, most
-        self._table = SparseTable(2 + _ENTRY * most)
+        self._table = SparseTable(2 + _ENTRY * most, numbers=False)
         self.tables: Mapping[str, SparseTable] = {"item_bags": self._table}
 
     def put(self, items: np.ndarray, bags: Bags) -> None:

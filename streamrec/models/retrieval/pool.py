@@ -43,7 +43,7 @@ class Pool:
 
     def __init__(self, kept: int, seed: int) -> None:
         self._kept, self._seed = kept, np.uint64(seed)
-        self._table = SparseTable(2)
+        self._table = SparseTable(2, numbers=False)
         self.tables: Mapping[str, SparseTable] = {"negatives": self._table}
 
     def add(self, items: np.ndarray, numbers: np.ndarray) -> None:
@@ -64,7 +64,7 @@ class Round:
     """All items, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._table = SparseTable(2)
+        self._table = SparseTable(2, numbers=False)
         self.tables: Mapping[str, SparseTable] = {"item_order": self._table}
 
     def add(self, items: np.ndarray) -> None:

@@ -173,7 +173,8 @@ class Visits:
     def __init__(self, settings: VisitSettings, gap_rate: float) -> None:
         self._settings = settings
         self._rates = gap_rate, settings.half_life, settings.window, settings.neighbours
-        self._items, self._neighbours = SparseTable(_WIDTH), SparseTable(3 * settings.neighbours)
+        self._items = SparseTable(_WIDTH, numbers=False)
+        self._neighbours = SparseTable(3 * settings.neighbours, numbers=False)
         self.tables: Mapping[str, SparseTable] = {"items": self._items, "neighbours": self._neighbours}
 
     def take(self, items: np.ndarray, numbers: np.ndarray, near: Near) -> None:
