@@ -24,7 +24,8 @@ Serve = Callable[[Protection], BackgroundService]
 
 @contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch, protection: Protection) -> Iterator[BackgroundService]:
-    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", {"build": lambda _: FakeMirror()})
+    defaults = scorer_module.Scorer.__init__.__kwdefaults__ | {"build": lambda _: FakeMirror()}
+    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", defaults)
     store = FakeStore()
     store.add(commit(1))
     with BackgroundService(store, "m", protection=protection) as service:

@@ -32,7 +32,8 @@ class Full:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundService]:
-    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", {"build": lambda _: FakeMirror()})
+    defaults = scorer_module.Scorer.__init__.__kwdefaults__ | {"build": lambda _: FakeMirror()}
+    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", defaults)
     store = FakeStore()
     store.add(commit(1))
     with BackgroundService(store, "m", protection=Protection(Limits(receive_s=0.5))) as service:

@@ -19,7 +19,8 @@ from streamrec.serving.service import BackgroundService, listen
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundService]:
-    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", {"build": lambda _: FakeMirror()})
+    defaults = scorer_module.Scorer.__init__.__kwdefaults__ | {"build": lambda _: FakeMirror()}
+    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", defaults)
     store = FakeStore()
     store.add(commit(1))
     with BackgroundService(store, "m") as service:
