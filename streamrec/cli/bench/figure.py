@@ -1,10 +1,12 @@
 """One measured figure, and how a list of them is printed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["Figure", "table"]
+__all__ = ["Figure", "line"]
+
+_NAME_WIDTH = 44
 
 
 class Figure(NamedTuple):
@@ -48,14 +50,9 @@ class Figure(NamedTuple):
         return {**own, "ratio": self.ratio, "reached": self.reached, **self.more}
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """Aligned lines: name, value, peer, ratio, goal."""
-    width = max((len(figure.name) for figure in figures), default=0)
-    return "\n".join(_line(figure, width) for figure in figures)
-
-
-def _line(figure: Figure, width: int) -> str:
-    text = f"  {figure.name:<{width}}  {_number(figure.value):>10} {figure.unit}"
+def line(figure: Figure) -> str:
+    """Name, value, peer, ratio, goal; aligned with other lines."""
+    text = f"  {figure.name:<{_NAME_WIDTH}}  {_number(figure.value):>10} {figure.unit}"
     if figure.beside is not None:
         text += f"   {figure.peer} {_number(figure.beside)}   ratio {figure.ratio:.2f}"
     least, most = figure.goal

@@ -8,6 +8,7 @@ anew every day, and is given the user's movies up to this moment.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,12 +49,12 @@ class _Ratings(NamedTuple):
         return x
 
 
-def figures() -> list[Figure]:
+def figures() -> Iterator[Figure]:
     """Needs STREAMREC_DATA."""
     folder = Path(os.environ.get("STREAMREC_DATA") or "../shared/data") / _FOLDER
     if not folder.is_dir():
         click.echo(f"  not measured, no {_FOLDER} in STREAMREC_DATA ({folder.parent})", err=True)
-        return []
+        return
     from streamrec.datasets.registry import convert
     from streamrec.transport.writer import write_stream
 
@@ -62,7 +63,8 @@ def figures() -> list[Figure]:
         with write_stream(path) as stream:
             stream.writelines(convert("movielens", folder))
         shrinkage, held_out = _held_out(path)
-        return held_out + _progressive(_recording(path), shrinkage)
+        yield from held_out
+        yield from _progressive(_recording(path), shrinkage)
 
 
 def _recording(path: Path) -> "Recording":
