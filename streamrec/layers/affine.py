@@ -1,15 +1,15 @@
 """activation(x · kernel + bias), and back to what the activation is of: of dense and of cross layers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from streamrec.layers.activation import activate, multiply_slope
-from streamrec.layers.product import add_product
+from streamrec.layers.product import PACKED_FROM, add_panels, add_product
 from streamrec.memory import INNER, JIT
 
-__all__ = ["Affine", "affine", "affine_into", "begin_with", "through_activation"]
+__all__ = ["Affine", "affine", "affine_into", "through_activation"]
 
 
 class Affine(NamedTuple):
@@ -22,18 +22,20 @@ class Affine(NamedTuple):
 
 
 @njit(**INNER)
-def begin_with(bias: np.ndarray, out: np.ndarray) -> None:
-    """Every row of out (B, O) becomes the bias (O,), or zeros where that is empty."""
+def affine_into(x: np.ndarray, parameters: Any, panels: np.ndarray, code: int, out: np.ndarray) -> None:
+    """activation(x (B, I) · kernel (I, O) + bias) into out.
+
+    parameters: kernel, and bias (O,) or empty. panels: of the kernel, or empty ones where nobody made them.
+    code: of the activation.
+    """
+    kernel, bias = parameters
     for row in out:
         for j in range(len(row)):
             row[j] = bias[j] if len(bias) else 0.0
-
-
-@njit(**INNER)
-def affine_into(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, code: int, out: np.ndarray) -> None:
-    """activation(x (B, I) · kernel (I, O) + bias) into out, bias (O,) or empty, `code` of the activation."""
-    begin_with(bias, out)
-    add_product(x, kernel, out)
+    if panels.size and len(x) >= PACKED_FROM:
+        add_panels(x, panels, out)
+    else:
+        add_product(x, kernel, out)
     activate(code, out)
 
 
@@ -41,7 +43,7 @@ def affine_into(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, code: int, 
 def affine(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, code: int) -> np.ndarray:
     """`affine_into` a new array (B, O)."""
     out = np.empty((len(x), kernel.shape[1]), x.dtype)
-    affine_into(x, kernel, bias, code, out)
+    affine_into(x, (kernel, bias), np.empty((0, 0, 0), x.dtype), code, out)
     return out
 
 

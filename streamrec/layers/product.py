@@ -256,7 +256,6 @@ def columns_times(x: np.ndarray, dy: np.ndarray, out: np.ndarray) -> None:
     out[:] = 0.0
     for first in range(0, len(x), _CHUNK):
         part, right = x[first : first + _CHUNK], dy[first : first + _CHUNK]
-        packed = _panels(dy.shape[1], len(part), dy)
-        for p in range(len(packed)):
-            _pack(right, p * packed.shape[2], packed[p])
-        _add((address(part), np.uint64(x.itemsize), np.uint64(x.shape[1] * x.itemsize)), packed, out)
+        _add(
+            (address(part), np.uint64(x.itemsize), np.uint64(x.shape[1] * x.itemsize)), panels_of(right), out
+        )

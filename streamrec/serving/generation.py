@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streamrec.models.retriever import Query, Retriever
     from streamrec.serving.items import Items
 
-__all__ = ["Generation", "Mirror", "Version", "generation_of", "json_object"]
+__all__ = ["Generation", "Mirror", "Version", "generation_of", "json_object", "json_value"]
 
 
 class Mirror(Protocol):
@@ -135,11 +135,16 @@ def generation_of(
 
 def json_object(blob: bytes | None) -> dict[str, Any]:
     """The JSON object of a blob; empty where there is none, or something else."""
-    try:
-        value = json.loads(blob or b"{}")
-    except (ValueError, RecursionError):
-        return {}
+    value = json_value(blob)
     return value if isinstance(value, dict) else {}
+
+
+def json_value(blob: bytes | None) -> Any:
+    """The JSON value of a blob; None where there is none, or no JSON."""
+    try:
+        return None if blob is None else json.loads(blob)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _apply(mirror: Mirror, table: str, seen: Rows) -> None:

@@ -1,10 +1,8 @@
 """What `/v1/model` tells: the state of the mirrored generation."""
 
-import json
-from typing import Any
-
 from streamrec.errors import StoreUnavailable
 from streamrec.serving.api import ModelState
+from streamrec.serving.generation import json_value
 from streamrec.serving.scorer import Scorer
 
 __all__ = ["model_state"]
@@ -23,7 +21,7 @@ def model_state(scorer: Scorer) -> ModelState:
     with generation.reading() as (mirror, version):
         tables = {name: len(table) for name, table in mirror.tables.items()}
         spec, metrics, position = (
-            _decoded(generation.blob(name)) for name in ("model", "metrics", "position")
+            json_value(generation.blob(name)) for name in ("model", "metrics", "position")
         )
     return ModelState(
         name=scorer.model,
@@ -38,11 +36,3 @@ def model_state(scorer: Scorer) -> ModelState:
         metrics=metrics if isinstance(metrics, dict) else None,
         spec=spec,
     )
-
-
-def _decoded(blob: bytes | None) -> Any:
-    """The JSON value of a blob; None where there is none or it is no JSON."""
-    try:
-        return None if blob is None else json.loads(blob)
-    except ValueError:
-        return None

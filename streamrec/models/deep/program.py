@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from streamrec.layers.activation import activate
-from streamrec.layers.affine import begin_with, through_activation
+from streamrec.layers.affine import affine_into, through_activation
 from streamrec.layers.cross import cross_back, cross_into
 from streamrec.layers.product import (
     DOTS_UP_TO,
     PACKED_FROM,
     add_panels,
-    add_product,
     copy_columns,
     panels_of,
     panels_of_transposed,
@@ -74,18 +72,6 @@ def _panels(ops: np.ndarray, flat: np.ndarray, wanted: bool, turned: bool) -> An
 
 
 @njit(**INNER)
-def _affine_into(x: np.ndarray, parameters: Any, panels: np.ndarray, code: int, out: np.ndarray) -> None:
-    """`affine.affine_into` with panels at hand."""
-    kernel, bias = parameters
-    begin_with(bias, out)
-    if len(x) < PACKED_FROM:
-        add_product(x, kernel, out)
-    else:
-        add_panels(x, panels, out)
-    activate(code, out)
-
-
-@njit(**INNER)
 def _add_back(dz: np.ndarray, kernel: np.ndarray, panels: np.ndarray, of_x: np.ndarray) -> None:
     """of_x += dz · kernelᵀ."""
     if len(dz) <= DOTS_UP_TO:
@@ -127,10 +113,10 @@ def run(
                 continue
             its = _parameters(op, flat)
             if op[_OP] == DENSE:
-                _affine_into(x, its, packed[i], op[_CODE], out)
+                affine_into(x, its, packed[i], op[_CODE], out)
             else:
                 inner = _matrix(board, n, rows, op[_INNER], op[_OUT_WIDTH])
-                _affine_into(x, its, packed[i], op[_CODE], inner)
+                affine_into(x, its, packed[i], op[_CODE], inner)
                 cross_into(right, x, inner, scales[i], out)
 
 

@@ -30,12 +30,8 @@ class Bags(NamedTuple):
 
 def chosen_bags(batch: Batch, bags: np.ndarray) -> Bags:
     """Those of a batch's bags, int64 (F,), in this order."""
-    n, f = len(batch), batch.n_fields
-    starts = batch.offsets[:-1].reshape(n, f)[:, bags].ravel()
-    sizes = np.diff(batch.offsets).reshape(n, f)[:, bags].ravel()
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    at = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
-    return Bags(batch.ids[at], batch.values[at], offsets)
+    its = batch.only(bags)
+    return Bags(its.ids, its.values, its.offsets)
 
 
 class ItemBags:
