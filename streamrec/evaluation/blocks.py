@@ -1,6 +1,7 @@
 """Sums over blocks of so many examples: what guards look at instead of every example."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -8,11 +9,20 @@ from numba import njit
 from streamrec.evaluation.scores import log_loss
 from streamrec.memory import JIT
 
-__all__ = ["COUNT", "LABEL", "LOSS", "PREDICTION", "WEIGHT", "WIDTH", "Blocks"]
+__all__ = ["COUNT", "LABEL", "LOSS", "PREDICTION", "WEIGHT", "WIDTH", "Blocks", "Outcomes"]
 
 #: Places of the sums: examples, w, w·y, w·p, w·loss (log loss; of ratings the squared error).
 COUNT, WEIGHT, LABEL, PREDICTION, LOSS = range(5)
 WIDTH = 5
+
+
+class Outcomes(NamedTuple):
+    """Predictions and what came of them; float32 (B,) each."""
+
+    predictions: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray  # below 0: taken back
+    counts: np.ndarray  # how many examples each is: 1, or 0 of what makes up for an earlier one
 
 
 class Blocks:
@@ -32,14 +42,14 @@ class Blocks:
         self.sums = np.zeros((1, WIDTH))
 
     def update(
-        self, owners: np.ndarray, series: np.ndarray, columns: tuple[np.ndarray, np.ndarray, np.ndarray]
+        self, owners: np.ndarray, series: np.ndarray, outcomes: Outcomes
     ) -> tuple[np.ndarray, np.ndarray]:
         """Add examples.
 
         Args:
             owners: int64 (V,), examples in order; one may come several times.
             series: int64 (V,), to which series each belongs.
-            columns: predictions, labels and weights, float32 (B,); what is not finite is left out.
+            outcomes: of the examples; what is not finite is left out.
 
         Returns:
             Of every block that is full now, in order: its series and its last example, int64 (K, 2), and its
@@ -50,7 +60,7 @@ class Blocks:
         self.sums = np.vstack([self.sums, np.zeros((n_series - len(self.sums), WIDTH))])
         whose = np.empty((len(owners) // self.size + n_series, 2), np.int64)
         full = np.empty((len(whose), WIDTH))
-        n = _add(self.sums, (owners, series), columns, self.is_click, self.size, (whose, full))
+        n = _add(self.sums, (owners, series), outcomes, self.is_click, self.size, (whose, full))
         return whose[:n], full[:n]
 
 
@@ -58,13 +68,13 @@ class Blocks:
 def _add(
     sums: np.ndarray,
     places: tuple[np.ndarray, np.ndarray],
-    columns: tuple[np.ndarray, np.ndarray, np.ndarray],
+    outcomes: Outcomes,
     is_click: bool,
     size: int,
     out: tuple[np.ndarray, np.ndarray],
 ) -> int:
     owners, series = places
-    predictions, labels, weights = columns
+    predictions, labels, weights, counts = outcomes
     whose, full = out
     n = 0
     for j in range(owners.size):
@@ -73,12 +83,12 @@ def _add(
         if not math.isfinite(p + y + w):
             continue
         loss = log_loss(p, y) if is_click else (p - y) * (p - y)
-        sums[s, COUNT] += 1.0
+        sums[s, COUNT] += counts[i]
         sums[s, WEIGHT] += w
         sums[s, LABEL] += w * y
         sums[s, PREDICTION] += w * p
         sums[s, LOSS] += w * loss
-        if sums[s, COUNT] == size:
+        if counts[i] and sums[s, COUNT] == size:
             whose[n, 0], whose[n, 1] = s, i
             for k in range(WIDTH):
                 full[n, k] = sums[s, k]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamrec.errors import StoreMismatch
-from streamrec.evaluation.blocks import LABEL, LOSS, PREDICTION, WEIGHT, WIDTH, Blocks
+from streamrec.evaluation.blocks import LABEL, LOSS, PREDICTION, WEIGHT, WIDTH, Blocks, Outcomes
 from streamrec.evaluation.cliff import Cliff, Limits
 from streamrec.evaluation.drift import Series
 from streamrec.evaluation.guard_settings import GuardSettings
@@ -43,8 +43,8 @@ class Alarm(NamedTuple):
 class Measured(NamedTuple):
     """Examples as guards see them."""
 
-    columns: tuple[np.ndarray, np.ndarray, np.ndarray]  # predictions, labels, weights, float32 (B,)
-    #: Which example is in which slice, int64 (V,) each; None without slices.
+    outcomes: Outcomes
+    #: Which of them is in which slice, int64 (V,) each; None without slices.
     slices: tuple[np.ndarray, np.ndarray] | None
     name: Callable[[int], str]  # of a slice
 
@@ -78,19 +78,22 @@ class Guards:
 
     def update(self, measured: Measured) -> list[Alarm]:
         """Look at examples before they count as learned; new alarms."""
-        predictions = measured.columns[0]
+        predictions, *_, counts = measured.outcomes
+        numbers = self._n + np.cumsum(counts, dtype=np.int64)
         # of ratings beyond float32 a model of finite weights may predict one that is, too
         is_bad = ~np.isfinite(predictions) if self._blocks.is_click else np.isnan(predictions)
         bad = np.flatnonzero(is_bad)
         if len(bad):
-            self._stop(f"the prediction for example {self._n + int(bad[0]) + 1:,} is {predictions[bad[0]]}")
+            self._stop(f"the prediction for example {numbers[bad[0]]:,} is {predictions[bad[0]]}")
         everything = np.arange(len(predictions)), np.full(len(predictions), _ALL)
-        found = [self._blocks.update(*everything, measured.columns)]
+        found = [self._blocks.update(*everything, measured.outcomes)]
         if measured.slices is not None and self.settings.drift:
             owners, slots = measured.slices
-            found.append(self._blocks.update(owners, slots + _FIRST_SLICE, measured.columns))
+            found.append(self._blocks.update(owners, slots + _FIRST_SLICE, measured.outcomes))
+        for whose, _ in found:
+            whose[:, 1] = numbers[whose[:, 1]]
         new = [alarm for whose, full in found for alarm in self._look(whose, full, measured.name)]
-        self._n += len(predictions)
+        self._n = int(numbers[-1]) if len(numbers) else self._n
         new.sort(key=lambda alarm: (alarm.example, alarm.slice or ""))  # however batches are cut
         self._alarms = (self._alarms + new)[-_SHOWN:]
         return new
@@ -162,8 +165,7 @@ class Guards:
 
     def _look(self, whose: np.ndarray, full: np.ndarray, name: Callable[[int], str]) -> Sequence[Alarm]:
         found: list[Alarm] = []
-        for (number, owner), block in zip(whose.tolist(), full, strict=True):
-            example = self._n + owner + 1
+        for (number, example), block in zip(whose.tolist(), full, strict=True):
             if number == _ALL:
                 self.history.add(block)
             if number == _ALL and self.settings.cut_off and example > self._until:

@@ -54,28 +54,25 @@ class SliceTable:
         self._names: dict[int, str] = {}  # value id → text
         self._sums = np.zeros((2, 6))
 
-    def update(
-        self, examples: Examples, fields: Sequence[str], predictions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def update(self, examples: Examples, fields: Sequence[str], predictions: np.ndarray) -> None:
         """Add examples with their predictions float32 (B,).
 
         `fields` are the decoder's, which `entry_field` counts.
-
-        Returns:
-            Which example is in which slice, in order: indices and numbers of slices, int64 (V,).
-
         """
+        owners, slots = self.places(examples, fields)
+        _add(self._sums, owners, slots, predictions, examples.labels, examples.weights)
+
+    def places(self, examples: Examples, fields: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Which example is in which slice, in order: indices and numbers of slices, int64 (V,)."""
         owners, ids, _ = _values(examples, fields, self.field)
         slots = np.array([self._slot(id_) for id_ in ids.tolist()], np.int64)
+        missing = 2 + len(self._slots) - len(self._sums)
+        self._sums = np.vstack([self._sums, np.zeros((missing, 6))])
         without = np.setdiff1d(np.arange(len(examples)), owners)
         owners = np.append(owners, without)
         slots = np.append(slots, np.full(len(without), _ABSENT))
         order = np.argsort(owners, kind="stable")
-        missing = 2 + len(self._slots) - len(self._sums)
-        self._sums = np.vstack([self._sums, np.zeros((missing, 6))])
-        owners, slots = owners[order], slots[order]
-        _add(self._sums, owners, slots, predictions, examples.labels, examples.weights)
-        return owners, slots
+        return owners[order], slots[order]
 
     def name(self, number: int) -> str:
         """What the values of a slice are called."""

@@ -18,29 +18,50 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from streamrec.evaluation.blocks import Outcomes
 from streamrec.events.block import Examples
-from streamrec.events.feedback import ARRIVAL, EARLY, FINAL
+from streamrec.events.feedback import ARRIVAL, CORRECTION, EARLY, FINAL
 from streamrec.join.gather import picked
 from streamrec.memory import JIT, load_f32, store_f32
 from streamrec.state import probe
 from streamrec.state.rows import Rows
 from streamrec.state.table import SparseTable
 
-__all__ = ["ARRIVALS", "Arrivals", "Measured"]
+__all__ = ["ARRIVALS", "Arrivals", "Measured", "Resolved", "Watched"]
 
 #: Table of a commit; its rows are shadow rows, which only a learner reads.
 ARRIVALS = "arrivals"
 _WEIGHT = np.uint64(4)  # byte offset behind the prediction
 #: A row whose weight is NaN is as good as gone, and is gone at the end of its block.
 _BLANK = np.array([0, np.nan], np.float32)
-_PENDING, _NOW, _KEPT = range(3)
+_PENDING, _NOW, _KEPT, _FIRST = range(4)  # what becomes of an example; _FIRST: its prediction is kept
 
 
 class Measured(NamedTuple):
-    """Examples whose label is known, in the order in which it was."""
+    """Examples whose final label is known, in the order in which it was."""
 
     examples: Examples  # weights are those with which they count
     predictions: np.ndarray  # float32 (B,)
+
+
+class Watched(NamedTuple):
+    """Examples as they come, for whoever must not wait for their final label.
+
+    An EARLY negative counts at once. Where its click comes, two make up for it: one takes the negative back,
+    the other has the click's label. Only so do clicks count beside what was shown at that time: a negative's
+    final label is known when its window is over, a click's at once, so after a start or a pause of the stream
+    all that are known are clicks.
+    """
+
+    which: np.ndarray  # int64 (W,): examples of the batch, ascending
+    outcomes: Outcomes
+
+
+class Resolved(NamedTuple):
+    """What examples of the stream give rise to."""
+
+    measured: Measured
+    watched: Watched
 
 
 class Arrivals:
@@ -52,7 +73,7 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self._table)
 
-    def resolve(self, examples: Examples, predictions: np.ndarray) -> Measured:
+    def resolve(self, examples: Examples, predictions: np.ndarray) -> Resolved:
         """What can be measured now; what cannot yet is kept.
 
         Args:
@@ -61,14 +82,18 @@ class Arrivals:
 
         """
         if not examples.role.any() and not len(self._table):
-            return Measured(examples, predictions)
+            found = np.full(len(examples), _NOW, np.uint8)
+            return Resolved(Measured(examples, predictions), _watched(examples, predictions, found))
         found = np.zeros(len(examples), np.uint8)
         kept = np.empty((len(examples), 2), np.float32)
         self._resolve(examples, predictions, found, kept)
-        measured = found != _PENDING
-        was_kept, kept, chosen = found[measured] == _KEPT, kept[measured], picked(examples, measured)
-        columns = chosen._asdict() | {"weights": np.where(was_kept, kept[:, 1], chosen.weights)}
-        return Measured(Examples(**columns), np.where(was_kept, kept[:, 0], predictions[measured]))
+        was_kept = found == _KEPT
+        predictions = np.where(was_kept, kept[:, 0], predictions)
+        weights = np.where(was_kept, kept[:, 1], examples.weights)
+        counted = Examples(**(examples._asdict() | {"weights": weights}))
+        measured = was_kept | (found == _NOW)
+        known = Measured(picked(counted, measured), predictions[measured])
+        return Resolved(known, _watched(counted, predictions, found))
 
     def take_changed(self) -> Rows | None:
         """What changed since the last call; None if nothing did."""
@@ -95,6 +120,20 @@ class Arrivals:
         table.delete(resolved[np.isnan(rows[:, 1])])  # unless their id came anew
 
 
+def _watched(examples: Examples, predictions: np.ndarray, found: np.ndarray) -> Watched:
+    """Of examples with the weights and predictions that count."""
+    now = (found == _NOW) | ((found == _FIRST) & (examples.role == EARLY))
+    now |= (found == _KEPT) & (examples.role == FINAL)
+    clicked = (found == _KEPT) & (examples.role == CORRECTION)
+    which = np.repeat(np.arange(len(examples)), now + 2 * clicked)
+    labels, weights = examples.labels[which], examples.weights[which]
+    back = clicked[which] & np.append(np.diff(which) == 0, False)  # the first of the two
+    labels[back] = 0
+    weights[back] *= -1
+    counts = (~clicked[which]).astype(np.float32)
+    return Watched(which, Outcomes(predictions[which], labels, weights, counts))
+
+
 @njit(**JIT)
 def _resolve_each(
     directory: np.ndarray,
@@ -118,6 +157,7 @@ def _resolve_each(
                 store_f32(at, predictions[i])
                 store_f32(at + _WEIGHT, -weights[i] if roles[i] == EARLY else weights[i])
                 probe.mark_dirty(directory, stride, h, slot)
+                found[i] = _FIRST
             continue
         found[i] = _NOW if roles[i] == FINAL else _PENDING
         slot = probe.find(directory, stride, keys[i], h)

@@ -282,12 +282,12 @@ class Learner:
             examples, predictions = picked(examples, ~of_items), predictions[~of_items]
             if not len(examples):
                 return
-        known, shown = parts.arrivals.resolve(examples, predictions)
-        parts.measures.update(known, self._decoder.fields, shown)
+        resolved = parts.arrivals.resolve(examples, predictions)
+        parts.measures.update(examples, self._decoder.fields, resolved)
         if parts.measures.guards.trouble:
             raise CutOff(parts.measures.guards.trouble)
         if parts.predictions is not None:
-            parts.predictions.write(prediction_lines(known, shown))
+            parts.predictions.write(prediction_lines(*resolved.measured))
         progress = parts.progress
         progress.examples += int(np.count_nonzero(examples.role < CONFIRMED))
         progress.last_time_ms = int(examples.time_ms[-1])

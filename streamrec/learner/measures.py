@@ -19,6 +19,7 @@ from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.evaluation.slices import SliceTable
 from streamrec.events.block import EventBlock, Examples
 from streamrec.events.feedback import CONFIRMED
+from streamrec.learner.arrivals import Resolved, Watched
 from streamrec.models.settings import Task
 
 __all__ = ["GUARDS", "METRICS", "Measures"]
@@ -61,16 +62,29 @@ class Measures:
         if self.slices is not None:
             self.slices.read_names(block, data, fields)
 
-    def update(self, examples: Examples, fields: Sequence[str], predictions: np.ndarray[Any, Any]) -> None:
-        """Count predictions float32 (B,) against the labels."""
-        columns = predictions, examples.labels, examples.weights
-        self.curves.update(self.metrics, *columns)
-        slices, name = None, _nameless
+    def update(self, examples: Examples, fields: Sequence[str], resolved: Resolved) -> None:
+        """Count what the next examples of the stream gave rise to.
+
+        `fields` are the decoder's, which `entry_field` counts.
+        """
+        known, predictions = resolved.measured
+        self.curves.update(self.metrics, predictions, known.labels, known.weights)
         if self.slices is not None:
-            self._warn_of_bare_confirmations(examples)
-            slices, name = self.slices.update(examples, fields, predictions), self.slices.name
-        for alarm in self.guards.update(Measured(columns, slices, name)):
+            self._warn_of_bare_confirmations(known)
+            self.slices.update(known, fields, predictions)
+        for alarm in self.guards.update(self._guarded(examples, fields, resolved.watched)):
             _log.warning("%s", _told(alarm, self.slices.field if self.slices is not None else ""))
+
+    def _guarded(self, examples: Examples, fields: Sequence[str], watched: Watched) -> Measured:
+        if self.slices is None:
+            return Measured(watched.outcomes, None, _nameless)
+        owners, slots = self.slices.places(examples, fields)
+        firsts = np.searchsorted(owners, np.arange(len(examples) + 1))
+        sizes = np.diff(firsts)[watched.which]
+        begins = np.cumsum(sizes) - sizes
+        at = np.repeat(firsts[watched.which] - begins, sizes) + np.arange(sizes.sum())
+        of = np.repeat(np.arange(len(watched.which)), sizes)
+        return Measured(watched.outcomes, (of, slots[at]), self.slices.name)
 
     def _warn_of_bare_confirmations(self, examples: Examples) -> None:
         """A topic of examples names the features of a negative once only, when it is early."""

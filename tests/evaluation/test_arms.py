@@ -5,7 +5,7 @@ import pytest
 
 from streamrec.errors import UsageError
 from streamrec.evaluation.arms import compare
-from streamrec.evaluation.blocks import COUNT, LABEL, LOSS, WEIGHT, WIDTH, Blocks
+from streamrec.evaluation.blocks import COUNT, LABEL, LOSS, WEIGHT, WIDTH, Blocks, Outcomes
 from streamrec.evaluation.guard_settings import GuardSettings
 from streamrec.evaluation.guards import Guards, Measured
 from streamrec.evaluation.history import History
@@ -91,11 +91,16 @@ def test_other_examples_are_noticed() -> None:
 def test_guards_keep_it_across_a_restart() -> None:
     rng = np.random.default_rng(2)
     p = rng.random(3000).astype(np.float32)
-    columns = p, (rng.random(3000) < p).astype(np.float32), np.ones(3000, np.float32)
+    columns = (
+        p,
+        (rng.random(3000) < p).astype(np.float32),
+        np.ones(3000, np.float32),
+        np.ones(3000, np.float32),
+    )
     whole, cut = Guards(GuardSettings(block=10)), Guards(GuardSettings(block=10))
-    whole.update(Measured(columns, None, str))
+    whole.update(Measured(Outcomes(*columns), None, str))
     for start in range(0, 3000, 333):
-        cut.update(Measured(tuple(c[start : start + 333] for c in columns), None, str))
+        cut.update(Measured(Outcomes(*(c[start : start + 333] for c in columns)), None, str))
         again = Guards(GuardSettings(block=10))
         again.restore(cut.to_bytes())
         cut = again

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrec.errors import StoreMismatch
-from streamrec.evaluation.blocks import COUNT, LABEL, LOSS, PREDICTION, WEIGHT, Blocks
+from streamrec.evaluation.blocks import COUNT, LABEL, LOSS, PREDICTION, WEIGHT, Blocks, Outcomes
 from streamrec.evaluation.drift import Series
 from streamrec.evaluation.guard_settings import GuardSettings
 from streamrec.evaluation.guards import Alarm, Guards, Measured
@@ -26,10 +26,14 @@ def stream(seed: int, n: int = N) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return p, (rng.random(n) < p).astype(np.float32), np.ones(n, np.float32)
 
 
+def counted(columns) -> Outcomes:
+    return Outcomes(*columns, np.ones(len(columns[0]), np.float32))
+
+
 def seen(guards: Guards, columns, slots: np.ndarray | None = None, step: int = 5000) -> list[Alarm]:
     found: list[Alarm] = []
     for start in range(0, len(columns[0]), step):
-        part = tuple(column[start : start + step] for column in columns)
+        part = counted(tuple(column[start : start + step] for column in columns))
         slices = None if slots is None else (np.arange(len(part[0])), slots[start : start + step])
         found += guards.update(Measured(part, slices, lambda number: f"v{number}"))
     return found
@@ -139,7 +143,7 @@ def test_ratings_have_a_cliff_of_their_own() -> None:
     for bad, told in [(np.inf, ""), (np.nan, "the prediction for example 6 is nan")]:
         p[5] = bad
         guards = Guards(GuardSettings(), is_click=False)
-        guards.update(Measured((p[:10], y[:10], np.ones(10, np.float32)), None, str))
+        guards.update(Measured(counted((p[:10], y[:10], np.ones(10, np.float32))), None, str))
         assert guards.trouble == told
 
 
@@ -147,7 +151,7 @@ def test_a_block_is_the_sums_of_its_examples() -> None:
     p, y, w = stream(9, 95)
     w[:] = np.arange(95)
     p[3] = np.nan
-    whose, full = Blocks(10).update(np.arange(95), np.zeros(95, np.int64), (p, y, w))
+    whose, full = Blocks(10).update(np.arange(95), np.zeros(95, np.int64), counted((p, y, w)))
     assert whose.tolist() == [[0, 10 + 10 * k] for k in range(9)]
     part = np.delete(np.arange(11), 3)
     loss = -(y * np.log(p.astype(float)) + (1 - y) * np.log1p(-p.astype(float)))

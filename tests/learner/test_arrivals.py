@@ -49,7 +49,7 @@ def resolved(
     part = Examples(
         *(column[start:end] for column in made[:8]), made.entry_offsets[start : end + 1], *made[9:]
     )
-    known, shown = arrivals.resolve(part, predictions[start:end])
+    known, shown = arrivals.resolve(part, predictions[start:end]).measured
     assert shown.dtype == known.weights.dtype == np.float32
     return list(zip(known.labels.tolist(), shown.tolist(), known.weights.tolist(), strict=True))
 
@@ -95,3 +95,40 @@ def test_a_rating_with_the_name_of_an_impression_is_measured_by_itself():
 def test_what_was_never_predicted_is_not_measured(role):
     made, predictions = examples([(7, role, 1.0)])
     assert resolved(Arrivals(), made, predictions, 0, 1) == []
+
+
+def outcomes(rows) -> list[tuple[int, float, float, float, float]]:
+    """What is watched: example, prediction, label, weight, count."""
+    made, predictions = examples(rows)
+    watched = Arrivals().resolve(made, predictions).watched
+    return list(zip(watched.which.tolist(), *(column.tolist() for column in watched.outcomes), strict=True))
+
+
+def test_an_early_negative_is_watched_at_once_and_its_click_makes_up_for_it():
+    rows = [(7, EARLY, 2.0), (8, EARLY, 1.0), (7, CORRECTION, 1.0), (8, CONFIRMED, 1.0), (9, FINAL, 3.0)]
+    assert outcomes(rows) == [
+        (0, 0, 0, 2, 1),
+        (1, 1, 1, 1, 1),  # an early one's label is 0 in a stream; here it is the row's number
+        (2, 0, 0, -2, 0),
+        (2, 0, 2, 2, 0),
+        (4, 4, 4, 3, 1),
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(STREAMS)
+def test_in_the_end_what_is_watched_counts_as_what_is_measured(rows):
+    """Of streams in which every early negative comes to an end; those of ARRIVAL have none."""
+    rows = [(key, role, 1.0) for key, role, _ in rows if role != ARRIVAL]
+    kept = dict.fromkeys(key for key, role, _ in rows if role == EARLY)
+    rows += [(key, CONFIRMED, 1.0) for key in kept]
+    made, predictions = examples(rows)
+    labels = np.where(np.isin(made.role, (EARLY, CONFIRMED)), np.float32(0), made.labels)
+    made = Examples(**(made._asdict() | {"labels": labels}))
+    measured, watched = Arrivals().resolve(made, predictions)
+    assert watched.outcomes.counts.sum() == len(measured.examples)
+    weight, label = measured.examples.weights, measured.examples.labels
+    assert watched.outcomes.weights.sum() == weight.sum()
+    assert (watched.outcomes.weights * watched.outcomes.labels).sum() == (weight * label).sum()
+    predicted = (watched.outcomes.weights * watched.outcomes.predictions).sum()
+    assert predicted == (weight * measured.predictions).sum()

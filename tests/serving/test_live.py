@@ -14,6 +14,7 @@ from streamrec.clock import SystemClock
 from streamrec.evaluation.crosses import learned_strengths
 from streamrec.events.decoder import BlockDecoder
 from streamrec.features.spec import Cross, FeatureSpec, Field
+from streamrec.learner.arrivals import Arrivals
 from streamrec.learner.measures import Measures
 from streamrec.models.linear_part import weights
 from streamrec.models.pipeline import Pipeline, _labelled
@@ -58,7 +59,7 @@ class Learner:
         block, _ = self._decoder.decode(events(self.n, n))
         examples = _labelled(block)
         predictions = self.pipeline.learn(examples, self._decoder.fields)
-        self.measures.update(examples, self._decoder.fields, predictions)
+        self.measures.update(examples, self._decoder.fields, Arrivals().resolve(examples, predictions))
         self.n, self.seq = self.n + n, self.seq + 1
         progress = {"events": self.n, "examples": self.n, "rejected": 0, "last_time_ms": 1000 * self.n}
         blobs = {"model": self.pipeline.describe(), "progress": json.dumps(progress).encode()}

@@ -82,6 +82,7 @@ def _parts(path: Path) -> dict[str, float]:
     from streamrec.features.infer import infer_spec
     from streamrec.join.decode import decode_chunk
     from streamrec.join.joiner import Joiner
+    from streamrec.learner.arrivals import Arrivals
     from streamrec.learner.measures import Measures
     from streamrec.models.pipeline import Pipeline
     from streamrec.models.settings import ModelSettings
@@ -90,7 +91,7 @@ def _parts(path: Path) -> dict[str, float]:
     with path.open("rb") as file:
         events: list[Any] = [decode_line(line.rstrip()) for line in islice(file, 1000)]
     pipeline = Pipeline(ModelSettings(kind="ftrl"), infer_spec(events, "plain"))
-    decoder, joiner, measures = BlockDecoder(), Joiner(), Measures()
+    decoder, joiner, arrivals, measures = BlockDecoder(), Joiner(), Arrivals(), Measures()
     seconds = dict.fromkeys(("read", "decode", "join", "features", "learn", "measure", "commit"), 0.0)
     source = open_source(str(path))
 
@@ -110,7 +111,7 @@ def _parts(path: Path) -> dict[str, float]:
         began = timed("features", began)
         predictions = pipeline.model.learn(batch)
         began = timed("learn", began)
-        measures.update(examples, decoder.fields, predictions)
+        measures.update(examples, decoder.fields, arrivals.resolve(examples, predictions))
         began = timed("measure", began)
     pipeline.take_changed()
     timed("commit", began)
