@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+unexport PYTHONDONTWRITEBYTECODE  # what is imported is compiled once, and not by each of a thousand processes
 export STREAMREC_DATA ?= $(wildcard ../shared/data)
 
 .PHONY: help demo test check bench format clean
@@ -18,7 +19,7 @@ $(STAMP): pyproject.toml deploy/constraints.txt
 	@echo "Setting up $(VENV) (first run only, about a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit("streamrec needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt --editable '.[test,check,plot,bench,fast]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint deploy/constraints.txt --editable '.[test,check,plot,bench,fast]'
 	@$(BIN)/python deploy/install_redis.py
 	@touch $@
 
@@ -27,6 +28,7 @@ demo: $(STAMP)
 
 test: $(STAMP)  ## three processes: tests wait for servers as long as they compute; those of a file stay together
 	@$(BIN)/python deploy/install_chromium.py
+	@$(BIN)/python deploy/prepare_kafka.py
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streamrec.errors import UsageError
+from streamrec.services.class_archive import archive_options, keep_archive, making_options
 from streamrec.services.daemon import STOP_S, Daemon, exclusive, make_directory, poll, remove
-from streamrec.services.java import kafka_jars, require_java
+from streamrec.services.java import cached_jars, kafka_jars, require_java
 from streamrec.services.kafka_nodes import Node, plan_nodes
 from streamrec.services.kafka_settings import JAVA_OPTIONS, properties
 from streamrec.services.kafka_storage import (
@@ -133,6 +134,9 @@ class KafkaCluster:
                 _end_the_last(ran)
             for daemon in ran:
                 daemon.stop()
+            if ran and (jars := cached_jars()):
+                for node in self.nodes:
+                    keep_archive(jars, broker_directory(self.directory, node))
             return bool(ran)
 
     def kill(self, index: int = 0) -> None:
@@ -149,7 +153,8 @@ class KafkaCluster:
 
     def _start(self, *, any_up: bool) -> None:
         """Start what is down; where that fails, nothing that was started is left."""
-        java = [require_java(), "-cp", f"{kafka_jars(self._tell)}/*"]
+        jars = kafka_jars(self._tell)
+        java = [require_java(), "-cp", f"{jars}/*", *JAVA_OPTIONS, *archive_options(jars)]
         state = self._planned(any_up)
         write_state(self.directory, state)
         format_storage(java, self.directory, state)
@@ -157,7 +162,7 @@ class KafkaCluster:
         try:
             for node in state.nodes:
                 if self._daemon(node).pid() is None:
-                    self._spawn(java, node, state)
+                    self._spawn(java, node, state, jars)
                     started.append(self._daemon(node))
             self._wait(state.nodes)
         except BaseException:
@@ -173,14 +178,14 @@ class KafkaCluster:
         nodes = plan_nodes(self.n_brokers, self._asked, state.nodes if state else (), self._preferred)
         return ClusterState(state.cluster_id if state else new_cluster_id(), nodes)
 
-    def _spawn(self, java: Sequence[str], node: Node, state: ClusterState) -> None:
+    def _spawn(self, java: Sequence[str], node: Node, state: ClusterState, jars: Path) -> None:
         folder = broker_directory(self.directory, node)
         require_free(node.port, f"Kafka broker {node.id}")
         settings = folder / "server.properties"
         settings.write_text(properties(node, state.nodes, folder / "data"))
         # the native parts of compression are unpacked there
         (folder / "tmp").mkdir(exist_ok=True)
-        options = [*JAVA_OPTIONS, f"-Djava.io.tmpdir={folder / 'tmp'}"]
+        options = [*making_options(jars, folder), f"-Djava.io.tmpdir={folder / 'tmp'}"]
         self._daemon(node).spawn([*java, *options, "kafka.Kafka", str(settings)])
 
     def _wait(self, nodes: Sequence[Node]) -> None:

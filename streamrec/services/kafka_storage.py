@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from streamrec.errors import ServiceError
 from streamrec.services.kafka_nodes import Node
-from streamrec.services.kafka_settings import JAVA_OPTIONS, properties
+from streamrec.services.kafka_settings import properties
 
 __all__ = [
     "ClusterState",
@@ -80,7 +80,7 @@ def format_storage(java: Sequence[str], directory: Path, state: ClusterState) ->
     """Make the data folder of every broker that has none, all at the same time; whole or not at all.
 
     Args:
-        java: program and class path.
+        java: program, class path and options.
         directory: of the cluster.
         state: the cluster.
 
@@ -110,7 +110,6 @@ def _formatting(
     return subprocess.Popen(
         [
             *java,
-            *JAVA_OPTIONS,
             "kafka.tools.StorageTool",
             "format",
             "-t",

@@ -13,6 +13,8 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from requirement import unavailable
 
 from streamrec.errors import ServiceError, UsageError
+from streamrec.services.class_archive import has_archive
+from streamrec.services.java import cached_jars
 from streamrec.services.kafka import KafkaCluster
 from streamrec.services.port import HOST, free_port, is_free
 from streamrec.testing.kafka_broker import kafka_missing, private_kafka
@@ -114,6 +116,9 @@ def test_it_is_stopped_cleanly_by_another_process_and_goes_on_elsewhere(
     run = [sys.executable, "-c", code, str(cluster.directory)]
     assert subprocess.run(run, check=True, capture_output=True, text=True).stdout == "True\n"
     assert cluster.pids() == [None]
+    jars = cached_jars()
+    assert jars is not None
+    assert has_archive(jars)  # made by this broker, if by none before
     assert "BrokerServer id=1] shut down completed" in log(cluster).read_text()
     assert not cluster.stop()
     port = free_port()
