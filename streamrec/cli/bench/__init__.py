@@ -18,6 +18,7 @@ BENCHES: Mapping[str, str] = {
     "kafka": "Kafka topic to committed weights, beside a bare loop that only reads; both clients",
     "join": "the join worker, beside a bare loop that reads and produces; both clients",
     "delay": "from producing a click to its example learned and committed, at 5,000 events/s",
+    "fresh": "from producing a click to a changed score over HTTP, at 5,000 events/s",
     "commit": "the same with a commit a second into an embedded Redis",
     "growth": "memory a row and the longest pause while a table grows to 50M rows",
     "redis": "Redis memory a row, and recovery of 5M rows",

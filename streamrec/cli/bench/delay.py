@@ -1,12 +1,10 @@
 """From producing a click to its example learned and committed, through join worker, learner and Redis."""
 
 import json
-import subprocess
-import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from streamrec.cli.bench.figure import Figure
+from streamrec.cli.bench.process import running
 
 __all__ = ["figures"]
 
@@ -61,8 +60,8 @@ def _measure(broker: str, store: str, stack: ExitStack) -> tuple[np.ndarray[Any,
     admin.close()
     opened = open_store(store)
     stack.callback(opened.close)
-    stack.enter_context(_worker("join", f"{broker}/events", f"{broker}/examples"))
-    stack.enter_context(_worker("learn", f"{broker}/examples", "--store", store))
+    stack.enter_context(running("join", f"{broker}/events", f"{broker}/examples"))
+    stack.enter_context(running("learn", f"{broker}/examples", "--store", store))
     seen = _Seen(broker, opened)
     audience = _Audience(broker, seen.committed_s)
     for thread in (audience, seen.examples, seen.commits):
@@ -78,16 +77,6 @@ def _measure(broker: str, store: str, stack: ExitStack) -> tuple[np.ndarray[Any,
         raise RuntimeError(f"{len(missing)} clicks were not committed within {_DRAIN_S:g} s")
     delays_s = [seen.committed_s[key] - at for key, at in audience.clicked_s.items() if at > begin_s]
     return 1000 * np.array(delays_s), audience.n_sent / audience.took_s
-
-
-@contextmanager
-def _worker(*arguments: str) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-m", "streamrec", *arguments], stdout=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 class _Audience(threading.Thread):
