@@ -22,6 +22,7 @@ BENCHES: Mapping[str, str] = {
     "commit": "the same with a commit a second into an embedded Redis",
     "growth": "memory a row and the longest pause while a table grows to 50M rows",
     "redis": "Redis memory a row, and recovery of 5M rows",
+    "mirror": "a scorer's start with 10M features, and its memory",
     "startup": "seconds to the first learned event, with nothing compiled and with everything compiled",
     "feedback": "what was predicted on arrival: early, sampled and waited-for negatives",
     "quality": "log loss without configuration on recorded streams, beside tuned Vowpal Wabbit",
