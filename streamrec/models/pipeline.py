@@ -9,8 +9,8 @@ import numpy as np
 
 from streamrec.errors import StoreMismatch
 from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
-from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED
+from streamrec.events.request import Request, RequestDecoder
 from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
@@ -54,7 +54,7 @@ class Pipeline:
         self.catalogue = Catalogue(self.retriever.item_features) if self.retriever is not None else None
         named = self.catalogue.tables if self.catalogue is not None else {}
         self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables, **named}
-        self._decoder: BlockDecoder | None = None
+        self._decoder: RequestDecoder | None = None
 
     @classmethod
     def from_blob(cls, blob: bytes) -> "Pipeline":
@@ -208,6 +208,24 @@ class Pipeline:
         examples, fields = self._examples(data)
         return self.model.score(self.extractor.preview(examples, fields))
 
+    def read_request(self, body: bytes, most: int) -> Request | None:
+        """A request to rank, as `RequestDecoder.decode_request` gives it.
+
+        Its examples are those that `score_lines` makes of the lines that `serving.lines` makes of it.
+        """
+        return self._requests().decode_request(body, most)
+
+    def predict_request(self, request: Request, time_ms: int) -> np.ndarray[Any, Any]:
+        """float32 (B,): predictions for the candidates that were taken, at this time; changes nothing."""
+        return self.model.predict(self.extractor.preview(request.at(time_ms), request.fields))
+
+    def score_request(
+        self, request: Request, time_ms: int, which: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, Any]:
+        """float32 (2, b), as `score_lines`, of those among them for which bool (B,) is true."""
+        examples = picked(request.at(time_ms), which)
+        return self.model.score(self.extractor.preview(examples, request.fields))
+
     def query_lines(self, data: bytes) -> Query:
         """What to look up for N JSON lines, each an `example` event of a user; changes nothing.
 
@@ -230,13 +248,18 @@ class Pipeline:
         return self.extractor.preview(_labelled(block), fields)
 
     def _examples(self, data: bytes) -> tuple[Examples, Sequence[str]]:
-        if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:
-            self._decoder = BlockDecoder(text_fields=self.extractor.text_fields)
-        block, rejections = self._decoder.decode(data)
+        decoder = self._requests()
+        block, rejections = decoder.decode(data)
         if rejections or not (block.type == EXAMPLE).all():
             reason = rejections[0].reason if rejections else "not an example event"
             raise StoreMismatch(f"line to score: {reason}")
-        return _labelled(block), self._decoder.fields
+        return _labelled(block), decoder.fields
+
+    def _requests(self) -> RequestDecoder:
+        """The decoder of lines and requests; a new one where the last has met too many names."""
+        if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:
+            self._decoder = RequestDecoder(text_fields=self.extractor.text_fields)
+        return self._decoder
 
     def _shadow(self, name: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if name in self.model.tables:

@@ -9,7 +9,6 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Query, Request, Response
-from pydantic_core import to_json
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StoreUnavailable
@@ -18,7 +17,6 @@ from streamrec.serving.api import (
     MAX_BODY_BYTES,
     Health,
     ModelState,
-    RankRequest,
     RankResponse,
 )
 from streamrec.serving.body import Room, limited_body
@@ -33,7 +31,7 @@ from streamrec.serving.page import add_pages
 from streamrec.serving.pressure import VISIT, Backpressure, open_lines
 from streamrec.serving.pressure import Visit as PressureVisit
 from streamrec.serving.problem import add_problems
-from streamrec.serving.rank import rank
+from streamrec.serving.rank_body import rank_body
 from streamrec.serving.retrieval import add_retrieval
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
@@ -117,8 +115,7 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock, threads: CapacityLimit
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
-        request = RankRequest.model_validate_json(body)
-        return to_json(rank(request, scorer, clock.now_ms()))
+        return rank_body(body, scorer, clock.now_ms())
 
     @app.post(
         "/v1/rank",

@@ -14,7 +14,7 @@ from streamrec.serving.lines import example_lines, scores
 from streamrec.serving.occlusion import predicts_ratings
 from streamrec.serving.scorer import Scorer
 
-__all__ = ["MAX_EXPLAINED", "rank"]
+__all__ = ["MAX_EXPLAINED", "best_first", "rank"]
 
 #: Explaining costs one more prediction per feature of every returned item.
 MAX_EXPLAINED = 100
@@ -38,7 +38,7 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         scored = scores(mirror, lines, n_candidates)
         scorer.seen.offer(lines)
         ranking = _ranking(request, mirror, scored)
-        best = np.argsort(-ranking.key, kind="stable")[:k].tolist()
+        best = best_first(ranking.key, k).tolist()
         why: list[dict[str, Any]] = [{} for _ in best]
         if request.explain:
             why = _explanations(request, mirror, best, time_ms, scorer.mean_square())
@@ -55,6 +55,18 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         "epoch": version.epoch,
         "staleness_ms": scorer.staleness_ms(version),
     }
+
+
+def best_first(key: np.ndarray, k: int) -> np.ndarray:
+    """Places of the k highest of N keys, the highest first; equal ones in their order; NaN last."""
+    key = -key
+    if 4 * k > len(key):
+        return np.argsort(key, kind="stable")[:k]
+    kth = np.partition(key, k)[k] if k else key
+    among = np.flatnonzero(key <= kth) if k else np.empty(0, np.int64)
+    if len(among) < k:  # a key that is no number
+        return np.argsort(key, kind="stable")[:k]
+    return among[np.argsort(key[among], kind="stable")[:k]]
 
 
 def _ranking(request: RankRequest, mirror: Mirror, scored: np.ndarray) -> Ranking:

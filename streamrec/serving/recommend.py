@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import numpy as np
 from pydantic_core import to_json
 
 from streamrec.errors import UsageError
 from streamrec.events.model import FeatureValue
 from streamrec.serving.api import Candidate, RankRequest
 from streamrec.serving.lines import example_lines, scores
+from streamrec.serving.rank import best_first
 from streamrec.serving.retrieval_api import RecommendRequest
 from streamrec.serving.retrieve import find, said
 from streamrec.serving.scorer import Scorer
@@ -46,7 +46,7 @@ def recommend(request: RecommendRequest, scorer: Scorer, now_ms: int) -> Recomme
         known = items.catalogue.features(found.ids)
         ranked = _ranked(request, found.names, known)
         probability, confidence = scores(mirror, example_lines(ranked, time_ms), len(known))
-        best = np.argsort(-probability, kind="stable")[: request.k].tolist()
+        best = best_first(probability, request.k).tolist()
     name = uuid4().hex
     shown = [
         {

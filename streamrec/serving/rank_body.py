@@ -1,0 +1,136 @@
+"""`/v1/rank` from bytes to bytes: what a plain request asks for is read, scored and written without models.
+
+`rank` and the models of `serving.api` define what is valid and what is answered. Here a request goes straight
+to the columns that its lines would become, and candidates that the compiled decoder leaves go through those
+lines; a request that it does not take goes that way as a whole. So both ways give the same bytes.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+import numpy as np
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from streamrec.errors import UsageError
+from streamrec.serving.api import MAX_CANDIDATES, RankRequest
+from streamrec.serving.generation import Mirror, Version
+from streamrec.serving.lines import example_lines, scores
+from streamrec.serving.rank import best_first, rank
+from streamrec.serving.scorer import Scorer
+from streamrec.serving.seen import SAMPLE
+
+if TYPE_CHECKING:
+    from streamrec.events.request import Request  # compiled code
+
+__all__ = ["RequestMirror", "rank_body"]
+
+#: Confidences cost as much as predictions, of networks twice as much: they are computed of the best only
+#: where those are at most such a part of all.
+_FEW = 4
+
+
+class RequestMirror(Mirror, Protocol):
+    """A mirror that reads requests by itself (`models.pipeline.Pipeline`)."""
+
+    def read_request(self, body: bytes, most: int) -> "Request | None":
+        """What is asked for; None where that is not known without the models."""
+        ...
+
+    def predict_request(self, request: "Request", time_ms: int) -> np.ndarray:
+        """float32 (B,) of the candidates that were taken."""
+        ...
+
+    def score_request(self, request: "Request", time_ms: int, which: np.ndarray) -> np.ndarray:
+        """float32 (2, b): predictions and confidences of those of them for which bool (B,) is true."""
+        ...
+
+
+class _Ranked(NamedTuple):
+    """The best of N candidates, the first first."""
+
+    items: list[bytes]  # JSON
+    predictions: list[float]
+    confidences: list[float]
+
+
+def rank_body(body: bytes, scorer: Scorer, now_ms: int) -> bytes:
+    """The answer to a request, both as JSON (`api.RankRequest`, `api.RankResponse`).
+
+    Raises: as `rank.rank`.
+        ValidationError: it is no valid request.
+    """
+    answer = None if scorer.generation is None else _answer(body, scorer, now_ms)
+    return to_json(rank(RankRequest.model_validate_json(body), scorer, now_ms)) if answer is None else answer
+
+
+def _answer(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
+    """None where models are to decide."""
+    with scorer.reading() as (mirror, version):
+        if not hasattr(mirror, "read_request"):
+            return None
+        reader = cast(RequestMirror, mirror)
+        request = reader.read_request(body, MAX_CANDIDATES)
+        if request is None:
+            return None
+        time_ms = now_ms if request.time_ms is None else request.time_ms
+        try:
+            ranked = _ranked(request, reader, time_ms)
+        except (ValidationError, UsageError):
+            return None
+        if scorer.seen.is_due():
+            some = range(0, len(request.spans), -(-len(request.spans) // SAMPLE) or 1)
+            scorer.seen.offer(example_lines(_modelled(request, some), time_ms))
+    return _written(ranked, scorer, version)
+
+
+def _ranked(request: "Request", mirror: RequestMirror, time_ms: int) -> _Ranked:
+    n = len(request.spans)
+    k = n if request.k is None else min(request.k, n)
+    scored = np.empty((2, n), np.float32)
+    texts: dict[int, bytes] = {}
+    if len(request.left):
+        modelled = _modelled(request, request.left.tolist())
+        scored[:, request.left] = scores(mirror, example_lines(modelled, time_ms), len(request.left))
+        names = [to_json(candidate.item) for candidate in modelled.candidates]
+        texts = dict(zip(request.left.tolist(), names, strict=True))
+    if few := k * _FEW <= n:
+        scored[0, request.taken] = mirror.predict_request(request, time_ms)
+    else:
+        scored[:, request.taken] = mirror.score_request(request, time_ms, np.ones(len(request.taken), bool))
+    best = best_first(scored[0], k)
+    if few:
+        chosen = np.isin(request.taken, best)
+        scored[1, request.taken[chosen]] = mirror.score_request(request, time_ms, chosen)[1]
+    items = [texts[i] if i in texts else request.item(i) for i in best.tolist()]
+    predictions, confidences = scored[:, best].tolist()
+    return _Ranked(items, predictions, confidences)
+
+
+def _modelled(request: "Request", places: "range | list[int]") -> RankRequest:
+    """The request with some of its candidates.
+
+    Raises:
+        ValidationError: one of them is not valid.
+
+    """
+    candidates = b",".join(map(request.candidate, places))
+    body = b'{"user":%b,"features":%b,"candidates":[%b]}' % (request.user, request.features, candidates)
+    return RankRequest.model_validate_json(body)
+
+
+def _written(ranked: _Ranked, scorer: Scorer, version: Version) -> bytes:
+    """As `to_json` writes it: a number as the shortest text that reads back to the same float64."""
+    predictions, confidences = (
+        to_json(numbers)[1:-1].split(b",") for numbers in (ranked.predictions, ranked.confidences)
+    )
+    items = b",".join(
+        b'{"item":%b,"probability":%b,"confidence":%b}' % three
+        for three in zip(ranked.items, predictions, confidences, strict=False)
+    )
+    said = {
+        "model": scorer.model,
+        "seq": version.seq,
+        "epoch": version.epoch,
+        "staleness_ms": scorer.staleness_ms(version),
+    }
+    return b'{"items":[%b],%b' % (items, to_json(said)[1:])
