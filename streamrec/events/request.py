@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamrec.events.block import Examples
-from streamrec.events.columns import Columns, allocate
+from streamrec.events.columns import Columns
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import FINAL
 from streamrec.events.frame import Frame, point
@@ -29,12 +29,15 @@ __all__ = ["Request", "RequestDecoder"]
 _MIN_CANDIDATE_BYTES = 3
 #: Copies of shared entries in one request, 13 bytes each; 10,000 candidates may share a hundred.
 _MOST_REPEATS = 1 << 20
+#: Bodies of at most so many bytes share one memory, which never has room for fewer than the other number.
+_KEPT_BYTES, _USUAL_BYTES = 1 << 22, 1 << 18
 _F, _W = Frame(), Words()
+_GIVEN = np.array([_W.base, _W.most_repeats, _W.most_k, _W.room, _W.k, _W.time_ms])
 _KEY = hash_text("rank")
 
 
 class Request(NamedTuple):
-    """What a body asks for, N candidates.
+    """What a body asks for, N candidates; valid until the decoder's next one.
 
     Candidates that are left are known by their bytes only: they need not be valid.
     """
@@ -47,26 +50,60 @@ class Request(NamedTuple):
     spans: np.ndarray  # int64 (N, SPAN_WORDS): places in the body, see `scan_request`
     taken: np.ndarray  # int64 (B,): those candidates that are examples
     left: np.ndarray  # int64 (N − B,): the others
-    examples: Examples  # B, without their time
+    examples: Examples  # B; `at` gives them their time
     fields: Sequence[str]  # the decoder's names; it may meet more of them later
 
     def candidate(self, i: int) -> bytes:
         """The object of a candidate."""
         return self.body[self.spans[i, FIRST_BYTE] : self.spans[i, PAST]]
 
-    def item(self, i: int) -> bytes:
-        """The item of a candidate that was taken, as it is written: JSON without escapes."""
-        at = self.spans[i, ITEM_AT]
-        return self.body[at : self.spans[i, ITEM_END]] if at else b"null"
+    def items(self, places: np.ndarray) -> list[bytes]:
+        """The items of some candidates as they are written, JSON without escapes; of one that is left, no
+        matter what.
+        """
+        spans = self.spans[places, ITEM_AT : ITEM_END + 1].tolist()
+        return [self.body[at:end] if at else b"null" for at, end in spans]
 
     def at(self, time_ms: int) -> Examples:
         """The examples at this time."""
-        times = np.full(len(self.examples), time_ms, np.int64)
-        return Examples(times, *self.examples[1:])
+        self.examples.time_ms[:] = time_ms
+        return self.examples
+
+
+class _Room:
+    """Memory for one request of up to so many bytes, used again for the next one: fresh pages cost as much as
+    reading does.
+    """
+
+    def __init__(self, n_bytes: int, most: int) -> None:
+        self.n_bytes = n_bytes
+        n = min(most, n_bytes // _MIN_CANDIDATE_BYTES + 1)
+        self.spans = np.empty((n, SPAN_WORDS), np.int64)
+        self.items, self.offsets = np.empty(n, np.uint64), np.empty(n + 1, np.int64)
+        n_entries = n_bytes + _MOST_REPEATS  # where the candidates are read twice: two bytes an entry
+        entries = [np.empty(n_entries, dtype) for dtype in (np.int32, np.uint8, np.uint64)]
+        self.field, self.kind, self.value = entries
+        nothing = dict.fromkeys(Columns._fields, self.items)  # never written
+        columns = Columns(
+            **nothing
+            | {
+                "item": self.items,
+                "entry_offsets": self.offsets,
+                "entry_field": self.field,
+                "entry_kind": self.kind,
+                "entry_value": self.value,
+            }
+        )
+        self.addresses = np.array([column.ctypes.data for column in columns], np.int64)
+        self.zeros, self.keys = np.zeros(n, np.float32), np.full(n, _KEY, np.uint64)
+        self.ones, self.roles = np.ones(n, np.float32), np.full(n, FINAL, np.uint8)
+        self.chosen, self.times = np.zeros(n, np.bool_), np.zeros(n, np.int64)
 
 
 class RequestDecoder(BlockDecoder):
     """A `BlockDecoder` that also decodes requests, with the feature names that it has met in lines."""
+
+    _room: _Room | None = None
 
     def decode_request(self, body: bytes, most: int) -> Request | None:
         """What is asked for; None where that, or whether it is valid, is not known here.
@@ -77,42 +114,29 @@ class RequestDecoder(BlockDecoder):
 
         """
         body = body.replace(b"\n", b"\t")
-        n_bytes = self._load(body + b"\n")
-        columns, words = _columns(n_bytes), np.zeros(len(_W), np.int64)
-        words[[_W.most_repeats, _W.most_k, _W.room]] = _MOST_REPEATS, most, MAX_ENTRIES
-        words[[_W.k, _W.time_ms]] = ABSENT
-        spans = np.empty((min(most, n_bytes // _MIN_CANDIDATE_BYTES + 1), SPAN_WORDS), np.int64)
+        n_bytes = self._load(body)
+        room, words = self._room_for(n_bytes, most), np.zeros(len(_W), np.int64)
         frame, base = self._frame, self._buffer.ctypes.data
-        frame[[_F.at, _F.n_entries]] = base, 0
-        point(frame, self._table, columns)
-        if not scan_request(frame, words, spans):
+        words[_GIVEN] = base, _MOST_REPEATS, most, MAX_ENTRIES, ABSENT, ABSENT
+        point(frame, self._table)
+        frame[_F.type : _F.entry_value + 1] = room.addresses
+        frame[_F.at], frame[_F.n_entries] = base, 0
+        if not n_bytes or not scan_request(frame, words, room.spans):
             return None
         given = Words(*words.tolist())
-        where = spans[: given.n_candidates]
-        where = np.where(where > 0, where - base, where)
-        return _request(body, _relative(given, base), where, _examples(given, columns), self.fields)
+        return _request(body, given, room, self.fields)
+
+    def _room_for(self, n_bytes: int, most: int) -> _Room:
+        room = self._room
+        if room is None or room.n_bytes < n_bytes:
+            room = _Room(max(n_bytes + n_bytes // 4, _USUAL_BYTES), most)
+            if n_bytes <= _KEPT_BYTES:
+                self._room = room
+        return room
 
 
-def _columns(n_bytes: int) -> Columns:
-    """Room for a request: its candidates' entries perhaps twice, and the copies of shared ones."""
-    columns = allocate(n_bytes)
-    n_events = n_bytes // _MIN_CANDIDATE_BYTES + 2
-    entries = {f"entry_{name}": dtype for name, dtype in (("field", "i4"), ("kind", "u1"), ("value", "u8"))}
-    wider = {name: np.empty(n_bytes + _MOST_REPEATS, dtype) for name, dtype in entries.items()}
-    return columns._replace(
-        item=np.empty(n_events, np.uint64), entry_offsets=np.empty(n_events, np.int64), **wider
-    )
-
-
-def _relative(given: Words, base: int) -> Words:
-    """With places in the body, 0 for none."""
-    names = ("user_at", "user_end", "features_at", "features_end")
-    return given._replace(**{name: max(getattr(given, name) - base, 0) for name in names})
-
-
-def _request(
-    body: bytes, given: Words, spans: np.ndarray, examples: Examples, fields: Sequence[str]
-) -> Request:
+def _request(body: bytes, given: Words, room: _Room, fields: Sequence[str]) -> Request:
+    spans = room.spans[: given.n_candidates]
     is_left = spans[:, ITEM_AT] < 0
     return Request(
         body,
@@ -123,27 +147,27 @@ def _request(
         spans,
         np.flatnonzero(~is_left),
         np.flatnonzero(is_left),
-        examples,
+        _examples(given, room),
         fields,
     )
 
 
-def _examples(given: Words, columns: Columns) -> Examples:
+def _examples(given: Words, room: _Room) -> Examples:
     """As the learner would see them: a label that nobody reads, the weight of one."""
     n = given.n_taken
-    offsets = columns.entry_offsets[: n + 1]
+    offsets = room.offsets[: n + 1]
     last = int(offsets[-1])
     return Examples(
-        np.zeros(n, np.int64),
-        np.full(n, _KEY, np.uint64),
+        room.times[:n],
+        room.keys[:n],
         np.full(n, np.int64(given.user)).view(np.uint64),
-        columns.item[:n],
-        np.zeros(n, np.float32),
-        np.ones(n, np.float32),
-        np.full(n, FINAL, np.uint8),
-        np.zeros(n, np.bool_),
+        room.items[:n],
+        room.zeros[:n],
+        room.ones[:n],
+        room.roles[:n],
+        room.chosen[:n],
         offsets,
-        columns.entry_field[:last],
-        columns.entry_kind[:last],
-        columns.entry_value[:last],
+        room.field[:last],
+        room.kind[:last],
+        room.value[:last],
     )

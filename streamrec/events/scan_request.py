@@ -51,32 +51,33 @@ __all__ = ["ABSENT", "FIRST_BYTE", "ITEM_AT", "ITEM_END", "PAST", "SPAN_WORDS", 
 
 
 class Words(NamedTuple):
-    """Indices into what is known of a request (int64). Places in the data are addresses, 0 for none."""
+    """Indices into what is known of a request (int64). Places are offsets into the data, 0 for none."""
 
     most_repeats: int = 0  # given: entries that may be copied
     most_k: int = 1  # given
-    user_at: int = 2
-    user_end: int = 3
-    user: int = 4  # id of the text
-    features_at: int = 5  # of those that all candidates share
-    features_end: int = 6
-    first: int = 7  # of their entries; those of candidates begin behind the last
-    last: int = 8
-    room: int = 9  # entries that a candidate may have beside them
-    k: int = 10  # ABSENT where it is not given
-    time_ms: int = 11  # likewise
-    n_candidates: int = 12
-    n_taken: int = 13
-    n_repeats: int = 14
-    item_at: int = 15  # of the candidate that is being read
-    item_end: int = 16
-    item: int = 17
+    base: int = 2  # given: address of the data
+    user_at: int = 3
+    user_end: int = 4
+    user: int = 5  # id of the text
+    features_at: int = 6  # of those that all candidates share
+    features_end: int = 7
+    first: int = 8  # of their entries; those of candidates begin behind the last
+    last: int = 9
+    room: int = 10  # entries that a candidate may have beside them
+    k: int = 11  # ABSENT where it is not given
+    time_ms: int = 12  # likewise
+    n_candidates: int = 13
+    n_taken: int = 14
+    n_repeats: int = 15
+    item_at: int = 16  # of the candidate that is being read
+    item_end: int = 17
+    item: int = 18
 
 
 #: Of a number that is not given; less than all that may be.
 ABSENT = np.iinfo(np.int64).min
 
-#: A candidate's words: its object, the text of its item (0 for none).
+#: A candidate's words: its object; its item with its quotes (0: none; −1: the candidate is left).
 FIRST_BYTE, PAST, ITEM_AT, ITEM_END = range(4)
 SPAN_WORDS = 4
 
@@ -180,7 +181,7 @@ def _member(at: int, key: int, w: int) -> int:
     if is_null(at):
         return at + 4
     if key == _USER:
-        return _text(at, w + _W.user_at)
+        return _text(at, w + _W.user_at, w)
     if key == _K:
         return _integer(at, w + _W.k, 1, load_i64(w + _W.most_k))
     if key == _TIME:
@@ -189,15 +190,16 @@ def _member(at: int, key: int, w: int) -> int:
 
 
 @njit(**INNER)
-def _text(at: int, words: int) -> int:
+def _text(at: int, words: int, w: int) -> int:
     """A string: where it begins and ends with its quotes, and its id, into three words; past it or NONE."""
     if load_byte(at) != QUOTE:
         return NONE
     end = string_end(at + 1)
     if end == NONE or end - at > _SURE_BYTES:
         return NONE
-    store_i64(words, at)
-    store_i64(words + 8, end + 1)
+    base = load_i64(w + _W.base)
+    store_i64(words, at - base)
+    store_i64(words + 8, end + 1 - base)
     store_i64(words + 16, np.int64(hash_span(np.uint64(at + 1), np.uint64(end - at - 1), _NO_BIT)))
     return end + 1
 
@@ -217,8 +219,9 @@ def _shared(at: int, f: int, w: int) -> int:
     end, last = scan_features(at, f, first)
     if end == NONE or end - at > _SURE_BYTES:
         return NONE
-    store_i64(w + _W.features_at, at)
-    store_i64(w + _W.features_end, end)
+    base = load_i64(w + _W.base)
+    store_i64(w + _W.features_at, at - base)
+    store_i64(w + _W.features_end, end - base)
     store_i64(w + _W.first, first)
     store_i64(w + _W.last, last)
     store_i64(w + _W.room, load_i64(f + _F.room))
@@ -230,7 +233,7 @@ def _shared(at: int, f: int, w: int) -> int:
 def _candidates(at: int, f: int, w: int, spans: np.ndarray) -> int:
     """The list of candidates: past it or NONE."""
     n, taken, n_entries = 0, 0, load_i64(f + _F.n_entries)
-    offsets, items = load_i64(f + _F.entry_offsets), load_i64(f + _F.item)
+    offsets, items, base = load_i64(f + _F.entry_offsets), load_i64(f + _F.item), load_i64(w + _W.base)
     store_i64(offsets, n_entries)
     store_i64(w + _W.n_repeats, 0)
     if load_byte(at) != OPEN_LIST:
@@ -253,7 +256,7 @@ def _candidates(at: int, f: int, w: int, spans: np.ndarray) -> int:
             if at == NONE:
                 return NONE
             spans[n, ITEM_AT] = -1
-        spans[n, FIRST_BYTE], spans[n, PAST] = start, at
+        spans[n, FIRST_BYTE], spans[n, PAST] = start - base, at - base
         n += 1
         at = skip_space(at)
         is_empty = load_byte(at) == CLOSE_LIST
@@ -291,7 +294,7 @@ def _candidate(at: int, f: int, w: int, n_entries: int) -> tuple[int, int]:
         if key == _FEATURES:
             at, n_entries = scan_features(at, f, n_entries)
         elif key == _ITEM and not is_null(at):
-            at = _text(at, w + _W.item_at)
+            at = _text(at, w + _W.item_at, w)
         else:
             at = skip_scalar(at)
         if at == NONE:

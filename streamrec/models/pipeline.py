@@ -215,16 +215,23 @@ class Pipeline:
         """
         return self._requests().decode_request(body, most)
 
-    def predict_request(self, request: Request, time_ms: int) -> np.ndarray[Any, Any]:
-        """float32 (B,): predictions for the candidates that were taken, at this time; changes nothing."""
-        return self.model.predict(self.extractor.preview(request.at(time_ms), request.fields))
-
     def score_request(
-        self, request: Request, time_ms: int, which: np.ndarray[Any, Any]
-    ) -> np.ndarray[Any, Any]:
-        """float32 (2, b), as `score_lines`, of those among them for which bool (B,) is true."""
-        examples = picked(request.at(time_ms), which)
-        return self.model.score(self.extractor.preview(examples, request.fields))
+        self, request: Request, time_ms: int, *, confident: bool
+    ) -> tuple[np.ndarray[Any, Any], Batch]:
+        """As `score_lines`, of the B candidates that were taken, and their batch; changes nothing.
+
+        Args:
+            request: from `read_request`.
+            time_ms: when the scores shall hold.
+            confident: confidences are computed, too; else the result is float32 (1, B).
+
+        """
+        batch = self.extractor.preview(request.at(time_ms), request.fields)
+        return (self.model.score(batch) if confident else self.model.predict(batch)[None]), batch
+
+    def confidences(self, batch: Batch, examples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """float32 (b,): how far one more example could move the logits of those of these numbers."""
+        return self.model.score(batch.taken(examples))[1]
 
     def query_lines(self, data: bytes) -> Query:
         """What to look up for N JSON lines, each an `example` event of a user; changes nothing.

@@ -18,6 +18,8 @@ __all__ = ["MAX_EXPLAINED", "best_first", "rank"]
 
 #: Explaining costs one more prediction per feature of every returned item.
 MAX_EXPLAINED = 100
+#: Fewer are sorted sooner than parted.
+_SORTED = 2000
 
 
 def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
@@ -60,11 +62,10 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
 def best_first(key: np.ndarray, k: int) -> np.ndarray:
     """Places of the k highest of N keys, the highest first; equal ones in their order; NaN last."""
     key = -key
-    if 4 * k > len(key):
+    if len(key) < _SORTED or 4 * k > len(key):
         return np.argsort(key, kind="stable")[:k]
-    kth = np.partition(key, k)[k] if k else key
-    among = np.flatnonzero(key <= kth) if k else np.empty(0, np.int64)
-    if len(among) < k:  # a key that is no number
+    among = np.flatnonzero(key <= np.partition(key, k)[k])
+    if len(among) < k:  # the k-th is no number
         return np.argsort(key, kind="stable")[:k]
     return among[np.argsort(key[among], kind="stable")[:k]]
 

@@ -21,12 +21,9 @@ from streamrec.serving.seen import SAMPLE
 
 if TYPE_CHECKING:
     from streamrec.events.request import Request  # compiled code
+    from streamrec.features.batch import Batch
 
 __all__ = ["RequestMirror", "rank_body"]
-
-#: Confidences cost as much as predictions, of networks twice as much: they are computed of the best only
-#: where those are at most such a part of all.
-_FEW = 4
 
 
 class RequestMirror(Mirror, Protocol):
@@ -36,12 +33,14 @@ class RequestMirror(Mirror, Protocol):
         """What is asked for; None where that is not known without the models."""
         ...
 
-    def predict_request(self, request: "Request", time_ms: int) -> np.ndarray:
-        """float32 (B,) of the candidates that were taken."""
+    def score_request(
+        self, request: "Request", time_ms: int, *, confident: bool
+    ) -> "tuple[np.ndarray, Batch]":
+        """float32 (2 or, without confidences, 1, B) of the candidates that were taken, and their batch."""
         ...
 
-    def score_request(self, request: "Request", time_ms: int, which: np.ndarray) -> np.ndarray:
-        """float32 (2, b): predictions and confidences of those of them for which bool (B,) is true."""
+    def confidences(self, batch: "Batch", examples: np.ndarray) -> np.ndarray:
+        """float32 (b,) of the examples of these numbers."""
         ...
 
 
@@ -84,26 +83,30 @@ def _answer(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
 
 
 def _ranked(request: "Request", mirror: RequestMirror, time_ms: int) -> _Ranked:
-    n = len(request.spans)
+    """Confidences are computed of the best only: of a network they take longer than predictions."""
+    n, taken = len(request.spans), request.taken
     k = n if request.k is None else min(request.k, n)
     scored = np.empty((2, n), np.float32)
-    texts: dict[int, bytes] = {}
-    if len(request.left):
-        modelled = _modelled(request, request.left.tolist())
-        scored[:, request.left] = scores(mirror, example_lines(modelled, time_ms), len(request.left))
-        names = [to_json(candidate.item) for candidate in modelled.candidates]
-        texts = dict(zip(request.left.tolist(), names, strict=True))
-    if few := k * _FEW <= n:
-        scored[0, request.taken] = mirror.predict_request(request, time_ms)
-    else:
-        scored[:, request.taken] = mirror.score_request(request, time_ms, np.ones(len(request.taken), bool))
+    texts = _score_left(request, mirror, time_ms, scored) if len(request.left) else {}
+    of_all = 2 * k > n
+    its, batch = mirror.score_request(request, time_ms, confident=of_all)
+    scored[: len(its), taken] = its
     best = best_first(scored[0], k)
-    if few:
-        chosen = np.isin(request.taken, best)
-        scored[1, request.taken[chosen]] = mirror.score_request(request, time_ms, chosen)[1]
-    items = [texts[i] if i in texts else request.item(i) for i in best.tolist()]
+    if not of_all:
+        numbers = np.flatnonzero(np.isin(taken, best, kind="table"))
+        scored[1, taken[numbers]] = mirror.confidences(batch, numbers)
+    items = [texts.get(i, text) for i, text in zip(best.tolist(), request.items(best), strict=True)]
     predictions, confidences = scored[:, best].tolist()
     return _Ranked(items, predictions, confidences)
+
+
+def _score_left(
+    request: "Request", mirror: RequestMirror, time_ms: int, scored: np.ndarray
+) -> dict[int, bytes]:
+    """Scores of the candidates that were left, by their lines, into float32 (2, N); JSON of their items."""
+    modelled, places = _modelled(request, request.left.tolist()), request.left.tolist()
+    scored[:, request.left] = scores(mirror, example_lines(modelled, time_ms), len(places))
+    return {i: to_json(it.item) for i, it in zip(places, modelled.candidates, strict=True)}
 
 
 def _modelled(request: "Request", places: "range | list[int]") -> RankRequest:
