@@ -121,7 +121,7 @@ class RequestDecoder(BlockDecoder):
         point(frame, self._table)
         frame[_F.type : _F.entry_value + 1] = room.addresses
         frame[_F.at], frame[_F.n_entries] = base, 0
-        if not n_bytes or not scan_request(frame, words, room.spans):
+        if not n_bytes or not scan_request(frame, words, room.spans[:most]):
             return None
         given = Words(*words.tolist())
         return _request(body, given, room, self.fields)
