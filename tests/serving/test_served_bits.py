@@ -158,6 +158,8 @@ def test_all_candidates_of_one_request_get_the_learners_bits(
     }
     with client_of(create_app(scorer)) as client:
         items = client.post("/v1/rank", json=body).json()["items"]
+        best = client.post("/v1/rank", json={**body, "k": 9}).json()["items"]  # only these have confidences
+    assert best == items[:9]
     order = np.argsort(-scores[0], kind="stable")
     assert [item["probability"] for item in items] == scores[0][order].tolist()
     assert [item["item"] for item in items] == [asked[n].get("item") for n in order]
