@@ -109,7 +109,7 @@ def assert_same(body: bytes) -> Request | None:
     return request
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies)
 def test_same_on_requests(body: bytes) -> None:
     assert_same(body)
