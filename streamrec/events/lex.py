@@ -274,9 +274,9 @@ def object_end(at: int) -> int:
         at += 1
         if b == _NEWLINE:
             return NONE
-        if b == OPEN or b == OPEN_LIST:
+        if b in (OPEN, OPEN_LIST):
             depth += 1
-        elif b == CLOSE or b == CLOSE_LIST:
+        elif b in (CLOSE, CLOSE_LIST):
             depth -= 1
             if depth == 0:
                 return at

@@ -76,7 +76,7 @@ class _Room:
     """
 
     def __init__(self, n_bytes: int, most: int) -> None:
-        self.n_bytes = n_bytes
+        self.n_bytes, self.most = n_bytes, most
         n = min(most, n_bytes // _MIN_CANDIDATE_BYTES + 1)
         self.spans = np.empty((n, SPAN_WORDS), np.int64)
         self.items, self.offsets = np.empty(n, np.uint64), np.empty(n + 1, np.int64)
@@ -128,7 +128,7 @@ class RequestDecoder(BlockDecoder):
 
     def _room_for(self, n_bytes: int, most: int) -> _Room:
         room = self._room
-        if room is None or room.n_bytes < n_bytes:
+        if room is None or room.n_bytes < n_bytes or room.most < most:
             room = _Room(max(n_bytes + n_bytes // 4, _USUAL_BYTES), most)
             if n_bytes <= _KEPT_BYTES:
                 self._room = room

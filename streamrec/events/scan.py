@@ -72,9 +72,13 @@ _UNKNOWN = -2
 _LAST_STRING, _LAST_INTEGER = _REQUEST, _POSITION
 
 
-_W_TYPE, _W_ID, _W_TIME, _W_USER, _W_ITEM = (first_word(name) for name in ("type", "id", "time", "user", "item"))
+_W_TYPE, _W_ID, _W_TIME, _W_USER, _W_ITEM = (
+    first_word(name) for name in ("type", "id", "time", "user", "item")
+)
 _W_IMPRESSION, _W_REQUEST, _W_POSITION = (first_word(name) for name in ("impression", "request", "position"))
-_W_LABEL, _W_RATING, _W_VALUE, _W_WEIGHT = (first_word(name) for name in ("label", "rating", "value", "weight"))
+_W_LABEL, _W_RATING, _W_VALUE, _W_WEIGHT = (
+    first_word(name) for name in ("label", "rating", "value", "weight")
+)
 _W_PROPENSITY, _W_DELETED, _W_FEATURES = (first_word(name) for name in ("propensity", "deleted", "features"))
 _W_CLICK, _W_EXAMPLE, _W_FEEDBACK = first_word("click"), first_word("example"), first_word("feedback")
 _W_EARLY, _W_CORRECTION = first_word("early"), first_word("correction")

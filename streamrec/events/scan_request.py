@@ -92,7 +92,10 @@ _NO_BIT, _ONE = np.uint64(0), np.uint64(1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 
 # Bits of what an object has.
-_UNKNOWN, _USER, _ITEM, _FEATURES, _CANDIDATES, _K, _TIME, _EXPLAIN, _EXPLORE = (0, *(1 << i for i in range(8)))
+_UNKNOWN, _USER, _ITEM, _FEATURES, _CANDIDATES, _K, _TIME, _EXPLAIN, _EXPLORE = (
+    0,
+    *(1 << i for i in range(8)),
+)
 
 
 _W_USER, _W_ITEM, _W_FEATURES, _W_CANDIDATES, _W_K, _W_TIME, _W_EXPLAIN, _W_EXPLORE = (

@@ -126,4 +126,6 @@ class Batch(NamedTuple):
         """The examples of these numbers int64 (n,), each 0 … B − 1, in this order."""
         ids, values, offsets = _taken(self.ids, self.values, self.offsets, self.n_fields, examples)
         rest = {name: getattr(self, name) for name in self._fields[3:]}
-        return Batch(ids, values, offsets, **{k: its[examples] if len(its) else its for k, its in rest.items()})
+        return Batch(
+            ids, values, offsets, **{k: its[examples] if len(its) else its for k, its in rest.items()}
+        )

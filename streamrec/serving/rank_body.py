@@ -5,7 +5,7 @@ to the columns that its lines would become, and candidates that the compiled dec
 lines; a request that it does not take goes that way as a whole. So both ways give the same bytes.
 """
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from streamrec.errors import UsageError
 from streamrec.serving.api import MAX_CANDIDATES, RankRequest
-from streamrec.serving.generation import Mirror, Version
+from streamrec.serving.generation import RequestMirror, Version, reads_requests
 from streamrec.serving.lines import example_lines, scores
 from streamrec.serving.rank import best_first, rank
 from streamrec.serving.scorer import Scorer
@@ -21,27 +21,8 @@ from streamrec.serving.seen import SAMPLE
 
 if TYPE_CHECKING:
     from streamrec.events.request import Request  # compiled code
-    from streamrec.features.batch import Batch
 
-__all__ = ["RequestMirror", "rank_body"]
-
-
-class RequestMirror(Mirror, Protocol):
-    """A mirror that reads requests by itself (`models.pipeline.Pipeline`)."""
-
-    def read_request(self, body: bytes, most: int) -> "Request | None":
-        """What is asked for; None where that is not known without the models."""
-        ...
-
-    def score_request(
-        self, request: "Request", time_ms: int, *, confident: bool
-    ) -> "tuple[np.ndarray, Batch]":
-        """float32 (2 or, without confidences, 1, B) of the candidates that were taken, and their batch."""
-        ...
-
-    def confidences(self, batch: "Batch", examples: np.ndarray) -> np.ndarray:
-        """float32 (b,) of the examples of these numbers."""
-        ...
+__all__ = ["rank_body"]
 
 
 class _Ranked(NamedTuple):
@@ -65,11 +46,9 @@ def rank_body(body: bytes, scorer: Scorer, now_ms: int) -> bytes:
 def _answer(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
     """None where models are to decide."""
     with scorer.reading() as (mirror, version):
-        if not hasattr(mirror, "read_request"):
-            return None
-        reader = cast(RequestMirror, mirror)
-        request = reader.read_request(body, MAX_CANDIDATES)
-        if request is None:
+        reader = reads_requests(mirror)
+        request = None if reader is None else reader.read_request(body, MAX_CANDIDATES)
+        if reader is None or request is None:
             return None
         time_ms = now_ms if request.time_ms is None else request.time_ms
         try:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -55,7 +54,10 @@ def request_body(rng: Random) -> bytes:
     """As clients write it: in any order, with or without escapes and white space."""
     asked: dict[str, Any] = {
         "candidates": [
-            {"item": rng.choice([None, f"i{rng.randrange(99)}", rng.choice(TEXTS)]), "features": features(rng)}
+            {
+                "item": rng.choice([None, f"i{rng.randrange(99)}", rng.choice(TEXTS)]),
+                "features": features(rng),
+            }
             for _ in range(rng.choice([0, 1, 2, 30]))
         ]
     }
