@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from streamrec.errors import UsageError
 from streamrec.serving.api import MAX_CANDIDATES, RankRequest
-from streamrec.serving.generation import RequestMirror, Version, reads_requests
+from streamrec.serving.generation import Mirror, RequestMirror, Version, reads_requests
 from streamrec.serving.lines import example_lines, scores
 from streamrec.serving.rank import best_first, rank
 from streamrec.serving.scorer import Scorer
@@ -22,12 +22,13 @@ from streamrec.serving.seen import SAMPLE
 if TYPE_CHECKING:
     from streamrec.events.request import Request  # compiled code
 
-__all__ = ["rank_body"]
+__all__ = ["Best", "best_of", "rank_body"]
 
 
-class _Ranked(NamedTuple):
-    """The best of N candidates, the first first."""
+class Best(NamedTuple):
+    """The best k of the candidates of a request, the first first."""
 
+    places: list[int]  # among all of them
     items: list[bytes]  # JSON
     predictions: list[float]
     confidences: list[float]
@@ -52,19 +53,36 @@ def _answer(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
             return None
         time_ms = now_ms if request.time_ms is None else request.time_ms
         try:
-            ranked = _ranked(request, reader, time_ms)
+            n = len(request.spans)
+            best = _best(request, reader, time_ms, n if request.k is None else min(request.k, n))
         except (ValidationError, UsageError):
             return None
         if scorer.seen.is_due():
             some = range(0, len(request.spans), -(-len(request.spans) // SAMPLE) or 1)
             scorer.seen.offer(example_lines(_modelled(request, some), time_ms))
-    return _written(ranked, scorer, version)
+    return _written(best, scorer, version)
 
 
-def _ranked(request: "Request", mirror: RequestMirror, time_ms: int) -> _Ranked:
+def best_of(body: bytes, mirror: Mirror, time_ms: int, k: int) -> Best:
+    """The best k of the candidates of a valid request; what else it says does not matter.
+
+    Raises:
+        UsageError: a candidate cannot be decoded.
+
+    """
+    reader = reads_requests(mirror)
+    if reader is not None and (request := reader.read_request(body, MAX_CANDIDATES)) is not None:
+        return _best(request, reader, time_ms, min(k, len(request.spans)))
+    modelled = RankRequest.model_validate_json(body)
+    scored = scores(mirror, example_lines(modelled, time_ms), len(modelled.candidates))
+    best = best_first(scored[0], k)
+    texts = [to_json(modelled.candidates[i].item) for i in best.tolist()]
+    return Best(best.tolist(), texts, *scored[:, best].tolist())
+
+
+def _best(request: "Request", mirror: RequestMirror, time_ms: int, k: int) -> Best:
     """Confidences are computed of the best only: of a network they take longer than predictions."""
     n, taken = len(request.spans), request.taken
-    k = n if request.k is None else min(request.k, n)
     scored = np.empty((2, n), np.float32)
     texts = _score_left(request, mirror, time_ms, scored) if len(request.left) else {}
     of_all = 2 * k > n
@@ -72,11 +90,13 @@ def _ranked(request: "Request", mirror: RequestMirror, time_ms: int) -> _Ranked:
     scored[: len(its), taken] = its
     best = best_first(scored[0], k)
     if not of_all:
-        numbers = np.flatnonzero(np.isin(taken, best, kind="table"))
+        chosen = np.zeros(n, np.bool_)
+        chosen[best] = True
+        numbers = np.flatnonzero(chosen[taken])
         scored[1, taken[numbers]] = mirror.confidences(batch, numbers)
-    items = [texts.get(i, text) for i, text in zip(best.tolist(), request.items(best), strict=True)]
-    predictions, confidences = scored[:, best].tolist()
-    return _Ranked(items, predictions, confidences)
+    places = best.tolist()
+    items = [texts.get(i, text) for i, text in zip(places, request.items(best), strict=True)]
+    return Best(places, items, *scored[:, best].tolist())
 
 
 def _score_left(
@@ -100,14 +120,14 @@ def _modelled(request: "Request", places: "range | list[int]") -> RankRequest:
     return RankRequest.model_validate_json(body)
 
 
-def _written(ranked: _Ranked, scorer: Scorer, version: Version) -> bytes:
+def _written(best: Best, scorer: Scorer, version: Version) -> bytes:
     """As `to_json` writes it: a number as the shortest text that reads back to the same float64."""
     predictions, confidences = (
-        to_json(numbers)[1:-1].split(b",") for numbers in (ranked.predictions, ranked.confidences)
+        to_json(numbers)[1:-1].split(b",") for numbers in (best.predictions, best.confidences)
     )
     items = b",".join(
         b'{"item":%b,"probability":%b,"confidence":%b}' % three
-        for three in zip(ranked.items, predictions, confidences, strict=False)
+        for three in zip(best.items, predictions, confidences, strict=False)
     )
     said = {
         "model": scorer.model,
