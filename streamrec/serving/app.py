@@ -43,7 +43,7 @@ _FromMemory = Annotated[bool, Query(description="answers from memory are enough:
 #: Threads that compute what is not ranked. /metrics is answered in others, so it waits for nobody.
 _THREADS = 4
 #: What the event loop ranks itself: /healthz may wait for so long, and 500 candidates of 20 features fit.
-_SOON_S, _SOON_BYTES = 0.005, 256 * 1024
+_SOON_S, _SOON_BYTES = 0.01, 256 * 1024
 _RANK_BODY = {
     "requestBody": {
         "required": True,

@@ -185,7 +185,7 @@ def test_the_event_loop_ranks_only_what_is_soon_done(scorer: Scorer, monkeypatch
             return [not name.startswith("streamrec-rank") for name in threads]
 
         assert places(plain) == [False]  # nothing is measured yet
-        monkeypatch.setattr(Line, "is_quick", lambda line, within_s: line.under_way == 1 and within_s < 0.01)
+        monkeypatch.setattr(Line, "is_quick", lambda line, within_s: line.under_way == 1 and within_s < 0.1)
         assert places(plain) == [True]
         assert places({**plain, "explain": True}) == [True, False]
         assert places(plain, 256 * 1024) == [False]
