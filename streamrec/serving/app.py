@@ -31,7 +31,7 @@ from streamrec.serving.page import add_pages
 from streamrec.serving.pressure import Backpressure, open_lines
 from streamrec.serving.pressure import Visit as PressureVisit
 from streamrec.serving.problem import add_problems
-from streamrec.serving.rank_body import rank_body, rank_plain
+from streamrec.serving.rank_body import rank_body
 from streamrec.serving.retrieval import add_retrieval
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
@@ -40,10 +40,9 @@ from streamrec.serving.token import BearerGate
 __all__ = ["create_app"]
 
 _FromMemory = Annotated[bool, Query(description="answers from memory are enough: the store may be away")]
-#: Threads that compute what is not ranked. /metrics is answered in others, so it waits for nobody.
+#: Threads that parse and score, for ranking and for what else is computed. One scores at a time; the others
+#: parse meanwhile. /metrics is answered in others, so it waits for nobody.
 _THREADS = 4
-#: What the event loop ranks itself: /healthz may wait for so long, and 500 candidates of 20 features fit.
-_SOON_S, _SOON_BYTES = 0.01, 256 * 1024
 _RANK_BODY = {
     "requestBody": {
         "required": True,
@@ -118,13 +117,6 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
         turn.begin()
         return rank_body(body, scorer, clock.now_ms())
 
-    def at_once(body: bytes, turn: PressureVisit) -> bytes | None:
-        generation = scorer.generation
-        is_soon = len(body) <= _SOON_BYTES and turn.is_quick(_SOON_S)
-        if not is_soon or generation is None or not generation.is_free():
-            return None
-        return rank_plain(body, scorer, clock.now_ms())
-
     @app.post(
         "/v1/rank",
         response_model=RankResponse,
@@ -141,7 +133,7 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
         """
         raise_fault(request)
 
-    app.add_middleware(Express, path="/v1/rank", at_once=at_once, answer=answer, room=room)
+    app.add_middleware(Express, path="/v1/rank", answer=answer, room=room, n_threads=_THREADS)
 
 
 def _add_state(app: FastAPI, scorer: Scorer) -> None:

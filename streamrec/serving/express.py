@@ -1,8 +1,7 @@
 """Past the framework: its routing, dependencies and threads take longer than 500 candidates do.
 
-A request is read and answered here, at once where that is soon done and nobody else waits: two changes of
-thread take as long as it does, more where all processors are busy. What goes wrong is raised in the
-framework's route instead, whose handlers make a problem of it; the route also stands in the OpenAPI document.
+A request is read and answered here. What goes wrong is raised in the framework's route instead, whose
+handlers make a problem of it; the route also stands in the OpenAPI document.
 """
 
 import asyncio
@@ -20,11 +19,6 @@ from streamrec.serving.pressure import VISIT, Visit
 __all__ = ["Express", "raise_fault"]
 
 _FAULT = "streamrec.fault"
-#: One scores at a time; the others parse meanwhile.
-_THREADS = 4
-
-_AtOnce = Callable[[bytes, Visit], bytes | None]
-_Answer = Callable[[bytes, Visit], bytes]
 
 
 class Express:
@@ -33,16 +27,17 @@ class Express:
     Args:
         app: has a route to this path that calls `raise_fault`, and answers all others.
         path: of the requests.
-        at_once: from a body to JSON on the event loop; None where nobody shall wait for that.
-        answer: the same in a thread.
+        answer: from a body to JSON, in a thread, so that nobody else waits for it.
         room: for their bodies.
+        n_threads: how many may be computed at once.
 
     """
 
-    def __init__(self, app: ASGIApp, path: str, at_once: _AtOnce, answer: _Answer, room: Room) -> None:
-        self._app, self._path, self._room = app, path, room
-        self._at_once, self._answer = at_once, answer
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="streamrec-rank")
+    def __init__(
+        self, app: ASGIApp, path: str, answer: Callable[[bytes, Visit], bytes], room: Room, n_threads: int
+    ) -> None:
+        self._app, self._path, self._answer, self._room = app, path, answer, room
+        self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="streamrec-rank")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -63,8 +58,6 @@ class Express:
         with self._room.visit() as visit:
             body = await limited_body(request, MAX_BODY_BYTES, "send fewer candidates", visit)
             loop, turn = asyncio.get_running_loop(), request.scope[VISIT]
-            if (answered := self._at_once(body, turn)) is not None:
-                return answered
             return await loop.run_in_executor(self._threads, self._answer, body, turn)
 
 

@@ -127,10 +127,6 @@ class Generation:
                 raise StoreUnavailable("a commit could not be applied; the model is being loaded afresh")
             yield self._mirror, self._version
 
-    def is_free(self) -> bool:
-        """Whether `reading` would begin at once, as far as can be told."""
-        return not (self._turn.locked() or self._use.locked())
-
     @property
     def version(self) -> Version:
         """The newest commit that is whole."""

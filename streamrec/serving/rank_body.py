@@ -22,7 +22,7 @@ from streamrec.serving.seen import SAMPLE
 if TYPE_CHECKING:
     from streamrec.events.request import Request  # compiled code
 
-__all__ = ["Best", "best_of", "rank_body", "rank_plain"]
+__all__ = ["Best", "best_of", "rank_body"]
 
 
 class Best(NamedTuple):
@@ -40,17 +40,12 @@ def rank_body(body: bytes, scorer: Scorer, now_ms: int) -> bytes:
     Raises: as `rank.rank`.
         ValidationError: it is no valid request.
     """
-    answer = rank_plain(body, scorer, now_ms)
+    answer = _plain(body, scorer, now_ms)
     return to_json(rank(RankRequest.model_validate_json(body), scorer, now_ms)) if answer is None else answer
 
 
-def rank_plain(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
-    """The same of a plain request; None where models are to decide.
-
-    Raises:
-        StoreUnavailable: the last commit went in by half.
-
-    """
+def _plain(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
+    """None where models are to decide."""
     if scorer.generation is None:
         return None
     with scorer.reading() as (mirror, version):

@@ -3,27 +3,22 @@
 import json
 from collections.abc import Iterator
 from random import Random
-from threading import current_thread
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from pydantic_core import to_json
-from serving_fakes import client_of
 
 from streamrec.clock import SystemClock
 from streamrec.errors import StreamrecError
 from streamrec.learner.start import Plan, start
 from streamrec.models.settings import ModelSettings
-from streamrec.serving import app as app_module
 from streamrec.serving import rank_body as module
 from streamrec.serving.api import RankRequest
-from streamrec.serving.generation import Generation
-from streamrec.serving.pressure import Line
 from streamrec.serving.problem import faults_line
 from streamrec.serving.rank import best_first, rank
-from streamrec.serving.rank_body import rank_body, rank_plain
+from streamrec.serving.rank_body import rank_body
 from streamrec.serving.scorer import Scorer
 from streamrec.store.memory import MemoryStore
 from streamrec.transport.registry import open_source
@@ -162,48 +157,6 @@ def test_a_plain_request_needs_no_models(scorer: Scorer, monkeypatch: pytest.Mon
     rank_body(body, scorer, TIME_MS)  # now nobody wants a sample
     monkeypatch.setattr(module, "RankRequest", None)
     assert rank_body(body, scorer, TIME_MS) == expected
-
-
-def test_the_event_loop_ranks_only_what_is_soon_done(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain and small requests, one at a time, while no commit goes in; and only if they were quick so far."""
-    threads: list[str] = []
-
-    def noted(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
-        threads.append(current_thread().name)
-        return rank_plain(body, scorer, now_ms)
-
-    monkeypatch.setattr(app_module, "rank_plain", noted)
-    monkeypatch.setattr(module, "rank_plain", noted)
-    plain = {"candidates": [{"item": "i1"}]}
-    with client_of(app_module.create_app(scorer)) as client:
-
-        def places(asked: dict[str, Any], padding: int = 0) -> list[bool]:
-            """For each time that a request was looked at, whether that was on the event loop."""
-            threads.clear()
-            answer = client.post("/v1/rank", content=json.dumps(asked).encode() + b" " * padding)
-            assert answer.status_code == 200
-            return [not name.startswith("streamrec-rank") for name in threads]
-
-        assert places(plain) == [False]  # nothing is measured yet
-        monkeypatch.setattr(Line, "is_quick", lambda line, within_s: line.under_way == 1 and within_s < 0.1)
-        assert places(plain) == [True]
-        assert places({**plain, "explain": True}) == [True, False]
-        assert places(plain, 256 * 1024) == [False]
-        monkeypatch.setattr(Generation, "is_free", lambda _: False)
-        assert places(plain) == [False]
-
-
-def test_a_line_is_quick_with_one_under_way_that_takes_no_longer() -> None:
-    now_s = [0.0]
-    line = Line(9, 1.0, lambda: now_s[0])
-    line.under_way = 1
-    assert not line.is_quick(0.004)
-    arrived_s, now_s[0] = line.arrive(), 0.003
-    line.depart(arrived_s)
-    assert line.is_quick(0.004)
-    assert not line.is_quick(0.002)
-    line.under_way = 2
-    assert not line.is_quick(0.004)
 
 
 def test_a_sample_of_what_was_ranked_is_offered(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
