@@ -4,36 +4,34 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from threading import Thread
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from fastapi import FastAPI, Query, Request, Response
-from pydantic_core import to_json
+from fastapi import FastAPI, Query, Request
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StoreUnavailable
 from streamrec.serving.api import (
     IN_FLIGHT_BYTES,
-    MAX_BODY_BYTES,
     Health,
     ModelState,
-    RankRequest,
     RankResponse,
 )
-from streamrec.serving.body import Room, limited_body
+from streamrec.serving.body import Room
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.document import complete_document, problems
 from streamrec.serving.door import Door
 from streamrec.serving.events import add_events, warm_up
+from streamrec.serving.express import Express, raise_fault
 from streamrec.serving.limits import OPEN_PATHS, Protection
 from streamrec.serving.live import add_live
 from streamrec.serving.metrics import ServiceMetrics, add_metrics
 from streamrec.serving.page import add_pages
-from streamrec.serving.pressure import VISIT, Backpressure, open_lines
+from streamrec.serving.pressure import Backpressure, open_lines
 from streamrec.serving.pressure import Visit as PressureVisit
 from streamrec.serving.problem import add_problems
-from streamrec.serving.rank import rank
+from streamrec.serving.rank_body import rank_body
 from streamrec.serving.retrieval import add_retrieval
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
@@ -42,8 +40,8 @@ from streamrec.serving.token import BearerGate
 __all__ = ["create_app"]
 
 _FromMemory = Annotated[bool, Query(description="answers from memory are enough: the store may be away")]
-#: Threads that parse and score. One scores at a time; the others parse meanwhile. /metrics is answered in
-#: others, so it waits for nobody.
+#: Threads that parse and score, for ranking and for what else is computed. One scores at a time; the others
+#: parse meanwhile. /metrics is answered in others, so it waits for nobody.
 _THREADS = 4
 _RANK_BODY = {
     "requestBody": {
@@ -95,7 +93,7 @@ def create_app(
     metrics = ServiceMetrics(scorer, lines)
     add_problems(app, metrics.refuse)
     threads = CapacityLimiter(_THREADS)
-    _add_rank(app, scorer, clock, threads)
+    _add_rank(app, scorer, clock)
     add_retrieval(app, scorer, clock, threads, (delivery, metrics.show))
     add_events(app, delivery)
     _add_state(app, scorer)
@@ -112,13 +110,12 @@ def create_app(
     return app
 
 
-def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock, threads: CapacityLimiter) -> None:
+def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
     room = Room(IN_FLIGHT_BYTES, "candidates")
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
-        request = RankRequest.model_validate_json(body)
-        return to_json(rank(request, scorer, clock.now_ms()))
+        return rank_body(body, scorer, clock.now_ms())
 
     @app.post(
         "/v1/rank",
@@ -127,18 +124,16 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock, threads: CapacityLimit
         openapi_extra=_RANK_BODY,
         summary="Rank candidates for a user",
     )
-    async def rank_candidates(request: Request) -> Response:
+    async def rank_candidates(request: Request) -> NoReturn:
         """Scores every candidate and returns the best `k`. All scores of one answer come from one commit.
 
         A score is the model's prediction for the event {user, item, time, features}, where features are the
         request's and the candidate's; the candidate's win where both have one name. Unknown users, items and
         features are allowed.
         """
-        with room.visit() as visit:
-            body = await limited_body(request, MAX_BODY_BYTES, "send fewer candidates", visit)
-            # In a worker thread: parsing and scoring take milliseconds, and /healthz must not wait for them.
-            answered = await run_sync(answer, body, request.scope[VISIT], limiter=threads)
-        return Response(answered, media_type="application/json")
+        raise_fault(request)
+
+    app.add_middleware(Express, path="/v1/rank", answer=answer, room=room, n_threads=_THREADS)
 
 
 def _add_state(app: FastAPI, scorer: Scorer) -> None:

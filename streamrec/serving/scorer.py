@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streamrec.clock import Clock
 from streamrec.errors import NoRetriever, StoreMismatch, StoreUnavailable
-from streamrec.serving.generation import Generation, Mirror, Version, generation_of, json_object
+from streamrec.serving.api import MAX_CANDIDATES
+from streamrec.serving.generation import (
+    Generation,
+    Mirror,
+    Version,
+    generation_of,
+    json_object,
+    reads_requests,
+)
 from streamrec.serving.history import History, number, point_of
 from streamrec.serving.seen import Seen
 from streamrec.serving.settings import RetrievalSettings
@@ -30,8 +38,10 @@ FOLLOW_S = 0.5
 #: Pause before asking again for a model that is not there, or a store that is away.
 RETRY_S = 0.1
 
-#: Scored once by every new mirror: an installation's first score compiles for seconds; no request shall wait.
+#: Both are scored once by every new mirror: an installation's first score compiles for seconds; no request
+#: shall wait.
 _ANY_LINE = b'{"type":"example","id":"first","time":0,"label":0}\n'
+_ANY_REQUEST = b'{"candidates":[{}]}'
 
 log = logging.getLogger("streamrec.serving")
 
@@ -52,6 +62,18 @@ def _pipeline(blob: bytes) -> Mirror:
         raise StoreMismatch(
             "stored model: not written by streamrec (nested too deep): start over with --fresh"
         ) from None
+
+
+def _warm_up(mirror: Mirror) -> None:
+    """Score something in every way in which requests do."""
+    mirror.score_lines(_ANY_LINE)
+    if (reader := reads_requests(mirror)) is None:
+        return
+    request = reader.read_request(_ANY_REQUEST, MAX_CANDIDATES)
+    assert request is not None
+    for confident in (True, False):
+        _, batch = reader.score_request(request, 0, confident=confident)
+    reader.confidences(batch, request.taken)
 
 
 class Scorer:
@@ -170,7 +192,7 @@ class Scorer:
             return False
         mirror = self._build(snapshot.blobs["model"])
         generation = generation_of(mirror, snapshot, self._retrieval)
-        mirror.score_lines(_ANY_LINE)
+        _warm_up(mirror)
         if generation.items is not None:
             generation.items.warm_up(mirror.query_lines(_ANY_LINE))
         if self._generation is None:
