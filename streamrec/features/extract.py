@@ -70,6 +70,11 @@ class Extractor:
         return self._n_numbers + COLUMNS * len(self._plan.counted)
 
     @property
+    def counted_bags(self) -> np.ndarray:
+        """int64 (S,): numbers of the bags whose ids have target statistics."""
+        return self._plan.counted
+
+    @property
     def text_fields(self) -> tuple[str, ...]:
         """Names of features that the decoder must split into words."""
         return tuple(f.source.removeprefix("features.") for f in self.spec.fields if f.kind == "text")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from threading import Thread
 from typing import Annotated
@@ -118,7 +119,7 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock, threads: CapacityLimit
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
         request = RankRequest.model_validate_json(body)
-        return to_json(rank(request, scorer, clock.now_ms()))
+        return to_json(scorer.answer(partial(rank, request, scorer, clock.now_ms())))
 
     @app.post(
         "/v1/rank",

@@ -70,7 +70,8 @@ class ServiceMetrics:
         )
         for reason in REFUSALS:  # 0 from the start: the first refusal is an increase
             self._refused.labels(reason)
-        self.registry.register(_ScorerCollector(scorer, lines))
+        for collector in (_ScorerCollector(scorer, lines), *scorer.collectors):
+            self.registry.register(collector)
         ProcessCollector(registry=self.registry)
 
     def observe(self, path: str, status: int, seconds: float) -> None:

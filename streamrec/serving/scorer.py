@@ -7,10 +7,10 @@ memory and says so.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from streamrec.clock import Clock
 from streamrec.errors import NoRetriever, StoreMismatch, StoreUnavailable
@@ -18,10 +18,14 @@ from streamrec.serving.generation import Generation, Mirror, Version, generation
 from streamrec.serving.history import History, number, point_of
 from streamrec.serving.seen import Seen
 from streamrec.serving.settings import RetrievalSettings
-from streamrec.store.base import Commit, Store
+from streamrec.store.base import Commit, Head, Snapshot, Store
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from streamrec.serving.items import Items
+
+T = TypeVar("T")
 
 __all__ = ["Scorer", "Status"]
 
@@ -31,7 +35,7 @@ FOLLOW_S = 0.5
 RETRY_S = 0.1
 
 #: Scored once by every new mirror: an installation's first score compiles for seconds; no request shall wait.
-_ANY_LINE = b'{"type":"example","id":"first","time":0,"label":0}\n'
+ANY_LINE = b'{"type":"example","id":"first","time":0,"label":0}\n'
 
 log = logging.getLogger("streamrec.serving")
 
@@ -69,6 +73,7 @@ class Scorer:
         n_loads: generations built so far: 1 after a start, one more whenever following was not enough.
         history: metrics of the last minutes' commits.
         seen: a sample of what was scored; whoever scores offers it.
+        collectors: further metrics of this kind of scorer.
 
     """
 
@@ -85,6 +90,7 @@ class Scorer:
         self.n_loads = 0
         self.history = History()
         self.seen = Seen(clock.monotonic_s)
+        self.collectors: Sequence[Collector] = ()
         self._store = store
         self._clock = clock
         self._build = build
@@ -137,6 +143,10 @@ class Scorer:
         with generation.reading() as (mirror, version):
             yield mirror, version, generation.items
 
+    def answer(self, compute: Callable[[], T]) -> T:
+        """What `compute` returns, which reads from this; it may be called again."""
+        return compute()
+
     def staleness_ms(self, version: Version) -> int:
         """Age of the commit that an answer was computed from."""
         return max(0, self._clock.now_ms() - version.time_ms)
@@ -165,14 +175,10 @@ class Scorer:
         """Build the newest generation and answer from it; False where the store has no commit of it."""
         if self._store.head(self.model).seq == 0:
             return False
-        snapshot = self._store.load(self.model)
+        snapshot = self._snapshot()
         if snapshot.head.seq == 0 or "model" not in snapshot.blobs:
             return False
-        mirror = self._build(snapshot.blobs["model"])
-        generation = generation_of(mirror, snapshot, self._retrieval)
-        mirror.score_lines(_ANY_LINE)
-        if generation.items is not None:
-            generation.items.warm_up(mirror.query_lines(_ANY_LINE))
+        generation = self._built(snapshot)
         if self._generation is None:
             self._trouble = ""  # the log's next line says it
         self._generation, self._current = generation, True
@@ -209,6 +215,19 @@ class Scorer:
             self._current = self._current and self._same_learner(generation)
         self._note("")
 
+    def _snapshot(self) -> Snapshot:
+        """Of the newest generation, what is held of it."""
+        return self._store.load(self.model)
+
+    def _built(self, snapshot: Snapshot) -> Generation:
+        """The generation of a snapshot, ready to answer."""
+        mirror = self._build(snapshot.blobs["model"])
+        generation = generation_of(mirror, snapshot, self._retrieval)
+        mirror.score_lines(ANY_LINE)
+        if generation.items is not None:
+            generation.items.warm_up(mirror.query_lines(ANY_LINE))
+        return generation
+
     def _continues(self, generation: Generation, commit: Commit) -> bool:
         """Whether this commit is the next one of the same lineage.
 
@@ -223,8 +242,11 @@ class Scorer:
         )
 
     def _same_learner(self, generation: Generation) -> bool:
-        head = self._store.head(self.model)
+        head = self._head()
         return head.epoch == generation.version.epoch and head.seq >= generation.version.seq
+
+    def _head(self) -> Head:
+        return self._store.head(self.model)
 
     def _apply(self, generation: Generation, commit: Commit) -> None:
         try:

@@ -26,6 +26,7 @@ __all__ = [
     "batch_commands",
     "buckets_of",
     "delete_commands",
+    "fields_of",
     "read_space",
     "set_commands",
     "space_bits",
@@ -74,7 +75,7 @@ def buckets_of(ids: np.ndarray, bits: int) -> np.ndarray:
     return (ids >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _fields(ids: np.ndarray) -> np.ndarray:
+def fields_of(ids: np.ndarray) -> np.ndarray:
     """The 7 low bytes of each id, big-endian, uint8 (N, 7)."""
     return ids.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 1:]
 
@@ -84,7 +85,7 @@ def set_commands(keys: Keys, space: Space, ids: np.ndarray, rows: np.ndarray) ->
     row_bytes = 4 * space.width
     at = _row_at(row_bytes)
     records = np.tile(_record(row_bytes), (len(ids), 1))
-    records[:, 4 : 4 + _FIELD_BYTES] = _fields(ids)
+    records[:, 4 : 4 + _FIELD_BYTES] = fields_of(ids)
     records[:, at : at + row_bytes] = (
         np.ascontiguousarray(rows, np.float32).view(np.uint8).reshape(len(ids), row_bytes)
     )
@@ -94,7 +95,7 @@ def set_commands(keys: Keys, space: Space, ids: np.ndarray, rows: np.ndarray) ->
 def delete_commands(keys: Keys, space: Space, ids: np.ndarray) -> list[bytes]:
     """HDELs of these ids; they must be sorted."""
     records = np.tile(np.frombuffer(b"$7\r\n" + bytes(_FIELD_BYTES) + b"\r\n", np.uint8), (len(ids), 1))
-    records[:, 4 : 4 + _FIELD_BYTES] = _fields(ids)
+    records[:, 4 : 4 + _FIELD_BYTES] = fields_of(ids)
     return _commands(_DELETE, keys, space, ids, records, 1)
 
 
