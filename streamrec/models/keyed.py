@@ -1,4 +1,6 @@
-"""Which tables of a pipeline a prediction reads by the ids of its batch: what need not be in memory as a whole."""
+"""Which tables of a pipeline a prediction reads by the ids of its batch: they need not be in memory as a
+whole.
+"""
 
 from typing import NamedTuple
 

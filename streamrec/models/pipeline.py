@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Pipeline:
         self._decoder: BlockDecoder | None = None
 
     @classmethod
-    def from_blob(cls, blob: bytes) -> "Pipeline":
+    def from_blob(cls, blob: bytes) -> Self:
         """An empty pipeline as `describe` wrote it down.
 
         Raises:

@@ -1,27 +1,28 @@
-"""Lookup mode: a scorer that holds some rows of a model, and asks the store for the others when they are needed.
+"""Lookup mode: a scorer that holds some rows of a model, and asks the store for others when it needs them.
 
 It follows the log as a mirror does, and holds as a whole what is small: dense parameters, base rate, moments,
-calibration. Of tables whose rows are found by a feature's id (target statistics, linear weights, embeddings) it
-holds
+calibration. Of tables whose rows are found by ids of features (target statistics, linear weights,
+embeddings) it holds
 
-    the tail     what the log's commits changed that are not in the store's keyed rows yet
-    the cache    rows that requests asked for, and ids that have none, least recently used ones forgotten
+    the tail     what commits of the log changed that the store's keyed rows do not have yet
+    the cache    rows that requests needed, and ids that have none; the least recently used are forgotten
 
 A commit is applied to both before the next answer, so every row in memory is as of the generation's commit g,
-always, and an answer is of one generation, with a mirror's bits. `floor` is the commit after which the tail is
-complete. A row that is neither in the tail nor in the cache is read from the keyed rows, where it is as of some
-s, `low` ≤ s ≤ `high` (`streamrec.store.lookup`). It is the row as of g if
+always: an answer is of one generation, with a mirror's bits. `floor` is the commit after which the tail is
+complete. A row that is in neither is read from the keyed rows, where it is as of some commit s,
+`low` ≤ s ≤ `high` (`streamrec.store.lookup`). It is the row as of g if
 
-    the epoch is the generation's       else two learners' commits could be mixed
-    high ≤ g                            else it may be newer than the answer: the log is waited for
-    low ≥ floor                         else a commit in (s, floor] may have changed it, which is no longer known
+    the epoch is the generation's    else commits of two learners could be mixed
+    high ≤ g                         else it may be newer than the answer: the log is waited for
+    low ≥ floor                      else a commit in (s, floor] may have changed it, which the tail forgot
 
-because what any commit in (s, g] changed is then in the tail, which wins. It stays right while it is held:
-later commits are applied to it. So nothing in the cache ever has to be invalidated, and what makes an answer
-old is what makes a mirror's old: that the log cannot be followed. `stale_ms` bounds it while the store answers.
+because whatever a commit in (s, g] changed is in the tail, which wins. It stays right while it is held, since
+commits are applied to it. So nothing in the cache ever has to be invalidated, and an answer is old for the
+same reason as a mirror's: the log could not be followed. `stale_ms` bounds that while the store answers.
 
-A request computes, is told by `RowsMissing` what it lacks, fetches all of it in one round trip without a lock,
-and computes again. Where the store is away, requests whose rows are all in memory are answered, others are 503.
+A request computes, is told by `RowsMissing` what it lacks, reads all of that in one round trip without
+holding a lock, and computes again. Where the store is away, requests whose rows are all in memory are
+answered, others are refused (503), and /readyz and the metrics say so.
 """
 
 import math
@@ -47,6 +48,8 @@ __all__ = ["LookupScorer"]
 
 T = TypeVar("T")
 
+#: A new learner is noticed as fast: until then rows of its epoch cannot be taken.
+_FOLLOW_S = 0.2
 #: How long a request waits for the log to come up to what it has read.
 _PATIENCE_S = 0.9
 #: How often a request is computed: rows that it fetched may be forgotten for those of others in between.
@@ -55,6 +58,7 @@ _TRIES = 5
 _TEND_S = 1.0
 #: After a look-up that failed others fail at once for so long: each would wait for its own time to be over.
 _PAUSE_S = 0.5
+
 
 class LookupScorer(Scorer):
     """A scorer that looks rows up; `start` keeps what it holds up to date in the background.
@@ -71,16 +75,17 @@ class LookupScorer(Scorer):
     """
 
     def __init__(
-        self, store: RowStore, model: str, clock: Clock, settings: LookupSettings = LookupSettings()
+        self, store: RowStore, model: str, clock: Clock, settings: LookupSettings | None = None
     ) -> None:
         super().__init__(store, model, clock)
         self.lookups = Lookups()
         self.collectors = LookupCollector(self), self.lookups.seconds
         self._rows = store
-        self._settings = settings
+        self._settings = settings or LookupSettings()
         self._building: LookupPipeline | None = None
         self._held: LookupPipeline | None = None
         self._moved = Condition()  # another commit, or generation
+        self._follow_s = _FOLLOW_S
         self._doubted = False
         self._fresh_s = -math.inf  # when the store last confirmed that the generation is the newest
         self._tended_s = -math.inf
@@ -116,7 +121,9 @@ class LookupScorer(Scorer):
                 n_old = 0 if self._fetch(missing, deadline_s) else n_old + 1
             if n_old == 2:  # once may be a flush between two requests
                 self._doubted = True
-                raise StoreUnavailable("the store went back to an older save; the model is being loaded again")
+                raise StoreUnavailable(
+                    "the store went back to an older save; the model is being loaded again"
+                )
         raise StoreUnavailable(
             "rows that this answer needs were forgotten as fast as they were read: raise --lookup-rows"
         )
@@ -190,18 +197,18 @@ class LookupScorer(Scorer):
             self._fresh_s = max(self._fresh_s, asked_s)
 
     def _fetch(self, missing: RowsMissing, deadline_s: float) -> bool:
-        """Read these rows and take them over, once the generation has come up to them; False: they are too old.
+        """Read these rows, and take them over once the generation has come up to them; False: too old.
 
         Raises:
             StoreUnavailable: the store is away, or the log is not followed in time.
 
         """
-        if self._trouble:
-            raise StoreUnavailable(f"{missing}, and {self._trouble}") from None
         try:
+            if self._trouble:
+                raise StoreUnavailable(self._trouble)
             found = self._look_up(missing.ids)
         except StoreError as error:
-            raise StoreUnavailable(f"{missing}, and cannot be read: {error}") from None
+            raise StoreUnavailable(f"{missing} and cannot be read: {error}") from None
         self.lookups.misses += missing.count
         extent = found.extent
         generation = self._reached(extent.epoch, extent.high, deadline_s)

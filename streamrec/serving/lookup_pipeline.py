@@ -1,6 +1,7 @@
 """The model of a scorer in lookup mode: a pipeline with some of its rows, that says which ones it lacks."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -121,10 +122,8 @@ class LookupPipeline(Pipeline):
     def warm_up(self, line: bytes) -> None:
         """Compile what a first score needs; its outcome is nobody's."""
         super().score_lines(line)
-        try:
+        with suppress(RowsMissing):
             self.score_lines(line)
-        except RowsMissing:
-            pass
 
     def score_lines(self, data: bytes) -> np.ndarray[Any, Any]:
         """As a pipeline that has all rows.

@@ -1,12 +1,13 @@
 """Which rows of one table are in memory, and which of them may go.
 
 An id is known where it has an entry: its row is in the table, or it is known to have none. An entry is three
-words of 32 bits: when the id was last asked for, and the commit that changed it last (64 bits; 0: it came from
-the store's keyed rows). What a commit changed after the keyed rows were last brought up to date is the tail of
-the log: no place but memory has it, so it stays.
+words of 32 bits: when the id was last asked for, and the commit that changed it last (64 bits; 0: it came
+from the store's keyed rows). What a commit changed after the keyed rows were last brought up to date is the
+tail of the log: no place but memory has it, so it stays.
 
-The least recently used go, approximately: segment by segment of the table, from each those longest not asked
-for. A segment is a random sample of the ids, so this comes near the oldest of all without an order of all.
+The least recently used go, approximately: of some segments of the table after others, those longest not
+asked for. Segments are random samples of the ids, so this comes near the oldest of all without an order of
+all.
 """
 
 from typing import NamedTuple
@@ -27,10 +28,10 @@ _WIDTH = 3
 TURN, _UNUSED = 2, 1
 #: What was asked for so lately stays: other requests have been fetching it, and are about to compute with it.
 _KEPT = 32 * TURN
-#: The least share of a segment that goes at once: smaller is nearer the order of use, and slower.
+#: The least share of those looked at that goes: smaller is nearer the order of use, and slower.
 _SHARE = 1 / 16
-#: Entries that one `shrink` looks at.
-_MOST = 1 << 16
+#: Entries looked at together, at least, if there are so many; and by one `shrink`: 2 ms.
+_SAMPLE, _MOST = 1 << 12, 1 << 16
 
 
 class Asked(NamedTuple):
@@ -141,31 +142,33 @@ class RowCache:
 
         It stops after a millisecond's work: where it forgot anything, there may be more.
         """
-        before, looked_at = len(self), 0
-        for _ in range(SEGMENTS):
-            excess = len(self) - self.tail - most
-            if excess <= 0 or looked_at > _MOST:
-                break
-            looked_at += self._sweep(max(_SHARE, excess / len(self)), floor, now)
+        before, looked_at, turned = len(self), 0, 0
+        while (excess := len(self) - self.tail - most) > 0 and turned < SEGMENTS and looked_at < _MOST:
+            n = min(SEGMENTS, -(-SEGMENTS * _SAMPLE // len(self)))
+            ids, entries = self._next_segments(n)
+            n_wanted = int(np.ceil(max(_SHARE, excess / len(self)) * len(ids)))
+            self._drop(ids, entries, n_wanted, floor, now)
+            turned, looked_at = turned + n, looked_at + len(ids)
         return before - len(self)
 
-    def _sweep(self, share: float, floor: int, now: int) -> int:
-        """Forget this share of the next segment, if so many may go; returns how many it had."""
-        known, s = self._known, self._hand
-        self._hand = (s + 1) % SEGMENTS
-        n = int(known.directory[s, 2])
-        ids, rows = np.empty(n, np.uint64), np.empty((n, _WIDTH), np.float32)
-        gather(known.directory, known.stride, s, False, ids, rows)
-        entries = rows.view(np.uint32)
+    def _next_segments(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids uint64 (N,) and entries uint32 (N, 3) of the n segments whose turn it is."""
+        known, turn = self._known, [(self._hand + i) % SEGMENTS for i in range(n)]
+        self._hand = (self._hand + n) % SEGMENTS
+        ends = np.cumsum([0, *(int(known.directory[s, 2]) for s in turn)]).tolist()
+        ids, rows = np.empty(ends[-1], np.uint64), np.empty((ends[-1], _WIDTH), np.float32)
+        for s, start, end in zip(turn, ends, ends[1:], strict=False):
+            gather(known.directory, known.stride, s, False, ids[start:end], rows[start:end])
+        return ids, rows.view(np.uint32)
+
+    def _drop(self, ids: np.ndarray, entries: np.ndarray, n: int, floor: int, now: int) -> None:
+        """Forget the n of these that were not asked for for longest, if so many may go."""
         ages = _words(now) - (entries[:, 0] & ~np.uint32(_UNUSED))  # modulo 2³², as the stamps are
         free = np.flatnonzero((_commits(entries) <= floor) & (ages >= _KEPT))
-        n_gone = min(len(free), int(np.ceil(share * n)))
-        if n_gone:
-            oldest = np.argpartition(-ages[free].astype(np.int64), n_gone - 1)[:n_gone]
-            gone = ids[free[oldest]]
-            self._table.delete(gone, changed=False)
-            known.delete(gone, changed=False)
-        return n
+        if len(free) > n:
+            free = free[np.argpartition(-ages[free].astype(np.int64), n - 1)[:n]]
+        self._table.delete(ids[free], changed=False)
+        self._known.delete(ids[free], changed=False)
 
     def _forget(self, seqs: np.ndarray) -> None:
         """Ids that these commits changed are changed again."""

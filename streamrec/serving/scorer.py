@@ -96,6 +96,7 @@ class Scorer:
         self._build = build
         self._retrieval = retrieval
         self._generation: Generation | None = None
+        self._follow_s = FOLLOW_S
         self._current = False  # the generation can be continued by following the log
         self._trouble = f"waiting for the first commit of model {model!r}"
         self._stopping = Event()
@@ -202,7 +203,7 @@ class Scorer:
                 self._note(f"waiting for the first commit of model {self.model!r}")
                 self._stopping.wait(RETRY_S)
             return
-        commits = self._store.follow(self.model, generation.version.seq, timeout_s=FOLLOW_S)
+        commits = self._store.follow(self.model, generation.version.seq, timeout_s=self._follow_s)
         self._current = commits is not None
         n_applied = 0
         for commit in commits or ():

@@ -27,11 +27,11 @@ class LookupSettings:
     """Settings of lookup mode.
 
     Attributes:
-        rows: that are held, of all tables together, at least 0; beside them what the log has that is not in the
-            store's keyed rows yet, and what the last requests asked for. A row of a linear model takes some 50
-            bytes, and so does an id that is known to have none.
-        stale_ms: an answer is computed from memory without asking the store for so long after the store has
-            last said that nothing newer is committed; later it is asked first. At least 0.
+        rows: that are held, of all tables together, at least 0; beside them what the log has that is not in
+            the store's keyed rows yet, and what the last 32 requests asked for. A row of a linear model takes
+            some 50 bytes, an id that is known to have none some 25.
+        stale_ms: an answer is computed without asking the store for so long after the store has last
+            confirmed that nothing newer is committed; later it is asked first. At least 0.
 
     """
 

@@ -6,7 +6,7 @@ log.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -132,6 +132,7 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
 class RowStore(Store, Protocol):
     """A store that gives single rows, for who does not hold all of a model (`streamrec.serving.lookup`)."""
 

@@ -5,10 +5,10 @@ commit s with
 
     flushed ≤ s ≤ target        both of the head at that moment
 
-Whoever knows all that the commits after `flushed` changed up to its own commit g ≥ target has the row as of g:
+Whoever knows what the commits after `flushed` changed, up to its own commit g ≥ target, has the row as of g:
 what it knows of the id itself, else what was read. The script reads head, spaces and rows in one atomic step.
-More ids than it shall take at once (others wait for a script) are asked for by several, sent together, each
-with a moment of its own: then s is between the least `flushed` and the greatest `target`.
+More ids than one script shall take (others wait for it) are asked for by several, sent together, each with a
+moment of its own: then s is between the least `flushed` and the greatest `target`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
