@@ -57,8 +57,8 @@ def _lookup_options(command: _F) -> _F:
             "--lookup-stale-ms",
             "stale_ms",
             type=click.IntRange(min=0),
-            help="With --lookup: ask the store first where it has confirmed for so long that nothing newer is "
-            "there.  [default: 1000]",
+            help="With --lookup: ask the store first, where it last confirmed so long ago that nothing newer "
+            "is there.  [default: 1000]",
         ),
         click.option(
             "--lookup-rows",

@@ -1,4 +1,4 @@
-"""The two modes of a scorer: a mirror of the whole model, or some of its rows and the store for the others."""
+"""The two modes of a scorer: a mirror of the whole model, or some rows of it and the store for the others."""
 
 from streamrec.clock import Clock
 from streamrec.errors import UsageError
