@@ -276,6 +276,34 @@ def test_a_new_learner_s_rows_wait_for_its_generation(store: RowStore, name: str
     again.lease.close()
 
 
+class Late(MemoryStore):
+    """Its answers about rows may be kept, to come later."""
+
+    kept: Found | None = None
+
+    def look_up(self, model: str, ids: Mapping[str, np.ndarray]) -> Found:
+        late, self.kept = self.kept, None
+        return late or super().look_up(model, ids)
+
+
+def test_rows_of_an_old_learner_that_come_late_are_not_taken(name: str) -> None:
+    store = Late(name)
+    old = Learner(store, name, "wide")
+    old.learn()
+    old.lease.flush()
+    ids = {table: its.pieces() for table, its in old.mirror.tables.items()}
+    everything = {table: np.concatenate([each for each, _ in its]) for table, its in ids.items()}
+    late = store.look_up(name, everything)
+    new = Learner(store, name, "wide")
+    new.learn(70)
+    new.lease.flush()
+    scorer = scorer_for(store, name)
+    assert scorer.load()
+    store.kept = late
+    assert new.check(scorer, 0) == (2, 1)
+    assert store.kept is None
+
+
 def test_no_answer_is_older_than_what_was_committed(store: RowStore, name: str) -> None:
     """With `stale_ms` 0 the store is asked before each answer: who has committed reads it."""
     learner = Learner(store, name, "ftrl")
