@@ -6,53 +6,98 @@ commit s with
     flushed ≤ s ≤ target        both of the head at that moment
 
 Whoever knows what the commits after `flushed` changed, up to its own commit g ≥ target, has the row as of g:
-what it knows of the id itself, else what was read. The script reads head, spaces and rows in one atomic step.
-More ids than one script shall take (others wait for it) are asked for by several, sent together, each with a
-moment of its own: then s is between the least `flushed` and the greatest `target`.
+what it knows of the id itself, else what was read. Commands are sent together: head and spaces, the rows,
+head and spaces again. Those of others may come in between, and nobody is held up. Both numbers only grow
+under one learner, so s is between the first `flushed` and the last `target`; where the epoch, or the place of
+a space, is not the same before and after, all of it is asked for again. (A token is used once, so a space
+that is in the same place was there all the time.)
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import redis
 
 from streamrec.errors import StoreMismatch, StoreUnavailable, UsageError
 from streamrec.store.base import Extent, Found
 from streamrec.store.keys import Keys, Space
-from streamrec.store.rows import buckets_of, fields_of
-from streamrec.store.wire import Script, Wire, Wires
+from streamrec.store.rows import Answers, buckets_of, fields_of
+from streamrec.store.wire import ServerWire, Wires
 
 __all__ = ["LOOK_UP_S", "RowReader"]
 
 #: Waiting for one answer: a request must not wait longer for what it can do without, or be refused for.
 LOOK_UP_S = 1.0
-#: Ids of one script: some 5 ms in which Redis answers nobody else.
-_IDS = 4096
-#: How often rows are asked for again that were just being moved to more buckets.
+#: How often rows are asked for again that were just being moved to more buckets, or over a dead connection.
 _TRIES = 4
 _FIELD_BYTES = 7
-
-#: KEYS head spaces bucket…; ARGV a bucket's fields, one after another, for each → {head, {spaces}, "1" or "0"
-#: for every field, the rows that are there}.
-_LOOK_UP = Script("""
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'flushed', 'target')
-local there, rows = {}, {}
-for i = 3, #KEYS do
-  local fields = ARGV[i - 2]
-  for at = 1, #fields, 7 do
-    local row = redis.call('HGET', KEYS[i], string.sub(fields, at, at + 6))
-    if row then rows[#rows + 1] = row; there[#there + 1] = '1' else there[#there + 1] = '0' end
-  end
-end
-return {head, redis.call('HGETALL', KEYS[2]), table.concat(there), table.concat(rows)}
-""")
+_HEAD = ("epoch", "seq", "flushed", "target")
 
 
-class _Asked(NamedTuple):
-    """Ids of one table that one script is asked for."""
+class _Moment(NamedTuple):
+    """Head and spaces as they were before or after rows were read."""
 
-    space: Space
-    ids: np.ndarray  # uint64 (N,), sorted
+    epoch: int
+    seq: int
+    flushed: int
+    target: int
+    spaces: Mapping[str, Space]  # by table
+
+
+class _Place:
+    """Where the rows of a table are, with the commands that read them.
+
+    A command is but for its field the same for all ids of a bucket; made once, some hundred bytes.
+    """
+
+    def __init__(self, keys: Keys, space: Space) -> None:
+        self.space = space
+        self._keys = keys
+        self._starts: dict[int, bytes] = {}
+
+    def is_at(self, space: Space | None) -> bool:
+        """Whether the rows are still there."""
+        own = self.space
+        return space is not None and (space.token, space.bits, space.width) == (
+            own.token,
+            own.bits,
+            own.width,
+        )
+
+    def commands(self, ids: np.ndarray) -> bytes:
+        """One HGET for each id."""
+        fields = fields_of(ids).tobytes()
+        parts: list[bytes] = []
+        for at, bucket in enumerate(buckets_of(ids, self.space.bits).tolist()):
+            start = self._starts.get(bucket) or self._start(bucket)
+            parts += start, fields[_FIELD_BYTES * at : _FIELD_BYTES * (at + 1)], b"\r\n"
+        return b"".join(parts)
+
+    def _start(self, bucket: int) -> bytes:
+        key = self._keys.bucket(self.space.token, self.space.bits, bucket).encode()
+        self._starts[bucket] = start = b"*3\r\n$4\r\nHGET\r\n$%d\r\n%s\r\n$7\r\n" % (len(key), key)
+        return start
+
+    def take(self, answers: Answers, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The answers: ids that have a row, and their rows."""
+        size = 4 * self.space.width
+        expected, there, rows = b"$%d" % size, np.zeros(len(ids), np.bool_), []
+        for i in range(len(ids)):
+            line = answers.line()
+            if line == expected:
+                rows.append(answers.take(size + 2)[:size])
+                there[i] = True
+            elif line != b"$-1":
+                raise answers.trouble(line) or self._no_rows()
+        data = np.frombuffer(b"".join(rows), "<f4").reshape(-1, self.space.width)
+        return ids[there], data
+
+    def _no_rows(self) -> StoreMismatch:
+        return StoreMismatch(
+            f"table {self.space.table!r}: expected rows of {self.space.width} slots, got something else: "
+            "start over with --fresh"
+        )
 
 
 class RowReader:
@@ -66,7 +111,7 @@ class RowReader:
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
         #: By model and table, where its rows were last seen.
-        self._spaces: dict[str, dict[str, Space]] = {}
+        self._places: dict[str, dict[str, _Place]] = {}
 
     def look_up(self, model: str, ids: Mapping[str, np.ndarray]) -> Found:
         """Rows of these ids that readers see, see `streamrec.store.base.RowStore`."""
@@ -77,8 +122,14 @@ class RowReader:
             )
         keys, wanted = Keys(model), {name: np.unique(its) for name, its in ids.items()}
         with self._wires.lent() as wire:
-            for _ in range(_TRIES):
-                found = self._ask(wire, keys, wanted)
+            for left in range(_TRIES - 1, -1, -1):
+                try:
+                    found = self._ask(wire.at(keys.head), keys, wanted)
+                except StoreUnavailable as error:
+                    # an idle connection may be gone since its last use; who is slow will be slow again
+                    if not left or isinstance(error.__cause__, TimeoutError | redis.TimeoutError):
+                        raise
+                    continue
                 if found is not None:
                     return found
         raise StoreUnavailable(
@@ -89,100 +140,42 @@ class RowReader:
         """Free connections."""
         self._wires.close()
 
-    def _ask(self, wire: Wire, keys: Keys, wanted: Mapping[str, np.ndarray]) -> Found | None:
+    def _ask(self, wire: ServerWire, keys: Keys, wanted: Mapping[str, np.ndarray]) -> Found | None:
         """One round trip; None: the rows were elsewhere, or two learners were seen."""
-        known = self._spaces.get(keys.name, {})
-        shares = list(_shares(wanted, known))
-        answers = wire.runs(_LOOK_UP, [_call(keys, share) for share in shares])
-        now = _served_spaces(answers[-1][1])
-        self._spaces[keys.name] = now
-        extent = _extent([answer[0] for answer in answers])
-        places = {name: _place(known.get(name)) for name in wanted}
-        moved = any(
-            _place(spaces.get(name)) != places[name]
-            for spaces in map(_served_spaces, (answer[1] for answer in answers))
+        places = self._places.get(keys.name, {})
+        reads = {name: (places[name], ids) for name, ids in wanted.items() if name in places}
+        look = wire.packed([("HMGET", keys.head, *_HEAD), ("HGETALL", keys.spaces)])
+        wire.send(b"".join([look, *(place.commands(ids) for place, ids in reads.values()), look]))
+        answers = Answers(wire, 1 << 16)
+        with wire.answering():
+            before = _moment(answers)
+            rows = {name: place.take(answers, ids) for name, (place, ids) in reads.items()}
+            after = _moment(answers)
+        self._remember(keys, after.spaces)
+        if before.epoch != after.epoch or not all(
+            reads[name][0].is_at(moment.spaces.get(name)) if name in reads else name not in moment.spaces
+            for moment in (before, after)
             for name in wanted
-        )
-        if moved or extent is None:
+        ):
             return None
-        return Found(extent, _rows(wanted, shares, answers))
+        return Found(Extent(after.epoch, after.seq, before.flushed, max(after.target, after.flushed)), rows)
+
+    def _remember(self, keys: Keys, spaces: Mapping[str, Space]) -> None:
+        """Where to ask from now on."""
+        known = self._places.get(keys.name, {})
+        kept = {name: place for name, place in known.items() if place.is_at(spaces.get(name))}
+        new = {name: _Place(keys, space) for name, space in spaces.items() if name not in kept}
+        if new or len(kept) < len(known):
+            self._places[keys.name] = kept | new
 
 
-def _shares(wanted: Mapping[str, np.ndarray], known: Mapping[str, Space]) -> Iterator[list[_Asked]]:
-    """What each script is asked for, at least one; tables without a space have no rows."""
-    share: list[_Asked] = []
-    room = _IDS
-    for name, ids in wanted.items():
-        start = 0 if name in known else len(ids)
-        while start < len(ids):
-            part = ids[start : start + room]
-            share.append(_Asked(known[name], part))
-            start, room = start + len(part), room - len(part)
-            if not room:
-                yield share
-                share, room = [], _IDS
-    if share or room == _IDS:
-        yield share
+def _moment(answers: Answers) -> _Moment:
+    epoch, seq, flushed, target = (int(field or 0) for field in answers.array())
+    return _Moment(epoch, seq, flushed, target, _served(answers.array()))
 
 
-def _call(keys: Keys, share: Sequence[_Asked]) -> tuple[list[str], list[bytes]]:
-    """Keys and arguments of one script."""
-    its_keys = [keys.head, keys.spaces]
-    arguments: list[bytes] = []
-    for space, ids in share:
-        buckets = buckets_of(ids, space.bits)
-        starts = np.flatnonzero(np.append(True, buckets[1:] != buckets[:-1]))
-        fields, begins = fields_of(ids).tobytes(), (_FIELD_BYTES * starts).tolist()
-        ends = [*begins[1:], len(fields)]
-        its_keys += [keys.bucket(space.token, space.bits, bucket) for bucket in buckets[starts].tolist()]
-        arguments += [fields[begin:end] for begin, end in zip(begins, ends, strict=True)]
-    return its_keys, arguments
-
-
-def _served_spaces(pairs: Sequence[bytes]) -> dict[str, Space]:
-    spaces = [Space.parse(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
+def _served(pairs: Sequence[bytes | None]) -> dict[str, Space]:
+    """Spaces that every reader sees, by table."""
+    texts = [text or b"" for text in pairs]
+    spaces = [Space.parse(*pair) for pair in zip(texts[::2], texts[1::2], strict=True)]
     return {space.table: space for space in spaces if not space.shadow}
-
-
-def _place(space: Space | None) -> tuple[int, int, int] | None:
-    return None if space is None else (space.token, space.bits, space.width)
-
-
-def _extent(heads: Sequence[Sequence[bytes | None]]) -> Extent | None:
-    """Of all answers; None: a learner took over between two of them."""
-    numbers = [[int(field or 0) for field in head] for head in heads]
-    epochs, seqs, flushed, targets = zip(*numbers, strict=True)
-    if len(set(epochs)) > 1:
-        return None
-    return Extent(epochs[0], max(seqs), min(flushed), max(*targets, *flushed))
-
-
-def _rows(
-    wanted: Mapping[str, np.ndarray], shares: Sequence[list[_Asked]], answers: Sequence[Any]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By table, the ids that have a row and their rows."""
-    parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in wanted}
-    for share, (_, _, there, data) in zip(shares, answers, strict=True):
-        found, start, at = np.frombuffer(there, np.uint8) == ord("1"), 0, 0
-        for space, ids in share:
-            its = ids[found[start : start + len(ids)]]
-            end = at + 4 * space.width * len(its)
-            if end > len(data):
-                raise _not_rows(space)
-            rows = np.frombuffer(data[at:end], "<f4").reshape(len(its), space.width)
-            parts[space.table].append((its, rows))
-            start, at = start + len(ids), end
-        if at != len(data):
-            raise _not_rows(share[-1].space)
-    return {
-        name: (np.concatenate([ids for ids, _ in its]), np.concatenate([rows for _, rows in its]))
-        for name, its in parts.items()
-        if its
-    }
-
-
-def _not_rows(space: Space) -> StoreMismatch:
-    return StoreMismatch(
-        f"table {space.table!r}: expected rows of {space.width} slots, got something else: "
-        "start over with --fresh"
-    )

@@ -196,6 +196,10 @@ class ServerWire(Wire):
             self._doubt()
         return known
 
+    def packed(self, commands: Sequence[tuple[Argument, ...]]) -> bytes:
+        """Commands encoded, for `send`."""
+        return b"".join(self._connection.pack_commands(commands))
+
     def send(self, data: bytes) -> None:
         """Send commands that are already encoded; `receive` must take every answer."""
         with self.answering():
