@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Scorer", "Status"]
+__all__ = ["ANY_LINE", "Scorer", "Status"]
 
 #: How long one wait for the next commit lasts: bounds what `stop` and noticing a new learner take.
 FOLLOW_S = 0.5
