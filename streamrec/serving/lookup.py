@@ -27,6 +27,7 @@ answered, others are refused (503), and /readyz and the metrics say so.
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import Condition
 from typing import TYPE_CHECKING, TypeVar
 
@@ -151,7 +152,10 @@ class LookupScorer(Scorer):
         pipeline = self._building = _pipeline(snapshot.blobs["model"])
         pipeline.arriving, pipeline.floor = snapshot.head.seq, snapshot.flushed
         generation = generation_of(pipeline, snapshot)
-        pipeline.warm_up(ANY_LINE)
+        with pipeline.unchecked():
+            pipeline.score_lines(ANY_LINE)
+        with suppress(RowsMissing):
+            pipeline.score_lines(ANY_LINE)  # compiles the check, too
         if self._held is not None:
             self.lookups.hits_before += self._held.hits
         self._held = pipeline

@@ -1,13 +1,11 @@
 """The model of a scorer in lookup mode: a pipeline with some of its rows, that says which ones it lacks."""
 
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from streamrec.errors import StoreMismatch
-from streamrec.events.block import EventBlock
 from streamrec.features.batch import Batch
 from streamrec.features.spec import FeatureSpec
 from streamrec.models.keyed import keyed_tables
@@ -24,7 +22,8 @@ __all__ = ["LookupPipeline"]
 class LookupPipeline(Pipeline):
     """A `Pipeline` whose keyed tables hold the rows that were given to it, all as of one commit.
 
-    It computes nothing from ids of which it does not know whether they have a row: it raises `RowsMissing`.
+    All that it computes from begins as a batch of its extractor. Where it does not know of an id in it whether
+    that has a row, it raises `RowsMissing`.
 
     Args:
         settings: of a model that ranks.
@@ -50,6 +49,7 @@ class LookupPipeline(Pipeline):
         self._keyed = keyed_tables(self)
         self._caches = {its.name: RowCache(its.table) for its in self._keyed}
         self._now = 0
+        self.extractor.check = self._require
         self.arriving = self.floor = self.hits = 0
 
     @property
@@ -119,35 +119,14 @@ class LookupPipeline(Pipeline):
             gone += cache.shrink(its, self.floor, self._now)
         return gone
 
-    def warm_up(self, line: bytes) -> None:
-        """Compile what a first score needs; its outcome is nobody's."""
-        super().score_lines(line)
-        with suppress(RowsMissing):
-            self.score_lines(line)
-
-    def score_lines(self, data: bytes) -> np.ndarray[Any, Any]:
-        """As a pipeline that has all rows.
-
-        Raises:
-            RowsMissing: some ids are not known.
-            StoreMismatch: a line is no valid `example`.
-
-        """
-        examples, fields = self._examples(data)
-        batch = self.extractor.preview(examples, fields)
-        self._require(batch)
-        return self.model.score(batch)
-
-    def preview(self, block: EventBlock, fields: Sequence[str]) -> Batch:
-        """As a pipeline that has all rows; all that the model reads for this batch is there, too.
-
-        Raises:
-            RowsMissing: some ids are not known.
-
-        """
-        batch = super().preview(block, fields)
-        self._require(batch)
-        return batch
+    @contextmanager
+    def unchecked(self) -> Iterator[None]:
+        """Within it, scores are computed from whatever is there: to compile what they need."""
+        self.extractor.check = None
+        try:
+            yield
+        finally:
+            self.extractor.check = self._require
 
     def _require(self, batch: Batch) -> None:
         """RowsMissing where the model would read a row of which is not known whether it is there."""

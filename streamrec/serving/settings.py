@@ -29,7 +29,7 @@ class LookupSettings:
     Attributes:
         rows: that are held, of all tables together, at least 0; beside them what the log has that is not in
             the store's keyed rows yet, and what the last 32 requests asked for. A row of a linear model takes
-            some 50 bytes, an id that is known to have none some 25.
+            some 50 bytes, an id that is known to have none some 27.
         stale_ms: an answer is computed without asking the store for so long after the store has last
             confirmed that nothing newer is committed; later it is asked first. At least 0.
 

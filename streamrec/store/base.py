@@ -151,7 +151,7 @@ class RowStore(Store, Protocol):
         Without any ids it tells the extent alone.
 
         Raises:
-            StoreUnavailable: no answer within a second.
+            StoreUnavailable: no answer within half a second.
             StoreMismatch: damaged, or of another version.
 
         """

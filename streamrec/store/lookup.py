@@ -28,7 +28,7 @@ from streamrec.store.wire import ServerWire, Wires
 __all__ = ["LOOK_UP_S", "RowReader"]
 
 #: Waiting for one answer: a request must not wait longer for what it can do without, or be refused for.
-LOOK_UP_S = 1.0
+LOOK_UP_S = 0.5
 #: How often rows are asked for again that were just being moved to more buckets, or over a dead connection.
 _TRIES = 4
 _FIELD_BYTES = 7

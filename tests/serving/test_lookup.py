@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from serving_fakes import client_of
 
+from streamrec.cli.serve import command as serve_command
 from streamrec.clock import SystemClock
 from streamrec.errors import StoreMismatch, StoreUnavailable, UsageError
 from streamrec.events.decoder import BlockDecoder
@@ -32,6 +34,7 @@ from streamrec.store.memory import MemoryStore
 from streamrec.store.merge import served
 from streamrec.store.redis import RedisStore
 from streamrec.testing.redis_server import RedisServer
+from workers.serve import main
 
 SPEC = FeatureSpec(
     fields=(
@@ -450,3 +453,30 @@ def test_a_store_without_rows_is_refused() -> None:
 
     with pytest.raises(UsageError, match="a Plain gives no single rows: serve without --lookup"):
         scorer_of(Plain(), "m", SystemClock(), LookupSettings())  # type: ignore[arg-type]
+
+
+def test_options_of_the_other_mode_are_refused() -> None:
+    for arguments, told in (
+        (["--lookup-rows", "5"], "--lookup-rows: expected with --lookup only"),
+        (["--lookup-stale-ms", "5"], "--lookup-stale-ms: expected with --lookup only"),
+        (["--lookup", "--approximate-above", "5"], "with --lookup no items are found"),
+    ):
+        outcome = CliRunner().invoke(serve_command, ["--store", "memory", *arguments])
+        assert outcome.exit_code == 2
+        assert told in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"MODE": "both"}, "STREAMREC_MODE: expected mirror or lookup, got 'both'"),
+        ({"MODE": "lookup", "LOOKUP_ROWS": "-1"}, "expected 0 or more, got -1 and 1000"),
+    ],
+)
+def test_the_worker_checks_its_mode(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name, value in {"STORE": "memory", **variables}.items():
+        monkeypatch.setenv(f"STREAMREC_{name}", value)
+    with pytest.raises(UsageError, match=told):
+        main()
