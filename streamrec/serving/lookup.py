@@ -79,8 +79,8 @@ class LookupScorer(Scorer):
         self, store: RowStore, model: str, clock: Clock, settings: LookupSettings | None = None
     ) -> None:
         super().__init__(store, model, clock)
-        self.lookups = Lookups()
-        self.collectors = LookupCollector(self), self.lookups.seconds
+        self.lookups = Lookups(model)
+        self.collectors = LookupCollector(self), self.lookups.histogram
         self._rows = store
         self._settings = settings or LookupSettings()
         self._building: LookupPipeline | None = None
@@ -247,7 +247,7 @@ class LookupScorer(Scorer):
             self._paused_until_s = self._clock.monotonic_s() + _PAUSE_S
             raise
         if ids:
-            self.lookups.seconds.observe(self._clock.monotonic_s() - began_s)
+            self.lookups.observe(self._clock.monotonic_s() - began_s)
         return found
 
     def _reached(self, epoch: int, seq: int, deadline_s: float) -> Generation | None:

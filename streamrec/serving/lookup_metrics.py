@@ -19,23 +19,32 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 class Lookups:
     """What was looked up in the store so far.
 
+    Args:
+        model: label of the histogram.
+
     Attributes:
         hits_before: ids that requests found in memory, in generations before this one.
         misses: ids that the store was asked for.
         evicted: ids that were forgotten for others.
         failures: round trips without an answer.
-        seconds: of each round trip.
+        histogram: of the round trips' times.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
         self.hits_before = self.misses = self.evicted = self.failures = 0
-        self.seconds = Histogram(
+        self.histogram = Histogram(
             "streamrec_scorer_lookup_seconds",
             "Round trips to the store for rows that are not in memory",
+            ("model",),
             buckets=_BUCKETS,
             registry=None,
         )
+        self._seconds = self.histogram.labels(model)
+
+    def observe(self, seconds: float) -> None:
+        """Count one round trip."""
+        self._seconds.observe(seconds)
 
 
 class LookupCollector(Collector):

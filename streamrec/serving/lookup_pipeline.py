@@ -22,8 +22,8 @@ __all__ = ["LookupPipeline"]
 class LookupPipeline(Pipeline):
     """A `Pipeline` whose keyed tables hold the rows that were given to it, all as of one commit.
 
-    All that it computes from begins as a batch of its extractor. Where it does not know of an id in it whether
-    that has a row, it raises `RowsMissing`.
+    All that it computes from begins as a batch of its extractor. Where it does not know of an id in that
+    batch whether it has a row, it raises `RowsMissing`.
 
     Args:
         settings: of a model that ranks.

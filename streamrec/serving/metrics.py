@@ -70,8 +70,7 @@ class ServiceMetrics:
         )
         for reason in REFUSALS:  # 0 from the start: the first refusal is an increase
             self._refused.labels(reason)
-        for collector in (_ScorerCollector(scorer, lines), *scorer.collectors):
-            self.registry.register(collector)
+        self.registry.register(_ScorerCollector(scorer, lines))
         ProcessCollector(registry=self.registry)
 
     def observe(self, path: str, status: int, seconds: float) -> None:
@@ -109,6 +108,8 @@ class _ScorerCollector(Collector):
         generation = scorer.generation
         yield _gauge("ready", "1 while /readyz says yes", scorer.model, float(scorer.status().ready))
         yield _loads(scorer)
+        for its in scorer.collectors:
+            yield from its.collect()
         if generation is None:
             return  # absent, not 0: a model that is not there has no age
         version = generation.version

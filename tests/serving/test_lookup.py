@@ -387,7 +387,7 @@ def test_redis_hangs_dies_and_comes_back(redis_server: RedisServer) -> None:
         assert metrics['streamrec_scorer_ready{model="m"}'] == "0.0"
         assert float(metrics['streamrec_scorer_lookup_misses_total{model="m"}']) > 3
         assert float(metrics['streamrec_scorer_lookup_hits_total{model="m"}']) > 3
-        assert float(metrics["streamrec_scorer_lookup_seconds_count"]) >= 2
+        assert float(metrics['streamrec_scorer_lookup_seconds_count{model="m"}']) >= 2
         redis_server.start()
         until(lambda: client.get("/readyz").status_code == 200)
         assert client.post("/v1/rank", json=body("u3")).status_code == 200
