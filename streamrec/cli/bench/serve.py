@@ -1,5 +1,5 @@
 """Time of /v1/rank: 500 candidates with 20 features each, in process and over HTTP on loopback, one request
-after another; and of smaller ones in lookup mode.
+after another.
 """
 
 import json
@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from streamrec.cli.bench.figure import Figure
-from streamrec.cli.bench.serve_lookup import lookup_figures
 from streamrec.cli.bench.stream import N_FIELDS, streams
 
 __all__ = ["figures"]
@@ -38,7 +37,6 @@ def figures() -> list[Figure]:
         plan = Plan(fresh=True, model=ModelSettings(kind="ftrl"))
         started = start(plan, open_source(str(made.jsonl)), store, SystemClock())
         started.learner.run()
-        by_lookup = lookup_figures(made.jsonl)
     bodies = [json.dumps(_request(i)).encode() for i in range(_REQUESTS)]
     with BackgroundService(store, "default") as service:
         while service.scorer.generation is None:
@@ -52,7 +50,6 @@ def figures() -> list[Figure]:
         Figure("rank 500 × 20 in process, median", inside[0], "ms"),
         Figure("rank 500 × 20 over HTTP, median", outside[0], "ms", inside[0], "in process"),
         Figure("rank 500 × 20 over HTTP, p99", outside[1], "ms"),
-        *by_lookup,
     ]
 
 

@@ -1,25 +1,25 @@
 """Time of a rank in lookup mode beside a mirror's: 100 candidates with 10 features, in process, by turns."""
 
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from streamrec.cli.bench.figure import Figure
+from streamrec.cli.bench.stream import streams
 
 if TYPE_CHECKING:
     from streamrec.serving.scorer import Scorer
 
-__all__ = ["lookup_figures"]
+__all__ = ["figures"]
 
 _CANDIDATES, _FIELDS, _REQUESTS = 100, 10, 120
 _TIME_MS = 1_700_000_000_000
 
 
-def lookup_figures(stream: Path) -> list[Figure]:
-    """Milliseconds, medians; the model learned from the stream is in a Redis of this process.
+def figures() -> list[Figure]:
+    """Milliseconds, medians; the model is in a Redis of this process.
 
     Each request is ranked by the mirror, then twice in lookup mode: the first time almost none of its rows
     are in memory.
@@ -32,12 +32,12 @@ def lookup_figures(stream: Path) -> list[Figure]:
     from streamrec.store.embedded import EmbeddedStore
     from streamrec.transport.registry import open_source
 
-    store, clock = EmbeddedStore(), SystemClock()
+    store, clock, plan = EmbeddedStore(), SystemClock(), Plan(fresh=True, model=ModelSettings(kind="ftrl"))
     try:
-        plan = Plan(fresh=True, model=ModelSettings(kind="ftrl"))
-        started = start(plan, open_source(str(stream)), store, clock)
-        started.learner.run()
-        started.parts.close()  # flushes
+        with streams(50_000) as made:
+            started = start(plan, open_source(str(made.jsonl)), store, clock)
+            started.learner.run()
+            started.parts.close()  # flushes
         mirror, lookup = (
             scorer_of(store, plan.name, clock),
             scorer_of(store, plan.name, clock, LookupSettings()),
