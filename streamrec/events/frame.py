@@ -56,7 +56,8 @@ class Frame(NamedTuple):
     entry_field: int = 25
     entry_kind: int = 26
     entry_value: int = 27
-    defaults: int = 28  # from here on: the values of a line that names none of them
+    room: int = 28  # entries that the event whose features were read last could still have had
+    defaults: int = 29  # from here on: the values of a line that names none of them
 
 
 _F = Frame()

@@ -21,8 +21,11 @@ __all__ = [
     "QUOTE",
     "boolean",
     "decimal",
+    "first_word",
     "is_null",
     "is_word",
+    "object_end",
+    "skip_scalar",
     "skip_space",
     "string_end",
     "take_colon",
@@ -31,7 +34,7 @@ __all__ = [
 
 NONE = -1
 QUOTE, COMMA, OPEN, CLOSE, OPEN_LIST, CLOSE_LIST = 0x22, 0x2C, 0x7B, 0x7D, 0x5B, 0x5D
-_SPACE, _COLON, _BACKSLASH, _MINUS, _POINT, _ZERO = 0x20, 0x3A, 0x5C, 0x2D, 0x2E, 0x30
+_NEWLINE, _SPACE, _COLON, _BACKSLASH, _MINUS, _POINT, _ZERO = 0x0A, 0x20, 0x3A, 0x5C, 0x2D, 0x2E, 0x30
 
 _FOUR = np.uint64(0xFFFFFFFF)
 _NULL, _TRUE, _ALSE = np.uint64(0x6C6C756E), np.uint64(0x65757274), np.uint64(0x65736C61)
@@ -47,6 +50,11 @@ _EXACT = 2**53  # integers up to here are float64s
 _POWERS = np.array([float(10**k) for k in range(23)])  # all exact; NumPy's own power may be off by one bit
 _SPLIT = 134217729.0  # 2²⁷ + 1, Veltkamp
 _MARGIN = 2.0**-48  # far above the relative error of the correction, 2⁻⁵²
+
+
+def first_word(text: str) -> np.uint64:
+    """The first eight bytes of a name as `load_u64` reads them."""
+    return np.uint64(int.from_bytes(text.encode()[:8], "little"))
 
 
 @njit(**INNER)
@@ -239,3 +247,44 @@ def is_word(b: int) -> bool:
     """Whether an ASCII byte is a letter or a digit."""
     lower = b | 0x20
     return 0x61 <= lower <= 0x7A or 0x30 <= b <= 0x39
+
+
+@njit(**INNER)
+def skip_scalar(at: int) -> int:
+    """Past a value that nobody asks for, or NONE: objects and lists are not looked into."""
+    b = load_byte(at)
+    if b == QUOTE:
+        at = string_end(at + 1)
+        return at if at == NONE else at + 1
+    if is_null(at):
+        return at + 4
+    if b == 0x66 or b == 0x74:
+        at, _ = boolean(at)
+    else:
+        at, _, _, _ = decimal(at)
+    return at
+
+
+@njit(**INNER)
+def object_end(at: int) -> int:
+    """Past the object that begins at `at`, if it is one; NONE where the data end before."""
+    depth = 0
+    while True:
+        b = load_byte(at)
+        at += 1
+        if b == _NEWLINE:
+            return NONE
+        if b in (OPEN, OPEN_LIST):
+            depth += 1
+        elif b in (CLOSE, CLOSE_LIST):
+            depth -= 1
+            if depth == 0:
+                return at
+        elif b == QUOTE:
+            b = load_byte(at)
+            while b != QUOTE:
+                at += 1 + (b == _BACKSLASH)
+                if b == _NEWLINE or (b == _BACKSLASH and load_byte(at - 1) == _NEWLINE):
+                    return NONE
+                b = load_byte(at)
+            at += 1

@@ -19,7 +19,9 @@ from streamrec.events.lex import (
     QUOTE,
     boolean,
     decimal,
+    first_word,
     is_null,
+    skip_scalar,
     skip_space,
     string_end,
     take_colon,
@@ -70,20 +72,19 @@ _UNKNOWN = -2
 _LAST_STRING, _LAST_INTEGER = _REQUEST, _POSITION
 
 
-def _name(text: str) -> np.uint64:
-    """The first eight bytes of a name as `load_u64` reads them."""
-    return np.uint64(int.from_bytes(text.encode()[:8], "little"))
-
-
-_W_TYPE, _W_ID, _W_TIME, _W_USER, _W_ITEM = (_name(name) for name in ("type", "id", "time", "user", "item"))
-_W_IMPRESSION, _W_REQUEST, _W_POSITION = (_name(name) for name in ("impression", "request", "position"))
-_W_LABEL, _W_RATING, _W_VALUE, _W_WEIGHT = (_name(name) for name in ("label", "rating", "value", "weight"))
-_W_PROPENSITY, _W_DELETED, _W_FEATURES = (_name(name) for name in ("propensity", "deleted", "features"))
-_W_CLICK, _W_EXAMPLE, _W_FEEDBACK = _name("click"), _name("example"), _name("feedback")
-_W_EARLY, _W_CORRECTION = _name("early"), _name("correction")
-_W_CONFIRMED, _W_ARRIVAL = _name("confirmed"), _name("arrival")
-_TAIL_ON, _TAIL_TY = _name("on"), _name("ty")  # impressi-on, propensi-ty
-_TAIL_D = _name("d")  # confirme-d
+_W_TYPE, _W_ID, _W_TIME, _W_USER, _W_ITEM = (
+    first_word(name) for name in ("type", "id", "time", "user", "item")
+)
+_W_IMPRESSION, _W_REQUEST, _W_POSITION = (first_word(name) for name in ("impression", "request", "position"))
+_W_LABEL, _W_RATING, _W_VALUE, _W_WEIGHT = (
+    first_word(name) for name in ("label", "rating", "value", "weight")
+)
+_W_PROPENSITY, _W_DELETED, _W_FEATURES = (first_word(name) for name in ("propensity", "deleted", "features"))
+_W_CLICK, _W_EXAMPLE, _W_FEEDBACK = first_word("click"), first_word("example"), first_word("feedback")
+_W_EARLY, _W_CORRECTION = first_word("early"), first_word("correction")
+_W_CONFIRMED, _W_ARRIVAL = first_word("confirmed"), first_word("arrival")
+_TAIL_ON, _TAIL_TY = first_word("on"), first_word("ty")  # impressi-on, propensi-ty
+_TAIL_D = first_word("d")  # confirme-d
 
 _ALWAYS = (1 << _TYPE) | (1 << _ID) | (1 << _TIME)
 _USER_ITEM_FEATURES = (1 << _USER) | (1 << _ITEM) | (1 << _FEATURES)
@@ -150,7 +151,7 @@ def _event(at: int, f: int) -> tuple[int, int, int]:
             at, n_entries = scan_features(at, f, n_entries)
             seen |= 1 << _FEATURES
         elif key == _UNKNOWN:
-            at = _skip_scalar(at)
+            at = skip_scalar(at)
         else:
             at = _scalar(at, key, values + 8 * key)
             seen |= 1 << key
@@ -264,20 +265,6 @@ def _role(at: int, n: int) -> int:
         return CONFIRMED
     is_correction = n == 10 and w == _W_CORRECTION and tail & np.uint64(0xFFFF) == _TAIL_ON
     return CORRECTION if is_correction else NONE
-
-
-@njit(**INNER)
-def _skip_scalar(at: int) -> int:
-    """Past the value of a field that nobody knows; objects and lists are handed over."""
-    b = load_byte(at)
-    if b == QUOTE:
-        at = string_end(at + 1)
-        return at if at == NONE else at + 1
-    if b == 0x66 or b == 0x74:
-        at, _ = boolean(at)
-    else:
-        at, _, _, _ = decimal(at)
-    return at
 
 
 @njit(**INNER)

@@ -43,8 +43,9 @@ from streamrec.memory import INNER, load_byte, load_i64, load_u64, store_i32, st
 __all__ = ["scan_features"]
 
 _F = Frame(*(8 * k for k in Frame()))  # byte offsets
-_SERIAL, _ROWS, _NAMES, _SLOTS, _SLOT_MASK, _FALSE_ID = (
+_SERIAL, _ROOM, _ROWS, _NAMES, _SLOTS, _SLOT_MASK, _FALSE_ID = (
     _F.serial,
+    _F.room,
     _F.rows,
     _F.names,
     _F.slots,
@@ -61,14 +62,15 @@ _LOWER_CASE = np.uint64(0x2020202020202020)  # or-ed to ASCII letters and digits
 
 @njit(**INNER)
 def scan_features(at: int, f: int, n_entries: int) -> tuple[int, int]:
-    """The features object: (past it or NONE, entries so far)."""
+    """The features object: (past it or NONE, entries so far); leaves in the frame what room there was."""
     if load_byte(at) != OPEN:
         return NONE, n_entries
     at = skip_space(at + 1)
+    room = np.int64(MAX_ENTRIES)
+    store_i64(f + _ROOM, room)
     if load_byte(at) == CLOSE:
         return at + 1, n_entries
     before = load_i64(f + _ROWS)  # row 0: the beginning
-    room = np.int64(MAX_ENTRIES)
     while True:
         if load_byte(at) != QUOTE:
             return NONE, n_entries
@@ -89,6 +91,7 @@ def scan_features(at: int, f: int, n_entries: int) -> tuple[int, int]:
         if load_byte(at) != COMMA:
             at = skip_space(at)
             if load_byte(at) == CLOSE:
+                store_i64(f + _ROOM, room)
                 return at + 1, n_entries
             if load_byte(at) != COMMA:
                 return NONE, n_entries

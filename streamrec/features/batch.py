@@ -33,6 +33,24 @@ def _only(
     return its_ids, its_values, its
 
 
+@njit(**JIT)
+def _taken(
+    ids: np.ndarray, values: np.ndarray, offsets: np.ndarray, bags: int, examples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, values and offsets of the examples of these numbers, `bags` bags each."""
+    its = np.zeros(examples.size * bags + 1, np.int64)
+    for e in range(examples.size):
+        shift = its[e * bags] - offsets[examples[e] * bags]
+        for f in range(1, bags + 1):
+            its[e * bags + f] = offsets[examples[e] * bags + f] + shift
+    its_ids, its_values = np.empty(its[-1], np.uint64), np.empty(its[-1], np.float32)
+    for e in range(examples.size):
+        first, to, end = offsets[examples[e] * bags], its[e * bags], its[(e + 1) * bags]
+        for k in range(end - to):
+            its_ids[to + k], its_values[to + k] = ids[first + k], values[first + k]
+    return its_ids, its_values, its
+
+
 class Batch(NamedTuple):
     """B examples, F fields (crosses are fields too), D dense numbers.
 
@@ -103,3 +121,11 @@ class Batch(NamedTuple):
             return self
         ids, values, offsets = _only(self.ids, self.values, self.offsets, self.n_fields, bags)
         return self.of(ids=ids, values=values, offsets=offsets)
+
+    def taken(self, examples: np.ndarray) -> "Batch":
+        """The examples of these numbers int64 (n,), each 0 … B − 1, in this order."""
+        ids, values, offsets = _taken(self.ids, self.values, self.offsets, self.n_fields, examples)
+        rest = {name: getattr(self, name) for name in self._fields[3:]}
+        return Batch(
+            ids, values, offsets, **{k: its[examples] if len(its) else its for k, its in rest.items()}
+        )

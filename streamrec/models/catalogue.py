@@ -71,7 +71,11 @@ class Catalogue:
 
     def features(self, items: np.ndarray) -> list[dict[str, FeatureValue]]:
         """The features of items uint64 (N,), without those that are absent."""
-        return [{} if text is None else from_json(text) for text in self._features.texts(items)]
+        return [from_json(text) for text in self.feature_texts(items)]
+
+    def feature_texts(self, items: np.ndarray) -> list[bytes]:
+        """The same as JSON objects, as they are kept."""
+        return [b"{}" if text is None else text for text in self._features.texts(items)]
 
 
 def _packed(features: Mapping[str, FeatureValue], of_item: Collection[str] | None) -> bytes:

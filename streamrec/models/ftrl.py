@@ -48,10 +48,10 @@ class FTRLModel:
         """float32 (2, B): predictions, and the bound on how much the next update could move each logit
         (REFERENCE 3).
         """
-        evidence, tape = self.part.forward(batch)
+        evidence, bound = self.part.score(batch)
         scores = np.empty((2, len(batch)), np.float32)
         scores[0] = predict_all(evidence, *self._head)
-        scores[1] = frame_gain(self._frame) * self.part.bound(tape)
+        scores[1] = frame_gain(self._frame) * bound
         return scores
 
     def blobs(self) -> Mapping[str, bytes]:

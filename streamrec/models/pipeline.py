@@ -9,8 +9,8 @@ import numpy as np
 
 from streamrec.errors import StoreMismatch
 from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
-from streamrec.events.decoder import BlockDecoder
 from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED
+from streamrec.events.request import Request, RequestDecoder
 from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
@@ -54,7 +54,7 @@ class Pipeline:
         self.catalogue = Catalogue(self.retriever.item_features) if self.retriever is not None else None
         named = self.catalogue.tables if self.catalogue is not None else {}
         self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables, **named}
-        self._decoder: BlockDecoder | None = None
+        self._decoder: RequestDecoder | None = None
 
     @classmethod
     def from_blob(cls, blob: bytes) -> Self:
@@ -213,6 +213,31 @@ class Pipeline:
         examples, fields = self._examples(data)
         return self.model.score(self.extractor.preview(examples, fields))
 
+    def read_request(self, body: bytes, most: int) -> Request | None:
+        """A request to rank, as `RequestDecoder.decode_request` gives it.
+
+        Its examples are those that `score_lines` makes of the lines that `serving.lines` makes of it.
+        """
+        return self._requests().decode_request(body, most)
+
+    def score_request(
+        self, request: Request, time_ms: int, *, confident: bool
+    ) -> tuple[np.ndarray[Any, Any], Batch]:
+        """As `score_lines`, of the B candidates that were taken, and their batch; changes nothing.
+
+        Args:
+            request: from `read_request`.
+            time_ms: when the scores shall hold.
+            confident: confidences are computed, too; else the result is float32 (1, B).
+
+        """
+        batch = self.extractor.preview(request.at(time_ms), request.fields)
+        return (self.model.score(batch) if confident else self.model.predict(batch)[None]), batch
+
+    def confidences(self, batch: Batch, examples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """float32 (b,): how far one more example could move the logits of those of these numbers."""
+        return self.model.score(batch.taken(examples))[1]
+
     def query_lines(self, data: bytes) -> Query:
         """What to look up for N JSON lines, each an `example` event of a user; changes nothing.
 
@@ -235,13 +260,18 @@ class Pipeline:
         return self.extractor.preview(_labelled(block), fields)
 
     def _examples(self, data: bytes) -> tuple[Examples, Sequence[str]]:
-        if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:
-            self._decoder = BlockDecoder(text_fields=self.extractor.text_fields)
-        block, rejections = self._decoder.decode(data)
+        decoder = self._requests()
+        block, rejections = decoder.decode(data)
         if rejections or not (block.type == EXAMPLE).all():
             reason = rejections[0].reason if rejections else "not an example event"
             raise StoreMismatch(f"line to score: {reason}")
-        return _labelled(block), self._decoder.fields
+        return _labelled(block), decoder.fields
+
+    def _requests(self) -> RequestDecoder:
+        """The decoder of lines and requests; a new one where the last has met too many names."""
+        if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:
+            self._decoder = RequestDecoder(text_fields=self.extractor.text_fields)
+        return self._decoder
 
     def _shadow(self, name: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if name in self.model.tables:

@@ -5,36 +5,34 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from threading import Thread
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from fastapi import FastAPI, Query, Request, Response
-from pydantic_core import to_json
+from fastapi import FastAPI, Query, Request
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StoreUnavailable
 from streamrec.serving.api import (
     IN_FLIGHT_BYTES,
-    MAX_BODY_BYTES,
     Health,
     ModelState,
-    RankRequest,
     RankResponse,
 )
-from streamrec.serving.body import Room, limited_body
+from streamrec.serving.body import Room
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.document import complete_document, problems
 from streamrec.serving.door import Door
 from streamrec.serving.events import add_events, warm_up
+from streamrec.serving.express import Express, raise_fault
 from streamrec.serving.limits import OPEN_PATHS, Protection
 from streamrec.serving.live import add_live
 from streamrec.serving.metrics import ServiceMetrics, add_metrics
 from streamrec.serving.page import add_pages
-from streamrec.serving.pressure import VISIT, Backpressure, open_lines
+from streamrec.serving.pressure import Backpressure, open_lines
 from streamrec.serving.pressure import Visit as PressureVisit
 from streamrec.serving.problem import add_problems
-from streamrec.serving.rank import rank
+from streamrec.serving.rank_body import rank_body, rank_plain
 from streamrec.serving.retrieval import add_retrieval
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
@@ -43,9 +41,10 @@ from streamrec.serving.token import BearerGate
 __all__ = ["create_app"]
 
 _FromMemory = Annotated[bool, Query(description="answers from memory are enough: the store may be away")]
-#: Threads that parse and score. One scores at a time; the others parse meanwhile. /metrics is answered in
-#: others, so it waits for nobody.
+#: Threads that compute what is not ranked. /metrics is answered in others, so it waits for nobody.
 _THREADS = 4
+#: What the event loop ranks itself: /healthz may wait for so long, and 500 candidates of 20 features fit.
+_SOON_S, _SOON_BYTES = 0.01, 256 * 1024
 _RANK_BODY = {
     "requestBody": {
         "required": True,
@@ -96,7 +95,7 @@ def create_app(
     metrics = ServiceMetrics(scorer, lines)
     add_problems(app, metrics.refuse)
     threads = CapacityLimiter(_THREADS)
-    _add_rank(app, scorer, clock, threads)
+    _add_rank(app, scorer, clock)
     add_retrieval(app, scorer, clock, threads, (delivery, metrics.show))
     add_events(app, delivery)
     _add_state(app, scorer)
@@ -113,13 +112,19 @@ def create_app(
     return app
 
 
-def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock, threads: CapacityLimiter) -> None:
+def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
     room = Room(IN_FLIGHT_BYTES, "candidates")
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
-        request = RankRequest.model_validate_json(body)
-        return to_json(scorer.answer(partial(rank, request, scorer, clock.now_ms())))
+        return scorer.answer(partial(rank_body, body, scorer, clock.now_ms()))
+
+    def at_once(body: bytes, turn: PressureVisit) -> bytes | None:
+        generation = scorer.generation
+        is_soon = len(body) <= _SOON_BYTES and turn.is_quick(_SOON_S)
+        if not is_soon or generation is None or not generation.is_free():
+            return None
+        return scorer.at_once(partial(rank_plain, body, scorer, clock.now_ms()))
 
     @app.post(
         "/v1/rank",
@@ -128,18 +133,16 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock, threads: CapacityLimit
         openapi_extra=_RANK_BODY,
         summary="Rank candidates for a user",
     )
-    async def rank_candidates(request: Request) -> Response:
+    async def rank_candidates(request: Request) -> NoReturn:
         """Scores every candidate and returns the best `k`. All scores of one answer come from one commit.
 
         A score is the model's prediction for the event {user, item, time, features}, where features are the
         request's and the candidate's; the candidate's win where both have one name. Unknown users, items and
         features are allowed.
         """
-        with room.visit() as visit:
-            body = await limited_body(request, MAX_BODY_BYTES, "send fewer candidates", visit)
-            # In a worker thread: parsing and scoring take milliseconds, and /healthz must not wait for them.
-            answered = await run_sync(answer, body, request.scope[VISIT], limiter=threads)
-        return Response(answered, media_type="application/json")
+        raise_fault(request)
+
+    app.add_middleware(Express, path="/v1/rank", at_once=at_once, answer=answer, room=room)
 
 
 def _add_state(app: FastAPI, scorer: Scorer) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -14,10 +14,21 @@ from streamrec.store.base import Commit, Rows, Snapshot
 from streamrec.store.merge import served
 
 if TYPE_CHECKING:
+    from streamrec.events.request import Request
+    from streamrec.features.batch import Batch
     from streamrec.models.retriever import Query, Retriever
     from streamrec.serving.items import Items
 
-__all__ = ["Generation", "Mirror", "Version", "generation_of", "json_object", "json_value"]
+__all__ = [
+    "Generation",
+    "Mirror",
+    "RequestMirror",
+    "Version",
+    "generation_of",
+    "json_object",
+    "json_value",
+    "reads_requests",
+]
 
 
 class Mirror(Protocol):
@@ -48,6 +59,29 @@ class Mirror(Protocol):
     def query_lines(self, data: bytes) -> "Query":
         """What to look up for N JSON lines, likewise, of a mirror that has a retriever."""
         ...
+
+
+class RequestMirror(Mirror, Protocol):
+    """A mirror that reads requests by itself (`models.pipeline.Pipeline`)."""
+
+    def read_request(self, body: bytes, most: int) -> "Request | None":
+        """What is asked for; None where that is not known without the models."""
+        ...
+
+    def score_request(
+        self, request: "Request", time_ms: int, *, confident: bool
+    ) -> "tuple[np.ndarray, Batch]":
+        """float32 (2 or, without confidences, 1, B) of the candidates that were taken, and their batch."""
+        ...
+
+    def confidences(self, batch: "Batch", examples: np.ndarray) -> np.ndarray:
+        """float32 (b,) of the examples of these numbers."""
+        ...
+
+
+def reads_requests(mirror: Mirror) -> RequestMirror | None:
+    """The mirror, if it reads requests by itself."""
+    return cast(RequestMirror, mirror) if hasattr(mirror, "read_request") else None
 
 
 class Version(NamedTuple):
@@ -92,6 +126,10 @@ class Generation:
             if self._broken:
                 raise StoreUnavailable("a commit could not be applied; the model is being loaded afresh")
             yield self._mirror, self._version
+
+    def is_free(self) -> bool:
+        """Whether `reading` would begin at once, as far as can be told."""
+        return not (self._turn.locked() or self._use.locked())
 
     @property
     def version(self) -> Version:

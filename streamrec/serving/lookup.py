@@ -38,7 +38,7 @@ from streamrec.errors import StoreError, StoreMismatch, StoreUnavailable
 from streamrec.serving.generation import Generation, generation_of
 from streamrec.serving.lookup_metrics import LookupCollector, Lookups
 from streamrec.serving.rows_missing import RowsMissing
-from streamrec.serving.scorer import ANY_LINE, Scorer, Status
+from streamrec.serving.scorer import Scorer, Status, warm_up
 from streamrec.serving.settings import LookupSettings
 from streamrec.store.base import Commit, Found, Head, RowStore, Snapshot
 
@@ -129,6 +129,14 @@ class LookupScorer(Scorer):
             "rows that this answer needs were forgotten as fast as they were read: raise --lookup-rows"
         )
 
+    def at_once(self, compute: Callable[[], T | None]) -> T | None:
+        """What `compute` returns, from memory; None where rows are missing, or the store has to be asked."""
+        if not self._is_fresh():
+            return None
+        with suppress(RowsMissing):
+            return compute()
+        return None
+
     def step(self) -> None:
         """One round of following, and of keeping the memory to its size."""
         if self._doubted:
@@ -153,9 +161,9 @@ class LookupScorer(Scorer):
         pipeline.arriving, pipeline.floor = snapshot.head.seq, snapshot.flushed
         generation = generation_of(pipeline, snapshot)
         with pipeline.unchecked():
-            pipeline.score_lines(ANY_LINE)
+            warm_up(pipeline)
         with suppress(RowsMissing):
-            pipeline.score_lines(ANY_LINE)  # compiles the check, too
+            warm_up(pipeline)  # compiles the check, too
         if self._held is not None:
             self.lookups.hits_before += self._held.hits
         self._held = pipeline
@@ -185,14 +193,19 @@ class LookupScorer(Scorer):
         with self._moved:
             self._moved.notify_all()
 
+    def _is_fresh(self) -> bool:
+        """Whether memory is as new as it has to be, or as new as it can be."""
+        age_s = self._clock.monotonic_s() - self._fresh_s
+        return bool(self._trouble) or age_s <= self._settings.stale_ms / 1000
+
     def _freshen(self, deadline_s: float) -> None:
         """Where the store has confirmed nothing for too long, ask, and wait for what it has.
 
         Where it does not answer, memory is what there is: answers tell how old they are.
         """
-        asked_s = self._clock.monotonic_s()
-        if self._trouble or asked_s - self._fresh_s <= self._settings.stale_ms / 1000:
+        if self._is_fresh():
             return
+        asked_s = self._clock.monotonic_s()
         try:
             extent = self._look_up({}).extent
         except StoreError:

@@ -83,6 +83,10 @@ class Line:
         """Whether every place is taken."""
         return self.under_way >= self._places
 
+    def is_quick(self, within_s: float) -> bool:
+        """Whether one alone is under way, and takes no longer than this if it is like those before."""
+        return self.under_way == 1 and self._service_s <= within_s
+
     def arrive(self) -> float:
         """One more waits to be served; the time."""
         now_s = self._now_s()
@@ -155,6 +159,10 @@ class Visit:
         if self._arrived_s is not None and self._line.has_waited_long(self._arrived_s):
             self._given_up = True
             raise Refusal("delay", 503, REASONS["delay"], later(self._line))
+
+    def is_quick(self, within_s: float) -> bool:
+        """As `Line.is_quick`, of its line; it is the one."""
+        return self._line.is_quick(within_s)
 
     async def take(self) -> Message:
         """`receive`, within the time for the body; decides again once it is there."""

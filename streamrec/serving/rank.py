@@ -14,10 +14,12 @@ from streamrec.serving.lines import example_lines, scores
 from streamrec.serving.occlusion import predicts_ratings
 from streamrec.serving.scorer import Scorer
 
-__all__ = ["MAX_EXPLAINED", "rank"]
+__all__ = ["MAX_EXPLAINED", "best_first", "rank"]
 
 #: Explaining costs one more prediction per feature of every returned item.
 MAX_EXPLAINED = 100
+#: Fewer are sorted sooner than parted.
+_SORTED = 2000
 
 
 def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         scored = scores(mirror, lines, n_candidates)
         scorer.seen.offer(lines)
         ranking = _ranking(request, mirror, scored)
-        best = np.argsort(-ranking.key, kind="stable")[:k].tolist()
+        best = best_first(ranking.key, k).tolist()
         why: list[dict[str, Any]] = [{} for _ in best]
         if request.explain:
             why = _explanations(request, mirror, best, time_ms, scorer.mean_square())
@@ -55,6 +57,17 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         "epoch": version.epoch,
         "staleness_ms": scorer.staleness_ms(version),
     }
+
+
+def best_first(key: np.ndarray, k: int) -> np.ndarray:
+    """Places of the k highest of N keys, the highest first; equal ones in their order; NaN last."""
+    key = -key
+    if len(key) < _SORTED or 4 * k > len(key):
+        return np.argsort(key, kind="stable")[:k]
+    among = np.flatnonzero(key <= np.partition(key, k)[k])
+    if len(among) < k:  # the k-th is no number
+        return np.argsort(key, kind="stable")[:k]
+    return among[np.argsort(key[among], kind="stable")[:k]]
 
 
 def _ranking(request: RankRequest, mirror: Mirror, scored: np.ndarray) -> Ranking:

@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import numpy as np
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from streamrec.errors import UsageError
 from streamrec.events.model import FeatureValue
-from streamrec.serving.api import Candidate, RankRequest
-from streamrec.serving.lines import example_lines, scores
+from streamrec.serving.rank_body import best_of
 from streamrec.serving.retrieval_api import RecommendRequest
 from streamrec.serving.retrieve import find, said
 from streamrec.serving.scorer import Scorer
@@ -43,22 +41,22 @@ def recommend(request: RecommendRequest, scorer: Scorer, now_ms: int) -> Recomme
     time_ms = now_ms if request.time is None else request.time
     with scorer.retrieving() as (mirror, version, items):
         found = find(mirror, items, request, max(request.k, request.candidates), time_ms)
-        known = items.catalogue.features(found.ids)
-        ranked = _ranked(request, found.names, known)
-        probability, confidence = scores(mirror, example_lines(ranked, time_ms), len(known))
-        best = np.argsort(-probability, kind="stable")[: request.k].tolist()
+        texts = items.catalogue.feature_texts(found.ids)
+        best = best_of(_asked(request, found.names, texts), mirror, time_ms, request.k)
     name = uuid4().hex
-    shown = [
+    shown: list[dict[str, Any]] = [
         {
             "item": found.names[i],
             "score": float(found.scores[i]),
-            "probability": float(probability[i]),
-            "confidence": float(confidence[i]),
+            "probability": probability,
+            "confidence": confidence,
             "impression": f"{name}.{place}",
         }
-        for place, i in enumerate(best)
+        for place, (i, probability, confidence) in enumerate(
+            zip(best.places, best.predictions, best.confidences, strict=True)
+        )
     ]
-    features = [request.features | known[i] for i in best]
+    features = [request.features | from_json(texts[i]) for i in best.places]
     lines = [
         _impression(request.user, item, place, time_ms, values)
         for place, (item, values) in enumerate(zip(shown, features, strict=True))
@@ -68,16 +66,13 @@ def recommend(request: RecommendRequest, scorer: Scorer, now_ms: int) -> Recomme
     return Recommendation(answer, Impressions(lines, keys))
 
 
-def _ranked(
-    request: RecommendRequest, names: Sequence[str], features: Sequence[dict[str, FeatureValue]]
-) -> RankRequest:
+def _asked(request: RecommendRequest, names: Sequence[str], features: Sequence[bytes]) -> bytes:
     """What `/v1/rank` would be asked."""
-    candidates = [
-        Candidate.model_construct(item=name, features=its) for name, its in zip(names, features, strict=True)
-    ]
-    return RankRequest.model_construct(
-        user=request.user, features=request.features, candidates=candidates, k=None, time=None
+    candidates = b",".join(
+        b'{"item":%b,"features":%b}' % (to_json(name), its) for name, its in zip(names, features, strict=True)
     )
+    shared = to_json(request.user), to_json(request.features)
+    return b'{"user":%b,"features":%b,"candidates":[%b]}' % (*shared, candidates)
 
 
 def _impression(

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from streamrec.clock import Clock
 from streamrec.errors import NoRetriever, StoreMismatch, StoreUnavailable
-from streamrec.serving.generation import Generation, Mirror, Version, generation_of, json_object
+from streamrec.serving.api import MAX_CANDIDATES
+from streamrec.serving.generation import (
+    Generation,
+    Mirror,
+    Version,
+    generation_of,
+    json_object,
+    reads_requests,
+)
 from streamrec.serving.history import History, number, point_of
 from streamrec.serving.seen import Seen
 from streamrec.serving.settings import RetrievalSettings
@@ -27,15 +35,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["ANY_LINE", "Scorer", "Status"]
+__all__ = ["Scorer", "Status", "warm_up"]
 
 #: How long one wait for the next commit lasts: bounds what `stop` and noticing a new learner take.
 FOLLOW_S = 0.5
 #: Pause before asking again for a model that is not there, or a store that is away.
 RETRY_S = 0.1
 
-#: Scored once by every new mirror: an installation's first score compiles for seconds; no request shall wait.
-ANY_LINE = b'{"type":"example","id":"first","time":0,"label":0}\n'
+#: Both are scored once by every new mirror: an installation's first score compiles for seconds; no request
+#: shall wait.
+_ANY_LINE = b'{"type":"example","id":"first","time":0,"label":0}\n'
+_ANY_REQUEST = b'{"candidates":[{}]}'
 
 log = logging.getLogger("streamrec.serving")
 
@@ -56,6 +66,18 @@ def _pipeline(blob: bytes) -> Mirror:
         raise StoreMismatch(
             "stored model: not written by streamrec (nested too deep): start over with --fresh"
         ) from None
+
+
+def warm_up(mirror: Mirror) -> None:
+    """Score something in every way in which requests do."""
+    mirror.score_lines(_ANY_LINE)
+    if (reader := reads_requests(mirror)) is None:
+        return
+    request = reader.read_request(_ANY_REQUEST, MAX_CANDIDATES)
+    assert request is not None
+    for confident in (True, False):
+        _, batch = reader.score_request(request, 0, confident=confident)
+    reader.confidences(batch, request.taken)
 
 
 class Scorer:
@@ -148,6 +170,10 @@ class Scorer:
         """What `compute` returns, which reads from this; it may be called again."""
         return compute()
 
+    def at_once(self, compute: Callable[[], T | None]) -> T | None:
+        """The same without waiting for anything; None: it would."""
+        return compute()
+
     def staleness_ms(self, version: Version) -> int:
         """Age of the commit that an answer was computed from."""
         return max(0, self._clock.now_ms() - version.time_ms)
@@ -224,9 +250,9 @@ class Scorer:
         """The generation of a snapshot, ready to answer."""
         mirror = self._build(snapshot.blobs["model"])
         generation = generation_of(mirror, snapshot, self._retrieval)
-        mirror.score_lines(ANY_LINE)
+        warm_up(mirror)
         if generation.items is not None:
-            generation.items.warm_up(mirror.query_lines(ANY_LINE))
+            generation.items.warm_up(mirror.query_lines(_ANY_LINE))
         return generation
 
     def _continues(self, generation: Generation, commit: Commit) -> bool:

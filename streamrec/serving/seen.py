@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock
 
-__all__ = ["Seen"]
+__all__ = ["SAMPLE", "Seen"]
 
-#: A request every so often, some candidates of each: some hundred examples, from the last seconds on.
-_REQUESTS, _LINES, _EVERY_S = 32, 8, 0.2
+#: A request every so often, `SAMPLE` candidates of each: some hundred examples, from the last seconds on.
+_REQUESTS, SAMPLE, _EVERY_S = 32, 8, 0.2
 #: Lines of one request beyond this are left out: a body may have 16 MiB.
 _BYTES = 64 * 1024
 
@@ -26,6 +26,10 @@ class Seen:
         self._requests: deque[tuple[int, list[bytes]]] = deque(maxlen=_REQUESTS)
         self._n = 0
         self._lock = Lock()
+
+    def is_due(self) -> bool:
+        """Whether lines that are offered now would be looked at."""
+        return self._now_s() >= self._next_s
 
     def offer(self, lines: bytes) -> None:
         """The lines of one request, each an `example` event with its line feed."""
@@ -49,7 +53,7 @@ def _some(lines: bytes) -> list[bytes]:
     """Evenly spread over the request, within the bounds."""
     whole = lines.splitlines(keepends=True) if len(lines) < 64 * _BYTES else [lines[: lines.index(b"\n") + 1]]
     chosen, size = [], 0
-    for line in whole[:: -(-len(whole) // _LINES)]:
+    for line in whole[:: -(-len(whole) // SAMPLE)]:
         size += len(line)
         if size <= _BYTES:
             chosen.append(line)

@@ -158,6 +158,13 @@ def test_all_candidates_of_one_request_get_the_learners_bits(
     }
     with client_of(create_app(scorer)) as client:
         items = client.post("/v1/rank", json=body).json()["items"]
+        best = client.post("/v1/rank", json={**body, "k": 9}).json()["items"]  # only these have confidences
+    assert [(its["item"], its["probability"]) for its in best] == [
+        (its["item"], its["probability"]) for its in items[:9]
+    ]
+    # a network's way back rounds as its batch does
+    expected = [its["confidence"] for its in items[:9]]
+    assert [its["confidence"] for its in best] == pytest.approx(expected, rel=1e-5)
     order = np.argsort(-scores[0], kind="stable")
     assert [item["probability"] for item in items] == scores[0][order].tolist()
     assert [item["item"] for item in items] == [asked[n].get("item") for n in order]
