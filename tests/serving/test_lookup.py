@@ -124,7 +124,7 @@ def ask(scorer: Scorer, data: bytes) -> tuple[tuple[int, int], np.ndarray]:
     return scorer.answer(compute)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:  # kernels may be compiled meanwhile
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "timed out"
