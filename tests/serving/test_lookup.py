@@ -124,7 +124,7 @@ def ask(scorer: Scorer, data: bytes) -> tuple[tuple[int, int], np.ndarray]:
     return scorer.answer(compute)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:  # kernels may be compiled meanwhile
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "timed out"
@@ -164,6 +164,7 @@ def test_scores_are_a_mirror_s_while_a_learner_commits_and_flushes(
     learner.learn()
     scorer, mirror = scorer_for(store, name), Scorer(store, name, SystemClock())
     faults: list[BaseException] = []
+    answered = threading.Semaphore(0)
 
     def work() -> None:
         try:
@@ -174,6 +175,7 @@ def test_scores_are_a_mirror_s_while_a_learner_commits_and_flushes(
                 if learner.seq == 14:
                     learner.lease.close(flush=False)
                     learner.lease = store.acquire(name)
+                answered.acquire(timeout=10)
                 time.sleep(0.01)
         except BaseException as fault:
             faults.append(fault)
@@ -187,6 +189,7 @@ def test_scores_are_a_mirror_s_while_a_learner_commits_and_flushes(
     while thread.is_alive():
         seen.add(learner.check(scorer, i % N_ASKED))
         i += 1
+        answered.release()
         time.sleep(0.002)
     thread.join()
     assert not faults
