@@ -7,6 +7,10 @@ none.
 STREAMREC_APPROXIMATE_ABOVE (300000): among more items than this, where the model finds any and the extra
 `ann` is installed, the search is approximate.
 
+STREAMREC_MODE (mirror): "lookup" holds STREAMREC_LOOKUP_ROWS (1000000) rows only and reads others from the
+store when they are needed, for models larger than this process's memory. STREAMREC_LOOKUP_STALE_MS (1000): it
+asks the store first where that has confirmed for so long that nothing newer is there.
+
 STREAMREC_TOKEN, STREAMREC_TOKEN_FILE: bearer tokens, one, and a file with one a line; who asks for scores or
 state, or sends events, needs one of them; neither set: anybody may.
 
@@ -25,7 +29,7 @@ from pydantic import ValidationError
 from streamrec.errors import UsageError
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import listen, serve
-from streamrec.serving.settings import RetrievalSettings
+from streamrec.serving.settings import LookupSettings, RetrievalSettings
 from streamrec.serving.tls import server_context
 from streamrec.serving.token import read_tokens
 from streamrec.store.registry import open_store
@@ -44,14 +48,27 @@ def main() -> None:
 
     events = text("EVENTS", "")
     open_events = open_sink(events) if events else None
-    protection = _protection()
+    protection, mode = _protection(), _mode()
     store = open_store(text("STORE"))
     try:
         listener = listen(text("HOST", "0.0.0.0"), integer("PORT", 8080))
-        retrieval = RetrievalSettings(integer("APPROXIMATE_ABOVE", 300_000))
-        serve(store, name, listener, tell, open_events, protection, retrieval)
+        serve(store, name, listener, tell, open_events, protection, mode)
     finally:
         store.close()
+
+
+def _mode() -> RetrievalSettings | LookupSettings:
+    mode = text("MODE", "mirror")
+    if mode not in ("mirror", "lookup"):
+        raise UsageError(f"environment variable STREAMREC_MODE: expected mirror or lookup, got {mode!r}")
+    above = integer("APPROXIMATE_ABOVE", 300_000)
+    rows, stale_ms = integer("LOOKUP_ROWS", 1_000_000), integer("LOOKUP_STALE_MS", 1000)
+    if rows < 0 or stale_ms < 0:
+        raise UsageError(
+            "environment variables STREAMREC_LOOKUP_ROWS and STREAMREC_LOOKUP_STALE_MS: expected 0 or more, "
+            f"got {rows} and {stale_ms}"
+        )
+    return LookupSettings(rows, stale_ms) if mode == "lookup" else RetrievalSettings(above)
 
 
 def _protection() -> Protection:

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from streamrec.serving.limits import Protection
+    from streamrec.serving.modes import Mode
 
 __all__ = ["command"]
 
@@ -49,6 +50,30 @@ def _protection_options(command: _F) -> _F:
     return command
 
 
+def _lookup_options(command: _F) -> _F:
+    """Whether the model is held as a whole."""
+    for option in (
+        click.option(
+            "--lookup-stale-ms",
+            "stale_ms",
+            type=click.IntRange(min=0),
+            help="With --lookup: ask the store first, where it last confirmed so long ago that nothing newer "
+            "is there.  [default: 1000]",
+        ),
+        click.option(
+            "--lookup-rows",
+            "rows",
+            type=click.IntRange(min=0),
+            help="With --lookup: how many rows to hold.  [default: 1000000]",
+        ),
+        click.option(
+            "--lookup", is_flag=True, help="Hold some rows only and read others when they are needed."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command("serve")
 @click.option(
     "--store",
@@ -69,6 +94,7 @@ def _protection_options(command: _F) -> _F:
     type=click.IntRange(min=0),
     help="Search approximately among more items, where the extra ann is installed.  [default: 300000]",
 )
+@_lookup_options
 @_protection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the service's URL as one JSON object.")
 def command(
@@ -78,17 +104,20 @@ def command(
     port: int,
     events: str | None,
     approximate_above: int | None,
+    lookup: bool,
+    rows: int | None,
+    stale_ms: int | None,
     as_json: bool,
     **protection: Any,
 ) -> None:
     """Serve live scores of a model over HTTP until stopped.
 
     Waits for a model that is not there yet: /readyz answers 503 until then. A model of a kind that retrieves
-    also answers /v1/retrieve and /v1/recommend; --events takes the impressions of the latter, too.
+    also answers /v1/retrieve and /v1/recommend; --events takes the impressions of the latter, too. With
+    --lookup a model may be larger than this process's memory; it gives the same scores.
     """
     from streamrec.serving.service import listen  # the HTTP stack takes half a second to import
     from streamrec.serving.service import serve as run
-    from streamrec.serving.settings import RetrievalSettings
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_sink
 
@@ -102,12 +131,33 @@ def command(
 
     open_events = open_sink(events) if events else None
     protected = _protection(**protection)
-    retrieval = None if approximate_above is None else RetrievalSettings(approximate_above)
+    mode = _mode(approximate_above, lookup, rows=rows, stale_ms=stale_ms)
     store = open_store(store_url)
     try:
-        run(store, name, listen(host, port), tell, open_events, protected, retrieval)
+        run(store, name, listen(host, port), tell, open_events, protected, mode)
     finally:
         store.close()
+
+
+def _mode(approximate_above: int | None, lookup: bool, **limits: int | None) -> "Mode":
+    """What the options say of it.
+
+    Raises:
+        UsageError: an option of the other mode.
+
+    """
+    from streamrec.serving.settings import LookupSettings, RetrievalSettings
+
+    given = {name: value for name, value in limits.items() if value is not None}
+    if lookup and approximate_above is not None:
+        raise click.UsageError(
+            "--approximate-above: with --lookup no items are found; leave one of them away"
+        )
+    if given and not lookup:
+        raise click.UsageError(f"--lookup-{next(iter(given)).replace('_', '-')}: expected with --lookup only")
+    if lookup:
+        return LookupSettings(**given)
+    return None if approximate_above is None else RetrievalSettings(approximate_above)
 
 
 def _protection(

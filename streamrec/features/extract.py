@@ -1,6 +1,6 @@
 """From examples to batches: the extractor of one model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -40,10 +40,14 @@ class Extractor:
     Args:
         spec: the features.
 
+    Attributes:
+        check: called with every batch to predict from, before anybody gets it; it may raise.
+
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
+        self.check: Callable[[Batch], None] | None = None
         self.tables: Mapping[str, SparseTable] = {}
         self.field_names = bag_names(spec)
         self._plan: Plan = plan_spec(spec)
@@ -70,6 +74,11 @@ class Extractor:
         return self._n_numbers + COLUMNS * len(self._plan.counted)
 
     @property
+    def counted_bags(self) -> np.ndarray:
+        """int64 (S,): numbers of the bags whose ids have target statistics."""
+        return self._plan.counted
+
+    @property
     def text_fields(self) -> tuple[str, ...]:
         """Names of features that the decoder must split into words."""
         return tuple(f.source.removeprefix("features.") for f in self.spec.fields if f.kind == "text")
@@ -91,7 +100,10 @@ class Extractor:
 
     def preview(self, examples: Examples, fields: Sequence[str]) -> Batch:
         """The batch to predict from: each example as if it were next; nothing changes, no label is read."""
-        return self._extract(examples, fields, learn=False)
+        batch = self._extract(examples, fields, learn=False)
+        if self.check is not None:
+            self.check(batch)
+        return batch
 
     def blobs(self) -> dict[str, bytes]:
         """State that is not in a table: moments (D, 3) and totals (4,), little-endian float64."""

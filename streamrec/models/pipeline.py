@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Pipeline:
         self._decoder: RequestDecoder | None = None
 
     @classmethod
-    def from_blob(cls, blob: bytes) -> "Pipeline":
+    def from_blob(cls, blob: bytes) -> Self:
         """An empty pipeline as `describe` wrote it down.
 
         Raises:
@@ -168,13 +168,18 @@ class Pipeline:
             StoreMismatch: the model has no such table, or rows of another width.
 
         """
-        target = self.tables.get(table)
-        if target is None or rows.rows.shape[1:] != (target.width,):
-            expected = ", ".join(f"{name} of width {t.width}" for name, t in self.tables.items())
-            raise StoreMismatch(f"stored table {table!r} of shape {rows.rows.shape}: expected {expected}")
+        target = self._target(table, rows.rows.shape)
         if len(rows.deleted):
             target.delete(rows.deleted, changed=False)
         target.upsert(rows.ids, rows.rows, changed=False)
+
+    def _target(self, table: str, shape: tuple[int, ...]) -> Table:
+        """The table of this name, StoreMismatch if it does not take rows of this shape (N, W)."""
+        target = self.tables.get(table)
+        if target is None or shape[1:] != (target.width,):
+            expected = ", ".join(f"{name} of width {t.width}" for name, t in self.tables.items())
+            raise StoreMismatch(f"stored table {table!r} of shape {shape}: expected {expected}")
+        return target
 
     def state_sha256(self) -> str:
         """SHA-256 over model description, blobs and every row in canonical order."""

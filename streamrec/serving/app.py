@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from threading import Thread
 from typing import Annotated, NoReturn
@@ -115,7 +116,7 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
-        return rank_body(body, scorer, clock.now_ms())
+        return scorer.answer(partial(rank_body, body, scorer, clock.now_ms()))
 
     @app.post(
         "/v1/rank",

@@ -109,6 +109,8 @@ class _ScorerCollector(Collector):
         generation = scorer.generation
         yield _gauge("ready", "1 while /readyz says yes", scorer.model, float(scorer.status().ready))
         yield _loads(scorer)
+        for its in scorer.collectors:
+            yield from its.collect()
         if generation is None:
             return  # absent, not 0: a model that is not there has no age
         version = generation.version

@@ -7,10 +7,10 @@ memory and says so.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from streamrec.clock import Clock
 from streamrec.errors import NoRetriever, StoreMismatch, StoreUnavailable
@@ -26,12 +26,16 @@ from streamrec.serving.generation import (
 from streamrec.serving.history import History, number, point_of
 from streamrec.serving.seen import Seen
 from streamrec.serving.settings import RetrievalSettings
-from streamrec.store.base import Commit, Store
+from streamrec.store.base import Commit, Head, Snapshot, Store
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from streamrec.serving.items import Items
 
-__all__ = ["Scorer", "Status"]
+T = TypeVar("T")
+
+__all__ = ["Scorer", "Status", "warm_up"]
 
 #: How long one wait for the next commit lasts: bounds what `stop` and noticing a new learner take.
 FOLLOW_S = 0.5
@@ -64,7 +68,7 @@ def _pipeline(blob: bytes) -> Mirror:
         ) from None
 
 
-def _warm_up(mirror: Mirror) -> None:
+def warm_up(mirror: Mirror) -> None:
     """Score something in every way in which requests do."""
     mirror.score_lines(_ANY_LINE)
     if (reader := reads_requests(mirror)) is None:
@@ -91,6 +95,7 @@ class Scorer:
         n_loads: generations built so far: 1 after a start, one more whenever following was not enough.
         history: metrics of the last minutes' commits.
         seen: a sample of what was scored; whoever scores offers it.
+        collectors: further metrics of this kind of scorer.
 
     """
 
@@ -107,11 +112,13 @@ class Scorer:
         self.n_loads = 0
         self.history = History()
         self.seen = Seen(clock.monotonic_s)
+        self.collectors: Sequence[Collector] = ()
         self._store = store
         self._clock = clock
         self._build = build
         self._retrieval = retrieval
         self._generation: Generation | None = None
+        self._follow_s = FOLLOW_S
         self._current = False  # the generation can be continued by following the log
         self._trouble = f"waiting for the first commit of model {model!r}"
         self._stopping = Event()
@@ -159,6 +166,10 @@ class Scorer:
         with generation.reading() as (mirror, version):
             yield mirror, version, generation.items
 
+    def answer(self, compute: Callable[[], T]) -> T:
+        """What `compute` returns, which reads from this; it may be called again."""
+        return compute()
+
     def staleness_ms(self, version: Version) -> int:
         """Age of the commit that an answer was computed from."""
         return max(0, self._clock.now_ms() - version.time_ms)
@@ -187,14 +198,10 @@ class Scorer:
         """Build the newest generation and answer from it; False where the store has no commit of it."""
         if self._store.head(self.model).seq == 0:
             return False
-        snapshot = self._store.load(self.model)
+        snapshot = self._snapshot()
         if snapshot.head.seq == 0 or "model" not in snapshot.blobs:
             return False
-        mirror = self._build(snapshot.blobs["model"])
-        generation = generation_of(mirror, snapshot, self._retrieval)
-        _warm_up(mirror)
-        if generation.items is not None:
-            generation.items.warm_up(mirror.query_lines(_ANY_LINE))
+        generation = self._built(snapshot)
         if self._generation is None:
             self._trouble = ""  # the log's next line says it
         self._generation, self._current = generation, True
@@ -218,7 +225,7 @@ class Scorer:
                 self._note(f"waiting for the first commit of model {self.model!r}")
                 self._stopping.wait(RETRY_S)
             return
-        commits = self._store.follow(self.model, generation.version.seq, timeout_s=FOLLOW_S)
+        commits = self._store.follow(self.model, generation.version.seq, timeout_s=self._follow_s)
         self._current = commits is not None
         n_applied = 0
         for commit in commits or ():
@@ -230,6 +237,19 @@ class Scorer:
         if n_applied == 0:
             self._current = self._current and self._same_learner(generation)
         self._note("")
+
+    def _snapshot(self) -> Snapshot:
+        """Of the newest generation, what is held of it."""
+        return self._store.load(self.model)
+
+    def _built(self, snapshot: Snapshot) -> Generation:
+        """The generation of a snapshot, ready to answer."""
+        mirror = self._build(snapshot.blobs["model"])
+        generation = generation_of(mirror, snapshot, self._retrieval)
+        warm_up(mirror)
+        if generation.items is not None:
+            generation.items.warm_up(mirror.query_lines(_ANY_LINE))
+        return generation
 
     def _continues(self, generation: Generation, commit: Commit) -> bool:
         """Whether this commit is the next one of the same lineage.
@@ -245,8 +265,11 @@ class Scorer:
         )
 
     def _same_learner(self, generation: Generation) -> bool:
-        head = self._store.head(self.model)
+        head = self._head()
         return head.epoch == generation.version.epoch and head.seq >= generation.version.seq
+
+    def _head(self) -> Head:
+        return self._store.head(self.model)
 
     def _apply(self, generation: Generation, commit: Commit) -> None:
         try:

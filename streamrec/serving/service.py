@@ -17,8 +17,8 @@ from streamrec.serving.app import create_app
 from streamrec.serving.connection import Connection
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.limits import Limits, Protection
+from streamrec.serving.modes import Mode, scorer_of
 from streamrec.serving.scorer import Scorer
-from streamrec.serving.settings import RetrievalSettings
 from streamrec.store.base import Store
 from streamrec.transport.base import KeyedSink
 
@@ -65,7 +65,7 @@ def serve(
     on_ready: Callable[[str], None],
     open_events: OpenSink | None = None,
     protection: Protection | None = None,
-    retrieval: RetrievalSettings | None = None,
+    mode: Mode = None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; returns after the requests under way are answered.
 
@@ -76,13 +76,14 @@ def serve(
         on_ready: called with the service's URL once the socket accepts requests.
         open_events: opens the sink of `/v1/events`, as `transport.open_sink` gives it; None: it takes none.
         protection: limits, tokens and TLS; None: the default limits, anybody, plain HTTP.
-        retrieval: how items are found, where the model finds any.
+        mode: `RetrievalSettings` of a mirror, how items are found, where the model finds any; or
+            `LookupSettings`: only some rows are held, the others looked up in the store.
 
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
     logging.getLogger("streamrec.serving").setLevel(logging.INFO)
     protection = protection or Protection()
-    scorer = Scorer(store, model, SystemClock(), retrieval=retrieval)
+    scorer = scorer_of(store, model, SystemClock(), mode)
     server = _server(scorer, open_events, protection)
 
     def stop(*_: object) -> None:
@@ -113,12 +114,13 @@ class BackgroundService:
         port: int = 0,
         open_events: OpenSink | None = None,
         protection: Protection | None = None,
+        mode: Mode = None,
     ) -> None:
         protection = protection or Protection()
         listener = listen(host, port)
         _give_up_after(listener, protection.limits)
         self.url = _url(listener, protection.tls)
-        self.scorer = Scorer(store, model, SystemClock())
+        self.scorer = scorer_of(store, model, SystemClock(), mode)
         self._server = _server(self.scorer, open_events, protection)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="service", daemon=True

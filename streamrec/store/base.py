@@ -5,12 +5,14 @@ number, and (2) a log with one entry for every commit after that. Recovery, and 
 log.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
 
 from streamrec.state.rows import Rows
 
-__all__ = ["Commit", "Head", "Lease", "Rows", "Snapshot", "Store"]
+__all__ = ["Commit", "Extent", "Found", "Head", "Lease", "RowStore", "Rows", "Snapshot", "Store"]
 
 
 class Commit(NamedTuple):
@@ -39,6 +41,25 @@ class Snapshot(NamedTuple):
     blobs: Mapping[str, bytes]
     #: (table, rows); an id may come more than once: the last one counts. Must be consumed once, in order.
     pieces: Iterable[tuple[str, Rows]]
+    #: What the log that was read begins after: commits behind it are in `pieces` whichever tables were asked.
+    flushed: int = 0
+
+
+class Extent(NamedTuple):
+    """What keyed rows that were read are as of: each of some commit from `low` to `high`."""
+
+    epoch: int  # of the learner that owns the model
+    seq: int  # the newest commit at that moment
+    low: int
+    high: int
+
+
+class Found(NamedTuple):
+    """Rows by id."""
+
+    extent: Extent
+    #: By table, ids uint64 (N,) that have a row, sorted, and their rows float32 (N, W); the others have none.
+    rows: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 class Lease(Protocol):
@@ -108,4 +129,30 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Free connections; stop a server that this process started."""
+        ...
+
+
+@runtime_checkable
+class RowStore(Store, Protocol):
+    """A store that gives single rows, for who does not hold all of a model (`streamrec.serving.lookup`)."""
+
+    def load(
+        self, model: str, *, shadow: bool = False, whole: Callable[[str], bool] | None = None
+    ) -> Snapshot:
+        """As every store; of tables that are not `whole` the pieces have what the log has, nothing else.
+
+        `whole` is asked when the pieces are read.
+        """
+        ...
+
+    def look_up(self, model: str, ids: Mapping[str, np.ndarray]) -> Found:
+        """The served rows of these ids uint64 (N,), by table, in one round trip, and what they are as of.
+
+        Without any ids it tells the extent alone.
+
+        Raises:
+            StoreUnavailable: no answer within half a second.
+            StoreMismatch: damaged, or of another version.
+
+        """
         ...

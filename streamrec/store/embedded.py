@@ -27,8 +27,9 @@ from streamrec.clock import Clock
 from streamrec.errors import ServiceError, StoreUnavailable
 from streamrec.store.flush import Limits, no_fault
 from streamrec.store.log import Fault
+from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.redis import RedisStore
-from streamrec.store.wire import ServerWire, Wires, connection_settings
+from streamrec.store.wire import ANSWER_S, ServerWire, Wires, connection_settings
 
 __all__ = ["DATA_SETTINGS", "EmbeddedServer", "EmbeddedStore", "server_binary"]
 
@@ -254,7 +255,8 @@ class EmbeddedStore(RedisStore):
         try:
             self.server.ensure()
             wires = Wires(lambda: ServerWire(self._connection(), url), url)
-            super().__init__(url, wires=wires, limits=limits, clock=clock, fault=fault)
+            quick = Wires(lambda: ServerWire(self._connection(LOOK_UP_S), url), url)
+            super().__init__(url, wires=wires, quick=quick, limits=limits, clock=clock, fault=fault)
             if self.version < (7, 0) and (self.server.directory / "appendonlydir").exists():
                 raise ServiceError(
                     f"{self.server.directory} was written by Redis 7 or newer, but this server is "
@@ -269,5 +271,5 @@ class EmbeddedStore(RedisStore):
         super().close()
         self.server.close()
 
-    def _connection(self) -> Any:
-        return _Connection(self.server, **connection_settings())
+    def _connection(self, answer_s: float = ANSWER_S) -> Any:
+        return _Connection(self.server, **connection_settings(answer_s))

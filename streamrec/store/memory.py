@@ -1,14 +1,15 @@
 """Models in the memory of this process, with the same contract as in Redis: for tests and quick replays."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from threading import Condition
 from time import monotonic
 
 import numpy as np
 
 from streamrec.errors import Fenced, StoreMismatch
-from streamrec.store.base import Commit, Head, Rows, Snapshot
+from streamrec.store.base import Commit, Extent, Found, Head, Rows, Snapshot
 from streamrec.store.merge import newest, served, tables_of, without_empty
 
 __all__ = ["MemoryLease", "MemoryStore"]
@@ -71,21 +72,37 @@ class MemoryStore:
             stored.changed.notify_all()
         return MemoryLease(model, stored, epoch)
 
-    def load(self, model: str, *, shadow: bool = False) -> Snapshot:
-        """The newest generation."""
+    def load(
+        self, model: str, *, shadow: bool = False, whole: Callable[[str], bool] | None = None
+    ) -> Snapshot:
+        """The newest generation; of tables that are not `whole`, what the log has of it."""
         stored = self._models.setdefault(model, _Model())
         with stored.changed:
             self._births[model] = stored.birth
             commits = stored.after(stored.flushed)
             blobs = dict(stored.blobs)
-            pieces = list(stored.tables.items())
-            head = stored.head
+            keyed = list(stored.tables.items())
+            head, flushed = stored.head, stored.flushed
         for commit in commits:
             blobs |= commit.blobs
-            pieces += commit.tables.items()
-        return Snapshot(
-            head, without_empty(blobs), ((table, rows if shadow else served(rows)) for table, rows in pieces)
-        )
+        wanted = (piece for piece in keyed if whole is None or whole(piece[0]))
+        pieces = chain(wanted, *(commit.tables.items() for commit in commits))
+        seen = ((table, rows if shadow else served(rows)) for table, rows in pieces)
+        return Snapshot(head, without_empty(blobs), seen, flushed)
+
+    def look_up(self, model: str, ids: Mapping[str, np.ndarray]) -> Found:
+        """The served rows of these ids, by table, and what they are as of."""
+        stored = self._models.setdefault(model, _Model())
+        with stored.changed:
+            head, flushed, tables = stored.head, stored.flushed, dict(stored.tables)
+        extent = Extent(head.epoch, head.seq, flushed, flushed)
+        found = {}
+        for name, wanted in ids.items():
+            if name in tables:
+                rows = served(tables[name])
+                here = np.isin(rows.ids, wanted, kind="sort")
+                found[name] = rows.ids[here], rows.rows[here]
+        return Found(extent, found)
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
         """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""

@@ -3,18 +3,21 @@
 On one server or on a cluster: the wires know the way (`wire.py`, `cluster.py`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import StoreError, StoreUnavailable, UsageError
 from streamrec.store import log, scripts
-from streamrec.store.base import Commit, Head, Rows, Snapshot
+from streamrec.store.base import Commit, Found, Head, Rows, Snapshot
 from streamrec.store.codec import unpack
 from streamrec.store.flush import Limits, no_fault
 from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id
 from streamrec.store.lease import PIN_MS, RedisLease
 from streamrec.store.log import Fault
+from streamrec.store.lookup import LOOK_UP_S, RowReader
 from streamrec.store.marks import Mark, read_marks
 from streamrec.store.merge import served, without_empty
 from streamrec.store.rows import read_space
@@ -54,6 +57,7 @@ class RedisStore:
     Args:
         url: redis://, rediss:// or unix://.
         wires: connect in another way than by the URL: to a server of one's own, to a cluster.
+        quick: the same for looking up single rows, with answers within `lookup.LOOK_UP_S`.
         limits: sizes to work with.
         clock: for waiting.
         fault: called at every step of a commit and a flush.
@@ -65,12 +69,14 @@ class RedisStore:
         url: str,
         *,
         wires: Wires | None = None,
+        quick: Wires | None = None,
         limits: Limits = Limits(),  # noqa: B008  (immutable)
         clock: Clock | None = None,
         fault: Fault = no_fault,
     ) -> None:
         self._wires = wires or server_wires(url)
         self.url = self._wires.url
+        self._rows = RowReader(quick or wires or server_wires(url, answer_s=LOOK_UP_S))
         self._limits = limits
         self._clock = clock or SystemClock()
         self._fault = fault
@@ -96,8 +102,10 @@ class RedisStore:
             self._wires, model, fresh=fresh, limits=self._limits, clock=self._clock, fault=self._fault
         )
 
-    def load(self, model: str, *, shadow: bool = False) -> Snapshot:
-        """The newest generation: keyed rows, then the log.
+    def load(
+        self, model: str, *, shadow: bool = False, whole: Callable[[str], bool] | None = None
+    ) -> Snapshot:
+        """The newest generation: keyed rows (of tables that are `whole`), then the log.
 
         Its pieces raise `StoreUnavailable` if the reader was so slow (10 s for one piece) that the model
         was reorganised under it.
@@ -126,8 +134,17 @@ class RedisStore:
         blobs = start.blobs
         for commit in commits:
             blobs.update(commit.blobs)
-        pieces = self._pieces(keys, start, commits, shadow) if start.head.seq else ()
-        return Snapshot(start.head, without_empty(blobs), pieces)
+        spaces = (
+            space
+            for space in start.spaces
+            if (shadow or not space.shadow) and (whole is None or whole(space.table))
+        )
+        pieces = self._pieces(keys, start, commits, (spaces, shadow)) if start.head.seq else ()
+        return Snapshot(start.head, without_empty(blobs), pieces, start.flushed)
+
+    def look_up(self, model: str, ids: Mapping[str, np.ndarray]) -> Found:
+        """The served rows of these ids, by table, in one round trip, and what they are as of."""
+        return self._rows.look_up(model, ids)
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
         """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""
@@ -164,6 +181,7 @@ class RedisStore:
 
     def close(self) -> None:
         """Free connections."""
+        self._rows.close()
         self._wires.close()
 
     def _version(self) -> tuple[int, ...]:
@@ -187,14 +205,13 @@ class RedisStore:
         return start
 
     def _pieces(
-        self, keys: Keys, start: _Start, commits: list[Commit], shadow: bool
+        self, keys: Keys, start: _Start, commits: list[Commit], wish: tuple[Iterator[Space], bool]
     ) -> Iterator[tuple[str, Rows]]:
+        spaces, shadow = wish
         renewed = self._clock.monotonic_s()
         with self._wires.lent() as wire:
             try:
-                for space in start.spaces:
-                    if space.shadow and not shadow:
-                        continue
+                for space in spaces:
                     for rows in read_space(wire, keys, space):
                         yield space.table, rows
                         if self._clock.monotonic_s() - renewed > _RENEW_S:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamrec.errors import StoreMismatch, StoreUnavailable
+from streamrec.errors import StoreError, StoreMismatch, StoreUnavailable
 from streamrec.store.base import Rows
 from streamrec.store.keys import Keys, Space
 from streamrec.store.wire import ServerWire, Wire
@@ -22,10 +22,12 @@ from streamrec.store.wire import ServerWire, Wire
 __all__ = [
     "MIN_BITS",
     "RUNG",
+    "Answers",
     "Batch",
     "batch_commands",
     "buckets_of",
     "delete_commands",
+    "fields_of",
     "read_space",
     "set_commands",
     "space_bits",
@@ -74,7 +76,7 @@ def buckets_of(ids: np.ndarray, bits: int) -> np.ndarray:
     return (ids >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _fields(ids: np.ndarray) -> np.ndarray:
+def fields_of(ids: np.ndarray) -> np.ndarray:
     """The 7 low bytes of each id, big-endian, uint8 (N, 7)."""
     return ids.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 1:]
 
@@ -84,7 +86,7 @@ def set_commands(keys: Keys, space: Space, ids: np.ndarray, rows: np.ndarray) ->
     row_bytes = 4 * space.width
     at = _row_at(row_bytes)
     records = np.tile(_record(row_bytes), (len(ids), 1))
-    records[:, 4 : 4 + _FIELD_BYTES] = _fields(ids)
+    records[:, 4 : 4 + _FIELD_BYTES] = fields_of(ids)
     records[:, at : at + row_bytes] = (
         np.ascontiguousarray(rows, np.float32).view(np.uint8).reshape(len(ids), row_bytes)
     )
@@ -94,7 +96,7 @@ def set_commands(keys: Keys, space: Space, ids: np.ndarray, rows: np.ndarray) ->
 def delete_commands(keys: Keys, space: Space, ids: np.ndarray) -> list[bytes]:
     """HDELs of these ids; they must be sorted."""
     records = np.tile(np.frombuffer(b"$7\r\n" + bytes(_FIELD_BYTES) + b"\r\n", np.uint8), (len(ids), 1))
-    records[:, 4 : 4 + _FIELD_BYTES] = _fields(ids)
+    records[:, 4 : 4 + _FIELD_BYTES] = fields_of(ids)
     return _commands(_DELETE, keys, space, ids, records, 1)
 
 
@@ -183,9 +185,9 @@ class _Reader:
         self._keys = keys
         self._space = space
         self._record = _record(4 * space.width)
-        self._answers: dict[ServerWire, _Answers] = {}
+        self._answers: dict[ServerWire, Answers] = {}
         #: Where each bucket was asked for that is not taken yet.
-        self._asked: dict[int, _Answers] = {}
+        self._asked: dict[int, Answers] = {}
 
     def ask(self, numbers: range) -> None:
         """Send for the buckets with these numbers."""
@@ -194,7 +196,7 @@ class _Reader:
             same = list(group)
             node = self._wire.at(self._key(same[0]))
             if node not in self._answers:
-                self._answers[node] = _Answers(node)
+                self._answers[node] = Answers(node)
             self._asked.update(dict.fromkeys(same, self._answers[node]))
             shares.setdefault(node, []).extend(_get_all(self._key(number)) for number in same)
         for node, commands in shares.items():
@@ -250,40 +252,63 @@ def _not_rows(space: Space, key: str) -> StoreMismatch:
     )
 
 
-class _Answers:
-    """Answers to HGETALLs, read from the socket into one buffer."""
+class Answers:
+    """Raw answers, read from the socket into one buffer.
 
-    def __init__(self, wire: ServerWire) -> None:
+    Args:
+        wire: the connection.
+        room: bytes of the buffer; it grows where an answer needs more.
+
+    """
+
+    def __init__(self, wire: ServerWire, room: int = 1 << 20) -> None:
         self.wire = wire
-        self._buffer = bytearray(1 << 20)
+        self._buffer = bytearray(room)
         self._start = self._end = 0
 
     def bucket(self, size: int) -> tuple[int, bytes]:
         """Number and records, of this size, of the rows in the next bucket."""
-        line = self._line()
+        line = self.line()
         if line[:1] != b"*":
             if line.startswith((b"-MOVED", b"-ASK")):
                 raise _Moved
-            trouble = self.wire.refused(Exception(line[1:].decode(errors="replace")))
+            trouble = self.trouble(line)
             if isinstance(trouble, StoreUnavailable):
                 raise trouble
             return 1, line  # an error in place of the rows: told by `plausible`
         count = int(line[1:]) // 2
-        return count, self._take(count * size)
+        return count, self.take(count * size)
+
+    def array(self) -> list[bytes | None]:
+        """The next answer, an array of strings."""
+        line = self.line()
+        if line[:1] != b"*":
+            raise self.trouble(line) or StoreMismatch(f"expected an array from Redis, got {line!r}")
+        texts = []
+        for _ in range(int(line[1:])):
+            size = int(self.line()[1:])
+            texts.append(self.take(size + 2)[:size] if size >= 0 else None)
+        return texts
+
+    def trouble(self, line: bytes) -> StoreError | None:
+        """What the server says in place of an answer that begins with this line; None: it is no error."""
+        return self.wire.refused(Exception(line[1:].decode(errors="replace"))) if line[:1] == b"-" else None
 
     @staticmethod
     def plausible(chunk: bytes, size: int) -> bool:
         """Whether these may be records of this size."""
         return len(chunk) % size == 0 and (not chunk or (chunk[:4] == b"$7\r\n" and chunk[-2:] == b"\r\n"))
 
-    def _line(self) -> bytes:
+    def line(self) -> bytes:
+        """The next line, without its end."""
         while (at := self._buffer.find(b"\r\n", self._start, self._end)) < 0:
             self._more()
         line = bytes(self._buffer[self._start : at])
         self._start = at + 2
         return line
 
-    def _take(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """The next bytes."""
         while self._end - self._start < size:
             self._more()
         taken = bytes(memoryview(self._buffer)[self._start : self._start + size])

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from streamrec.errors import StoreError, StoreFull, StoreUnavailable, UsageError
 
 __all__ = [
+    "ANSWER_S",
     "Argument",
     "Script",
     "ServerWire",
@@ -195,6 +196,10 @@ class ServerWire(Wire):
             self._doubt()
         return known
 
+    def packed(self, commands: Sequence[tuple[Argument, ...]]) -> bytes:
+        """Commands encoded, for `send`."""
+        return b"".join(self._connection.pack_commands(commands))
+
     def send(self, data: bytes) -> None:
         """Send commands that are already encoded; `receive` must take every answer."""
         with self.answering():
@@ -250,7 +255,9 @@ class ServerWire(Wire):
             return error
 
 
-def connection_pool(url: str, forms: str = "redis://HOST:PORT/DB or unix:///PATH") -> Any:
+def connection_pool(
+    url: str, forms: str = "redis://HOST:PORT/DB or unix:///PATH", answer_s: float = ANSWER_S
+) -> Any:
     """What opens connections to this URL: redis-py's pool, of which only its settings are used.
 
     Raises:
@@ -258,17 +265,17 @@ def connection_pool(url: str, forms: str = "redis://HOST:PORT/DB or unix:///PATH
 
     """
     try:
-        return redis.ConnectionPool.from_url(url, **connection_settings())
+        return redis.ConnectionPool.from_url(url, **connection_settings(answer_s))
     except (ValueError, TypeError) as error:
         raise UsageError(f"store {hide_password(url)!r}: {error}: expected {forms}") from error
 
 
-def connection_settings() -> dict[str, Any]:
-    """What every connection has in common."""
+def connection_settings(answer_s: float = ANSWER_S) -> dict[str, Any]:
+    """What every connection has in common; `answer_s`: how long it waits for one answer."""
     return {
         "protocol": 2,
-        "socket_timeout": ANSWER_S,
-        "socket_connect_timeout": CONNECT_S,
+        "socket_timeout": answer_s,
+        "socket_connect_timeout": min(CONNECT_S, answer_s),
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
     }
@@ -332,7 +339,7 @@ class Wires:
             self._idle.clear()
 
 
-def server_wires(url: str) -> Wires:
-    """Wires to the server at this URL."""
-    shown, pool = hide_password(url), connection_pool(url)
+def server_wires(url: str, answer_s: float = ANSWER_S) -> Wires:
+    """Wires to the server at this URL; `answer_s`: how long they wait for one answer."""
+    shown, pool = hide_password(url), connection_pool(url, answer_s=answer_s)
     return Wires(lambda: ServerWire(pool.make_connection(), shown), shown)

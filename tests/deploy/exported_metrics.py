@@ -12,6 +12,7 @@ from streamrec.join.worker.progress import Joined
 from streamrec.learner.exporter import LearnerCollector
 from streamrec.learner.report import Report
 from streamrec.serving.limits import Limits
+from streamrec.serving.lookup import LookupScorer
 from streamrec.serving.metrics import ServiceMetrics
 from streamrec.serving.pressure import open_lines
 from streamrec.serving.scorer import Scorer
@@ -73,9 +74,17 @@ class _Served(Scorer):
     )()  # type: ignore[assignment]
 
 
+class _Looking(LookupScorer):
+    """A scorer in lookup mode that holds something."""
+
+    held = type("Held", (), {"held": 3, "tail": 1, "nbytes": 100, "hits": 2})()  # type: ignore[assignment]
+
+
 def _scorer() -> CollectorRegistry:
     lines = open_lines(Limits(), SystemClock())
-    metrics = ServiceMetrics(_Served(MemoryStore("exported"), "m", SystemClock()), lines)
+    served = _Served(MemoryStore("exported"), "m", SystemClock())
+    served.collectors = _Looking(MemoryStore("exported"), "m", SystemClock()).collectors
+    metrics = ServiceMetrics(served, lines)
     metrics.observe("/v1/rank", 200, 0.001)
     return metrics.registry
 

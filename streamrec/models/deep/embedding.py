@@ -12,6 +12,7 @@ from streamrec.layers.embedding import EmbeddingSettings, EmbeddingTable
 from streamrec.layers.retention import RetentionSettings
 from streamrec.optim.registry import optimizer_of
 from streamrec.state.rows import Table
+from streamrec.state.table import SparseTable
 
 __all__ = ["BagEmbedding"]
 
@@ -62,6 +63,11 @@ class BagEmbedding:
     def tables(self) -> Mapping[str, Table]:
         """Of the commit."""
         return self._table.tables
+
+    @property
+    def looked_up(self) -> list[tuple[SparseTable, np.ndarray]]:
+        """The table of vectors, and int64 (n,) the numbers of the bags whose ids are looked up in it."""
+        return [(self._table.table, np.arange(self.fields))]
 
     def forward(self, batch: Batch) -> tuple[np.ndarray, _Tape]:
         """x of a batch, and what `backward` needs; pure."""

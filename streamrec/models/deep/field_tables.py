@@ -9,6 +9,7 @@ from streamrec.features.batch import Batch
 from streamrec.layers.embedding import EmbeddingSettings
 from streamrec.models.deep.embedding import BagEmbedding
 from streamrec.state.rows import Table
+from streamrec.state.table import SparseTable
 
 __all__ = ["EVERY_OTHER", "FieldTables", "embedding_of"]
 
@@ -55,6 +56,11 @@ class FieldTables:
     def tables(self) -> Mapping[str, Table]:
         """Of the commit: those of every group."""
         return {name: table for group in self._groups for name, table in group.embedding.tables.items()}
+
+    @property
+    def looked_up(self) -> list[tuple[SparseTable, np.ndarray]]:
+        """Every group's table, and int64 (n,) the numbers of its fields."""
+        return [(table, bags) for bags, _, its in self._groups for table, _ in its.looked_up]
 
     def forward(self, batch: Batch) -> tuple[np.ndarray, Any]:
         """x of a batch, and what `backward` needs; pure."""

@@ -7,7 +7,7 @@
 With a dot interaction it is DLRM (Naumov et al. 2019), with cross layers DCN (Wang et al. 2021).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from streamrec.models.deep.parameters import DenseParameters
 from streamrec.models.deep.stacks import LayeredStacks, Stacks, takes_dense
 from streamrec.optim.base import OptimizerSettings
 from streamrec.state.rows import Table
+from streamrec.state.table import SparseTable
 
 __all__ = ["Embedding", "RankingModel"]
 
@@ -98,6 +99,11 @@ class RankingModel:
     def embedding_parameters(self) -> Mapping[str, Table]:
         """Tables of vectors, by name."""
         return self.embedding.tables
+
+    @property
+    def looked_up(self) -> Sequence[tuple[SparseTable, np.ndarray]]:
+        """Tables of vectors, and numbers of the bags whose ids are looked up in them, where that is known."""
+        return getattr(self.embedding, "looked_up", ())
 
     @property
     def dense_parameters(self) -> Mapping[str, np.ndarray]:
