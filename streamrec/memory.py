@@ -21,6 +21,7 @@ __all__ = [
     "JIT",
     "address",
     "copy_bytes",
+    "fetch_add",
     "load_byte",
     "load_f32",
     "load_f64",
@@ -113,6 +114,17 @@ def copy_bytes(typingctx: Any, source: Any, target: Any, n: Any) -> Any:  # noqa
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def fetch_add(typingctx: Any, addr: Any, n: Any) -> Any:  # noqa: ARG001
+    """Add n to the int64 at this aligned address, at once for all threads; what was there before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        place = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", place, args[1], "seq_cst")
+
+    return types.int64(types.uint64, types.int64), codegen
 
 
 @intrinsic

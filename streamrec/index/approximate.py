@@ -20,9 +20,9 @@ from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.generation import Generation, empty_best, search
 from streamrec.index.inverted import InvertedLists, require_faiss
 from streamrec.index.item_index import ItemIndex
+from streamrec.index.offer import Best, offer_positions
 from streamrec.index.recall import RecallMonitor
 from streamrec.index.request import Found, Predicate, Request, first_of
-from streamrec.index.scan import Best, offer_positions
 from streamrec.index.settings import IndexSettings
 
 __all__ = ["ApproximateIndex", "ApproximateSettings"]
@@ -191,7 +191,7 @@ def _full_chunks(generation: Generation, dim: int) -> tuple[np.ndarray[Any, Any]
 
 def _from_base(base: _Base, generation: Generation, request: Request, reach: tuple[int, int]) -> Best:
     """The best of what the base answers, by their exact scores; reach: positions and lists a query."""
-    best = empty_best(1, request, min(request.k, generation.n_live))
+    best = empty_best(request, min(request.k, generation.n_live))
     dim = base.lists.dim
     queries = np.ascontiguousarray(request.queries.vectors[:, :dim])
     positions = (
@@ -199,5 +199,5 @@ def _from_base(base: _Base, generation: Generation, request: Request, reach: tup
     )
     chunk, slot = generation.located(positions)
     slots, _ = generation.slots(request)
-    offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))
+    offer_positions(slots, chunk, slot, request.queries, best)
     return best

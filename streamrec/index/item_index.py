@@ -6,10 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from streamrec.index.best import merge_best
 from streamrec.index.generation import Generation, answer, empty_best, search
+from streamrec.index.offer import offer_positions
 from streamrec.index.request import Found, Predicate, Request, check_vectors, first_of, read_request
-from streamrec.index.scan import Best, offer_positions
 from streamrec.index.settings import IndexSettings
 from streamrec.index.slot_log import SlotLog
 
@@ -137,12 +136,11 @@ class ItemIndex:
         request = self.request(query, len(ids), None, None)
         with self._writing:
             generation, positions = self._generation, self._log.positions(ids)
-        best = empty_best(1, request, len(ids))
+        best = empty_best(request, len(ids))
         if generation.n_live and len(ids):
             chunk, slot = generation.located(positions[None])
             slots, _ = generation.slots(request)
-            offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))
-            merge_best(*best)
+            offer_positions(slots, chunk, slot, request.queries, best)
         return first_of(answer(best))
 
     def search_exactly(self, generation: Generation, request: Request) -> Found:

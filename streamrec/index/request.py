@@ -7,7 +7,7 @@ import numpy as np
 
 from streamrec.index.chunk import padded
 from streamrec.index.codes import encode_queries
-from streamrec.index.scan import Query
+from streamrec.index.offer import Query
 
 __all__ = ["LARGEST_NUMBER", "Found", "Predicate", "Request", "check_vectors", "first_of", "read_request"]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrec.index import IndexSettings, ItemIndex
-from streamrec.index.best import merge_best
+from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS
 
 KINDS = [(precision, int8) for precision in ("float32", "float16") for int8 in (True, False)]
@@ -247,9 +247,9 @@ def test_bad_settings_are_refused(bad):
         IndexSettings(**{"dim": 4, **bad})
 
 
-def test_merging_sorts_and_breaks_ties_by_id():
-    scores = np.array([[[1, 3]], [[3, 3]]], np.float32)
-    ids, n = np.array([[[8, 7]], [[9, 2]]], np.uint64), np.array([[2], [2]])
-    merge_best(scores, ids, n)
-    assert ids[0, 0].tolist() == [2, 7]
-    assert scores[0, 0].tolist() == [3, 3]
+def test_heaps_are_sorted_and_ties_broken_by_id():
+    scores = np.array([[1, 3, 3, 0]], np.float32)
+    ids, n = np.array([[8, 7, 2, 0]], np.uint64), np.array([3])
+    sort_best(scores, ids, n)
+    assert ids[0].tolist() == [2, 7, 8, 0]
+    assert scores[0].tolist() == [3, 3, 1, 0]
