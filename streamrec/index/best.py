@@ -72,7 +72,7 @@ def offer(scores: np.ndarray, ids: np.ndarray, n: int, score: float, item: int) 
 
 @njit(**JIT)
 def sort_best(scores: np.ndarray, ids: np.ndarray, n_kept: np.ndarray) -> None:
-    """Sort heaps: the best first.
+    """Sort heaps, the best first; places that are not taken get id 0 and −inf.
 
     Args:
         scores: float32 (Q, k), a heap each.
@@ -86,3 +86,4 @@ def sort_best(scores: np.ndarray, ids: np.ndarray, n_kept: np.ndarray) -> None:
             score, item = best[last], items[last]
             best[last], items[last] = best[0], items[0]
             _sink(best, items, last, score, item)
+        best[n_kept[q] :], items[n_kept[q] :] = -np.inf, 0

@@ -3,16 +3,17 @@
 A vector x has codes u of 0 … 15: x = s·(u − 7.5) + e with s = max |x| / 7.5; s and ‖e‖ are kept. A query has
 codes p = round(q / t) of 16 bits: q = t·p + f. Then
 
-    x·q = s·(t·Σ u·p − 7.5·t·Σ p) + s·(u − 7.5)·f + e·q   with   |s·(u − 7.5)·f| ≤ 7.5·s·√D·‖f‖,   |e·q| ≤ ‖e‖·‖q‖.
+    x·q = s·(t·Σ u·p − 7.5·t·Σ p) + s·(u − 7.5)·f + e·q
 
-`bounds_reaching` adds these bounds and what is lost by rounding, and only an item whose bound reaches the k-th
-best score so far has its vector read and its exact score computed. Of 200,000 clustered vectors of 64 numbers
-some 400 have, with eight bits and the worst case of e it would be 120: reading half as much is worth more.
-A search streams 40 bytes for each of them instead of 256, and gives the same answer to the last bit.
+with |s·(u − 7.5)·f| ≤ 7.5·s·√D·‖f‖ and |e·q| ≤ ‖e‖·‖q‖.
+
+`bounds_reaching` adds these bounds and what is lost by rounding, and only an item whose bound reaches the
+k-th best score so far has its vector read and its exact score computed. Of 200,000 clustered vectors of 64
+numbers some 400 have, with eight bits and the worst case of e it would be 120: reading half as much is worth
+more. A search streams 40 bytes for each of them instead of 256, and gives the same answer to the last bit.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -62,20 +63,31 @@ def encode(vectors: np.ndarray, first: int, codes: np.ndarray, scales: np.ndarra
         scales[block, 1, item] = math.sqrt(lost) * _UPWARDS
 
 
-def encode_queries(queries: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Codes int16 (Q, D) of queries float32 (Q, D), and (t, base, norm) float32 (Q, 3), D a multiple of 8.
+@njit(**JIT)
+def encode_queries(queries: np.ndarray, codes: np.ndarray, bounds: np.ndarray) -> None:
+    """Codes and bounds of queries: a product is at most s·(t·Σ u·p + base) + ‖e‖·norm.
 
-    Codes are in the order in which `bounds_reaching` takes them: of eight the first and the fifth, the second
-    and the sixth, and so on. A product is at most s·(t·Σ u·p + base) + ‖e‖·norm.
+    Args:
+        queries: float32 (Q, D), D a multiple of 8.
+        codes: int16 (Q, D), written in the order in which `bounds_reaching` takes them: of eight the first
+            and the fifth, the second and the sixth, and so on.
+        bounds: float32 (Q, 3), written: t, base and norm.
+
     """
-    n_queries, dim = queries.shape
-    exact = queries.astype(np.float64)
-    step = np.maximum(np.abs(exact).max(axis=1, initial=0.0), 1e-30) / _LARGEST_PAIR_CODE
-    codes = np.rint(exact / step[:, None])
-    missed = np.linalg.norm(exact - step[:, None] * codes, axis=1)
-    norm = np.linalg.norm(exact, axis=1)
-    rounding = 2 * (_MIDDLE + 0.5) * norm * (dim + LANES) * _ROUNDING
-    base = math.sqrt(dim) * (_MIDDLE * missed + rounding) - _MIDDLE * step * codes.sum(axis=1)
-    paired = codes.reshape(n_queries, -1, 2, LANES // 2).swapaxes(2, 3)
-    bounds = np.stack([step, base, norm * _UPWARDS], axis=1).astype(np.float32)
-    return np.ascontiguousarray(paired, np.int16).reshape(n_queries, dim), bounds
+    dim, half = queries.shape[1], LANES // 2
+    for q in range(len(queries)):
+        largest, norm, missed, total = 0.0, 0.0, 0.0, 0.0
+        for d in range(dim):
+            largest = max(largest, abs(np.float64(queries[q, d])))
+        step = max(largest, _LEAST_SCALE) / _LARGEST_PAIR_CODE
+        for d in range(dim):
+            number = np.float64(queries[q, d])
+            code = np.rint(number / step)
+            codes[q, d // LANES * LANES + d % half * 2 + d % LANES // half] = np.int16(code)
+            total += code
+            norm += number * number
+            missed += (number - step * code) ** 2
+        norm = math.sqrt(norm)
+        rounding = 2 * (_MIDDLE + 0.5) * norm * (dim + LANES) * _ROUNDING
+        base = math.sqrt(dim) * (_MIDDLE * math.sqrt(missed) + rounding) - _MIDDLE * step * total
+        bounds[q, 0], bounds[q, 1], bounds[q, 2] = step, base, norm * _UPWARDS

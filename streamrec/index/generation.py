@@ -10,7 +10,7 @@ import numpy as np
 from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS, Chunk
 from streamrec.index.lanes import BLOCK
-from streamrec.index.offer import Best, Slots
+from streamrec.index.offer import Best, Query, Slots
 from streamrec.index.request import Found, Predicate, Request
 from streamrec.index.scan import bound_blocks, offer_best_first, offer_blocks
 from streamrec.index.share import share
@@ -115,15 +115,17 @@ def search(
         tops = np.empty((len(best.n), -(-generation.n_slots // BLOCK)), np.float32)
         threads = max(1, min(threads, generation.n_slots // _SLOTS_A_THREAD))
         share(bound_blocks, (slots, request.queries, best, tops), tops.shape[1], threads, pool)
-        for q, bounds in enumerate(tops):
-            asked = (request.queries, q)
-            offer_best_first(bounds, lambda blocks: offer_blocks(slots, blocks, bounds, asked, best))
+        for q in range(len(tops)):
+            _offer_all(slots, tops[q], (request.queries, q), best)
         del masks
     return answer(best)
+
+
+def _offer_all(slots: Slots, tops: np.ndarray[Any, Any], asked_of: tuple[Query, int], best: Best) -> None:
+    offer_best_first(tops, lambda blocks: offer_blocks(slots, blocks, tops, asked_of, best))
 
 
 def answer(best: Best) -> Found:
     """The heaps as an answer, padded with id 0 and −inf; they are sorted in their place."""
     sort_best(*best)
-    free = np.arange(best.scores.shape[1]) >= best.n[:, None]
-    return Found(np.where(free, np.uint64(0), best.ids), np.where(free, np.float32(-np.inf), best.scores))
+    return Found(best.ids, best.scores)

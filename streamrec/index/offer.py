@@ -13,13 +13,24 @@ from numba import njit
 
 from streamrec.index.best import offer
 from streamrec.index.lanes import LANES, row_dot
-from streamrec.memory import INNER, JIT, address, load_byte, load_i64, load_u64
+from streamrec.memory import INNER, JIT, address, load_byte, load_i64, load_u64, prefetch_read
 
-__all__ = ["Asked", "Best", "Query", "Slots", "ask", "offer_positions", "offer_slot", "place_of"]
+__all__ = [
+    "Asked",
+    "Best",
+    "Query",
+    "Slots",
+    "ask",
+    "fetch_slot",
+    "offer_positions",
+    "offer_slot",
+    "place_of",
+]
 
 _DOT, _DOT_HALF = row_dot(half=False), row_dot(half=True)
 #: Addresses of a chunk.
 _PLACES = 6
+_LINE_BYTES = 64
 
 
 class Slots(NamedTuple):
@@ -136,6 +147,18 @@ def _is_seen(slots: Slots, place: np.uint64, slot: int, q: int) -> bool:
     return not (
         len(slots.excluded) and _is_excluded(slots, q, load_u64(load_u64(place + np.uint64(8)) + step))
     )
+
+
+@njit(**INNER)
+def fetch_slot(slots: Slots, place: np.uint64, slot: int, asked: Asked) -> None:
+    """Ask for what `offer_slot` will read."""
+    step = np.uint64(8 * slot)
+    prefetch_read(load_u64(place + np.uint64(16)) + step)
+    prefetch_read(load_u64(place + np.uint64(8)) + step)
+    row_bytes = asked.n_vectors * np.uint64(LANES * (2 if slots.half else 4))
+    row = load_u64(place) + np.uint64(slot) * row_bytes
+    for at in range(0, row_bytes, _LINE_BYTES):
+        prefetch_read(row + np.uint64(at))
 
 
 @njit(**INNER)

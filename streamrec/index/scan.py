@@ -1,8 +1,8 @@
 """The exact search: bounds of all blocks of slots first, and then the blocks of the greatest bounds.
 
-Bounds come from a stream of codes, or of vectors where there are no codes, by several threads. Then blocks are
-taken in the order of their bounds, so the k-th best score rises at once and few vectors are read: those of
-some 400 of 200,000 clustered items, where in the order of slots it would be those of 2,000.
+Bounds come from a stream of codes, or of vectors where there are no codes, by several threads. Then blocks
+are taken in the order of their bounds, so the k-th best score rises at once and few vectors are read: those
+of some 400 of 200,000 clustered items, where in the order of slots it would be those of 2,000.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from streamrec.index.best import least_score
 from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.codes import CODE_BYTES
 from streamrec.index.lanes import BLOCK, LANES, bounds_reaching, greatest_bound, row_dots
-from streamrec.index.offer import Asked, Best, Query, Slots, ask, offer_slot, place_of
+from streamrec.index.offer import Asked, Best, Query, Slots, ask, fetch_slot, offer_slot, place_of
 from streamrec.index.share import done, take
 from streamrec.memory import INNER, JIT, address, load_u64, trailing_zeros
 
@@ -24,6 +24,8 @@ __all__ = ["bound_blocks", "offer_best_first", "offer_blocks"]
 #: Blocks that a thread takes at a time: some 10 µs of codes. A chunk has a multiple of it.
 _TAKEN = 64
 _CHUNK_BLOCKS = CHUNK_SLOTS // BLOCK
+#: Blocks whose slots are noted before they are scored.
+_NOTED = 16
 #: So many blocks are sorted by their bounds at first, and so many times as many each time they were too few.
 _FIRST_SORTED, _MORE = 512, 4
 _DOTS, _DOTS_HALF = row_dots(LANES, half=False), row_dots(LANES, half=True)
@@ -81,13 +83,55 @@ def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, t
 
 
 @njit(**INNER)
-def _offer_rows(slots: Slots, place: np.uint64, block: int, asked: Asked, n: int) -> np.uint64:
-    """Which slots of a block reach the k-th best score, by their rows: a bit each."""
-    scores, bits = np.empty(BLOCK, np.float32), np.uint64(0)
-    _score_rows(slots, place, block, asked, scores)
-    for i in range(BLOCK):
-        bits |= np.uint64(scores[i] >= least_score(asked.scores, n)) << np.uint64(i)
-    return bits
+def _reaching(slots: Slots, b: int, asked: Asked, least: float) -> np.uint64:
+    """Which slots of a block may reach a score, by their codes, or else by their rows: a bit each."""
+    place, block, bits = place_of(slots, b // _CHUNK_BLOCKS), b % _CHUNK_BLOCKS, np.uint64(0)
+    if load_u64(place + np.uint64(24)):
+        bits = bounds_reaching(_coded(place, block, asked), asked.bounds, least)
+    else:
+        scores = np.empty(BLOCK, np.float32)
+        _score_rows(slots, place, block, asked, scores)
+        for i in range(BLOCK):
+            bits |= np.uint64(scores[i] >= least) << np.uint64(i)
+    return bits & ((np.uint64(1) << np.uint64(min(BLOCK, slots.n_slots - b * BLOCK))) - np.uint64(1))
+
+
+@njit(**INNER)
+def _note(slots: Slots, b: int, bits: np.uint64, asked: Asked, found: np.ndarray) -> int:
+    """Write the slots of a block's bits to `found`, counted over all chunks, and fetch what they need."""
+    place, n = place_of(slots, b // _CHUNK_BLOCKS), 0
+    while bits:
+        found[n] = b * BLOCK + trailing_zeros(bits)
+        fetch_slot(slots, place, found[n] % CHUNK_SLOTS, asked)
+        bits &= bits - np.uint64(1)
+        n += 1
+    return n
+
+
+@njit(**INNER)
+def _offer_some(slots: Slots, chosen: Any, asked: Asked, n: int, found: np.ndarray) -> int:
+    """Offer the slots that reach a bound, of blocks of which each has one; `chosen`: blocks and bounds.
+
+    Memory answers many questions at once, so all slots are noted in `found` before the first is scored.
+    """
+    n_found = 0
+    for b, least in zip(*chosen):  # noqa: B905  (Numba knows no strict)
+        n_found += _note(slots, b, _reaching(slots, b, asked, least), asked, found[n_found:])
+    for slot in found[:n_found]:
+        n = offer_slot(slots, place_of(slots, slot // CHUNK_SLOTS), slot % CHUNK_SLOTS, asked, n)
+    return n
+
+
+@njit(**INNER)
+def _floor(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked: Asked, found: np.ndarray) -> np.float32:
+    """A score that the k-th best reaches: the k-th of only the items with their block's greatest bound."""
+    scores, ids, n = np.empty_like(asked.scores), np.empty_like(asked.ids), 0
+    few = Asked(asked.number, asked.vector, asked.codes, asked.n_vectors, asked.bounds, scores, ids)
+    for i in range(0, len(blocks), _NOTED):
+        if n < len(scores):
+            some = blocks[i : i + _NOTED]
+            n = _offer_some(slots, (some, tops[some]), few, n, found)
+    return least_score(scores, n)
 
 
 @njit(**JIT)
@@ -106,25 +150,19 @@ def offer_blocks(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked_of: A
 
     """
     queries, q = asked_of
-    asked, n = ask(queries, q, best), best.n[q]
-    for b in blocks:
-        if tops[b] < least_score(asked.scores, n):
-            break
-        place, block = place_of(slots, b // _CHUNK_BLOCKS), b % _CHUNK_BLOCKS
-        if load_u64(place + np.uint64(24)):
-            bits = bounds_reaching(_coded(place, block, asked), asked.bounds, least_score(asked.scores, n))
-        else:
-            bits = _offer_rows(slots, place, block, asked, n)
-        bits &= (np.uint64(1) << np.uint64(min(BLOCK, slots.n_slots - b * BLOCK))) - np.uint64(1)
-        while bits:
-            n = offer_slot(slots, place, block * BLOCK + trailing_zeros(bits), asked, n)
-            bits &= bits - np.uint64(1)
+    asked, n, i, found = ask(queries, q, best), best.n[q], 0, np.empty(_NOTED * BLOCK, np.int64)
+    floor = _floor(slots, blocks, tops, asked, found) if n < len(asked.scores) else asked.scores[0]
+    while i < len(blocks) and tops[blocks[i]] >= floor:
+        some = blocks[i : i + _NOTED]
+        n = _offer_some(slots, (some, np.full(len(some), floor)), asked, n, found)
+        floor = max(floor, least_score(asked.scores, n))
+        i += _NOTED
     best.n[q] = n
-    return len(blocks) > 0 and tops[blocks[-1]] < least_score(asked.scores, n)
+    return i < len(blocks)
 
 
 def offer_best_first(tops: np.ndarray[Any, Any], offer: Callable[[np.ndarray[Any, Any]], bool]) -> None:
-    """Offer blocks in the order of their bounds `tops`, float32 (n,), until `offer` says that it is enough."""
+    """Offer blocks in the order of their bounds, `tops` float32 (n,), until `offer` says it is enough."""
     left, n_sorted = np.arange(len(tops)), _FIRST_SORTED
     while len(left):
         now, left = left, left[:0]

@@ -33,11 +33,11 @@ def done(counts: np.ndarray, n: int) -> None:
 
 @njit(**JIT)
 def _all_done(counts: np.ndarray, n: int) -> bool:
-    """Whether all n parts are done, after waiting a little: what was taken takes less than a thread's waking."""
-    for _ in range(_ROUNDS):
-        if fetch_add(address(counts) + np.uint64(8), 0) >= n:
-            return True
-    return False
+    """Whether all n parts are done, after waiting a little: a part takes less than a thread's waking."""
+    left = _ROUNDS
+    while left and fetch_add(address(counts) + np.uint64(8), 0) < n:
+        left -= 1
+    return left > 0
 
 
 def share(

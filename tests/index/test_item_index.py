@@ -252,4 +252,4 @@ def test_heaps_are_sorted_and_ties_broken_by_id():
     ids, n = np.array([[8, 7, 2, 0]], np.uint64), np.array([3])
     sort_best(scores, ids, n)
     assert ids[0].tolist() == [2, 7, 8, 0]
-    assert scores[0].tolist() == [3, 3, 1, 0]
+    assert scores[0].tolist() == [3, 3, 1, -np.inf]
