@@ -86,4 +86,5 @@ def sort_best(scores: np.ndarray, ids: np.ndarray, n_kept: np.ndarray) -> None:
             score, item = best[last], items[last]
             best[last], items[last] = best[0], items[0]
             _sink(best, items, last, score, item)
-        best[n_kept[q] :], items[n_kept[q] :] = -np.inf, 0
+        for free in range(n_kept[q], len(best)):
+            best[free], items[free] = -np.inf, 0

@@ -24,6 +24,8 @@ __all__ = ["bound_blocks", "offer_best_first", "offer_blocks"]
 #: Blocks that a thread takes at a time: some 10 µs of codes. A chunk has a multiple of it.
 _TAKEN = 64
 _CHUNK_BLOCKS = CHUNK_SLOTS // BLOCK
+#: With a plain 0 Numba compiles what it is given to once more.
+_NONE = np.int64(0)
 #: Blocks whose slots are noted before they are scored.
 _NOTED = 16
 #: So many blocks are sorted by their bounds at first, and so many times as many each time they were too few.
@@ -52,6 +54,14 @@ def _score_rows(slots: Slots, place: np.uint64, block: int, asked: Asked, scores
             _DOTS((row, row_bytes, asked.vector, asked.n_vectors, out))
 
 
+@njit(**INNER)
+def _greatest(scores: np.ndarray) -> np.float32:
+    top = scores[0]
+    for score in scores[1:]:
+        top = max(top, score)
+    return top
+
+
 @njit(**JIT)
 def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, tops: np.ndarray) -> None:
     """What no score of a block exceeds, of the blocks that no other thread takes, until all are taken.
@@ -78,7 +88,7 @@ def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, t
                     tops[q, b] = greatest_bound(_coded(place, b - start, asked), asked.bounds)
                 else:
                     _score_rows(slots, place, b - start, asked, scores)
-                    tops[q, b] = scores.max()
+                    tops[q, b] = _greatest(scores)
         done(counts, end - first)
 
 
@@ -97,9 +107,9 @@ def _reaching(slots: Slots, b: int, asked: Asked, least: float) -> np.uint64:
 
 
 @njit(**INNER)
-def _note(slots: Slots, b: int, bits: np.uint64, asked: Asked, found: np.ndarray) -> int:
-    """Write the slots of a block's bits to `found`, counted over all chunks, and fetch what they need."""
-    place, n = place_of(slots, b // _CHUNK_BLOCKS), 0
+def _note(slots: Slots, b: int, bits: np.uint64, asked: Asked, found: np.ndarray, n: int) -> int:
+    """Write the slots of a block's bits to `found` from n on, as n_slots counts; fetch what they need."""
+    place = place_of(slots, b // _CHUNK_BLOCKS)
     while bits:
         found[n] = b * BLOCK + trailing_zeros(bits)
         fetch_slot(slots, place, found[n] % CHUNK_SLOTS, asked)
@@ -109,28 +119,30 @@ def _note(slots: Slots, b: int, bits: np.uint64, asked: Asked, found: np.ndarray
 
 
 @njit(**INNER)
-def _offer_some(slots: Slots, chosen: Any, asked: Asked, n: int, found: np.ndarray) -> int:
-    """Offer the slots that reach a bound, of blocks of which each has one; `chosen`: blocks and bounds.
+def _offer_some(slots: Slots, chosen: Any, tops: np.ndarray, asked: Asked, n: int, found: np.ndarray) -> int:
+    """Offer those slots of the next blocks that reach a floor, or else their block's greatest bound.
 
     Memory answers many questions at once, so all slots are noted in `found` before the first is scored.
+    `chosen`: blocks, the first of them, and the floor.
     """
-    n_found = 0
-    for b, least in zip(*chosen):  # noqa: B905  (Numba knows no strict)
-        n_found += _note(slots, b, _reaching(slots, b, asked, least), asked, found[n_found:])
-    for slot in found[:n_found]:
-        n = offer_slot(slots, place_of(slots, slot // CHUNK_SLOTS), slot % CHUNK_SLOTS, asked, n)
+    (blocks, first, floor), n_found = chosen, _NONE
+    for i in range(first, min(first + _NOTED, len(blocks))):
+        bits = _reaching(slots, blocks[i], asked, min(tops[blocks[i]], floor))
+        n_found = _note(slots, blocks[i], bits, asked, found, n_found)
+    for i in range(n_found):
+        place = place_of(slots, found[i] // CHUNK_SLOTS)
+        n = offer_slot(slots, place, found[i] % CHUNK_SLOTS, asked, n)
     return n
 
 
 @njit(**INNER)
 def _floor(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked: Asked, found: np.ndarray) -> np.float32:
     """A score that the k-th best reaches: the k-th of only the items with their block's greatest bound."""
-    scores, ids, n = np.empty_like(asked.scores), np.empty_like(asked.ids), 0
-    few = Asked(asked.number, asked.vector, asked.codes, asked.n_vectors, asked.bounds, scores, ids)
-    for i in range(0, len(blocks), _NOTED):
+    scores, ids = np.empty(len(asked.scores), np.float32), np.empty(len(asked.scores), np.uint64)
+    few, n = Asked(asked.number, asked.vector, asked.codes, asked.n_vectors, asked.bounds, scores, ids), _NONE
+    for first in range(0, len(blocks), _NOTED):
         if n < len(scores):
-            some = blocks[i : i + _NOTED]
-            n = _offer_some(slots, (some, tops[some]), few, n, found)
+            n = _offer_some(slots, (blocks, first, np.float32(np.inf)), tops, few, n, found)
     return least_score(scores, n)
 
 
@@ -150,11 +162,10 @@ def offer_blocks(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked_of: A
 
     """
     queries, q = asked_of
-    asked, n, i, found = ask(queries, q, best), best.n[q], 0, np.empty(_NOTED * BLOCK, np.int64)
+    asked, n, i, found = ask(queries, q, best), best.n[q], _NONE, np.empty(_NOTED * BLOCK, np.int64)
     floor = _floor(slots, blocks, tops, asked, found) if n < len(asked.scores) else asked.scores[0]
     while i < len(blocks) and tops[blocks[i]] >= floor:
-        some = blocks[i : i + _NOTED]
-        n = _offer_some(slots, (some, np.full(len(some), floor)), asked, n, found)
+        n = _offer_some(slots, (blocks, i, floor), tops, asked, n, found)
         floor = max(floor, least_score(asked.scores, n))
         i += _NOTED
     best.n[q] = n
