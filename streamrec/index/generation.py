@@ -10,15 +10,15 @@ import numpy as np
 from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS, Chunk
 from streamrec.index.lanes import BLOCK
-from streamrec.index.offer import Best, Query, Slots
+from streamrec.index.offer import Best, Query, Slots, unlisted
 from streamrec.index.request import Found, Predicate, Request
 from streamrec.index.scan import bound_blocks, offer_best_first, offer_blocks
 from streamrec.index.share import share
 
-__all__ = ["Generation", "answer", "empty_best", "search"]
+__all__ = ["Generation", "answer", "empty_best", "search", "search_slots"]
 
-#: Fewer slots than this a thread: waking another one takes as long as scanning them, some 50 µs.
-_SLOTS_A_THREAD = 16_384
+#: Fewer blocks than this a thread: waking another one takes as long as scanning them, some 50 µs.
+_BLOCKS_A_THREAD = 768
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ class Generation:
             places = places.copy()
             places[:, 5] = [mask.ctypes.data for mask in masks]
         half = bool(self.chunks) and self.chunks[0].rows.dtype == np.float16
-        return Slots(places, self.n_slots, self.number, half, request.excluded, request.offsets), masks
+        return (
+            Slots(places, self.n_slots, self.number, half, request.excluded, request.offsets, unlisted()),
+            masks,
+        )
 
 
 def _mask(where: Predicate, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -110,15 +113,22 @@ def search(
 
     """
     best = empty_best(request, min(request.k, generation.n_live)) if best is None else best
-    if generation.n_slots and best.scores.size:
+    if generation.n_slots:
         slots, masks = generation.slots(request)
-        tops = np.empty((len(best.n), -(-generation.n_slots // BLOCK)), np.float32)
-        threads = max(1, min(threads, generation.n_slots // _SLOTS_A_THREAD))
-        share(bound_blocks, (slots, request.queries, best, tops), tops.shape[1], threads, pool)
-        for q in range(len(tops)):
-            _offer_all(slots, tops[q], (request.queries, q), best)
+        search_slots(slots, request.queries, best, threads, pool)
         del masks
     return answer(best)
+
+
+def search_slots(slots: Slots, queries: Query, best: Best, threads: int, pool: Executor | None) -> None:
+    """Offer all blocks of what is searched to the best of each query; arguments as of `search`."""
+    n_blocks = len(slots.listed.blocks) or -(-slots.n_slots // BLOCK)
+    if best.scores.size and n_blocks:
+        tops = np.empty((len(best.n), n_blocks), np.float32)
+        threads = max(1, min(threads, n_blocks // _BLOCKS_A_THREAD))
+        share(bound_blocks, (slots, queries, best, tops), n_blocks, threads, pool)
+        for q in range(len(tops)):
+            _offer_all(slots, tops[q], (queries, q), best)
 
 
 def _offer_all(slots: Slots, tops: np.ndarray[Any, Any], asked_of: tuple[Query, int], best: Best) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from streamrec.index.generation import Generation, answer, empty_best, search
-from streamrec.index.offer import offer_positions
+from streamrec.index.generation import Generation, answer, empty_best, search, search_slots
+from streamrec.index.offer import Best, Query, Slots, offer_positions
 from streamrec.index.request import Found, Predicate, Request, check_vectors, first_of, read_request
 from streamrec.index.settings import IndexSettings
 from streamrec.index.slot_log import SlotLog
@@ -146,3 +146,7 @@ class ItemIndex:
     def search_exactly(self, generation: Generation, request: Request) -> Found:
         """Search one generation, which need not be the newest."""
         return search(generation, request, self.settings.threads, self._pool)
+
+    def search_slots(self, slots: Slots, queries: Query, best: Best) -> None:
+        """Offer what is to be searched to the best of each query."""
+        search_slots(slots, queries, best, self.settings.threads, self._pool)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from streamrec.index.best import offer
-from streamrec.index.lanes import LANES, row_dot
+from streamrec.index.lanes import BLOCK, LANES, row_dot
 from streamrec.memory import INNER, JIT, address, load_byte, load_i64, load_u64, prefetch_read
 
 __all__ = [
@@ -33,6 +33,32 @@ _PLACES = 6
 _LINE_BYTES = 64
 
 
+class Listed(NamedTuple):
+    """Blocks of codes that are not where the slots are: some of inverted lists.
+
+    Attributes:
+        codes: uint32 (all blocks, width/8, 32), as of a chunk.
+        scales: float32 (all blocks, 2, 32).
+        positions: int64 (all blocks, 32), of the slots (`Chunk.append`), −1 where there is none.
+        serials: int64 (n_chunks,), ascending, of the chunks that are searched.
+        blocks: int64 (n,), which blocks are searched.
+
+    """
+
+    codes: np.ndarray
+    scales: np.ndarray
+    positions: np.ndarray
+    serials: np.ndarray
+    blocks: np.ndarray
+
+
+def unlisted() -> Listed:
+    """No lists: the blocks of the chunks themselves are searched."""
+    codes, scales = np.empty((0, 0, BLOCK), np.uint32), np.empty((0, 2, BLOCK), np.float32)
+    none = np.empty(0, np.int64)
+    return Listed(codes, scales, np.empty((0, BLOCK), np.int64), none, none)
+
+
 class Slots(NamedTuple):
     """What is searched.
 
@@ -43,6 +69,7 @@ class Slots(NamedTuple):
         half: whether rows are float16.
         excluded: uint64 (E,), ascending for each query: ids that are not to be answered.
         offsets: int64 (Q+1,), where the ids of each query begin and end.
+        listed: where to look for them, if not everywhere.
 
     """
 
@@ -52,6 +79,7 @@ class Slots(NamedTuple):
     half: bool
     excluded: np.ndarray
     offsets: np.ndarray
+    listed: Listed
 
 
 class Query(NamedTuple):
@@ -82,6 +110,10 @@ class Best(NamedTuple):
     scores: np.ndarray
     ids: np.ndarray
     n: np.ndarray
+
+    def of(self, q: int) -> "Best":
+        """The heap of one query, in the same memory."""
+        return Best(self.scores[q : q + 1], self.ids[q : q + 1], self.n[q : q + 1])
 
 
 class Asked(NamedTuple):

@@ -34,16 +34,32 @@ _DOTS, _DOTS_HALF = row_dots(LANES, half=False), row_dots(LANES, half=True)
 
 
 @njit(**INNER)
-def _coded(place: np.uint64, block: int, asked: Asked) -> Any:
-    """Where the codes of a block are, as `bounds_reaching` wants it."""
-    codes = load_u64(place + np.uint64(24)) + np.uint64(CODE_BYTES * BLOCK * block) * asked.n_vectors
-    scales = load_u64(place + np.uint64(32)) + np.uint64(8 * BLOCK * block)
-    return codes, asked.codes, asked.n_vectors, scales
+def _block_of(slots: Slots, b: int) -> Any:
+    """Where the addresses of the chunk of block b are, and which of its blocks that is."""
+    return place_of(slots, b // _CHUNK_BLOCKS), b % _CHUNK_BLOCKS
 
 
 @njit(**INNER)
-def _score_rows(slots: Slots, place: np.uint64, block: int, asked: Asked, scores: np.ndarray) -> None:
+def _is_coded(slots: Slots) -> bool:
+    return len(slots.listed.blocks) > 0 or load_u64(place_of(slots, 0) + np.uint64(24)) > 0
+
+
+@njit(**INNER)
+def _coded(slots: Slots, b: int, asked: Asked) -> Any:
+    """Where the codes of a block are, as `bounds_reaching` wants it."""
+    place, block = _block_of(slots, b)
+    codes, scales = load_u64(place + np.uint64(24)), load_u64(place + np.uint64(32))
+    if len(slots.listed.blocks):
+        block, codes = slots.listed.blocks[b], address(slots.listed.codes)
+        scales = address(slots.listed.scales)
+    codes += np.uint64(CODE_BYTES * BLOCK * block) * asked.n_vectors
+    return codes, asked.codes, asked.n_vectors, scales + np.uint64(8 * BLOCK * block)
+
+
+@njit(**INNER)
+def _score_rows(slots: Slots, b: int, asked: Asked, scores: np.ndarray) -> None:
     """The products of all rows of a block, float32 (32,)."""
+    place, block = _block_of(slots, b)
     row_bytes = asked.n_vectors * np.uint64(LANES * (2 if slots.half else 4))
     rows = load_u64(place) + np.uint64(BLOCK * block) * row_bytes
     for i in range(0, BLOCK, LANES):
@@ -74,20 +90,19 @@ def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, t
         tops: float32 (Q, blocks), written.
 
     """
-    n_blocks, scores = tops.shape[1], np.empty(BLOCK, np.float32)
+    n_blocks, scores, coded = tops.shape[1], np.empty(BLOCK, np.float32), _is_coded(slots)
     while True:
         first = take(counts, _TAKEN)
         if first >= n_blocks:
             return
         end = min(first + _TAKEN, n_blocks)
-        place, start = place_of(slots, first // _CHUNK_BLOCKS), first // _CHUNK_BLOCKS * _CHUNK_BLOCKS
         for q in range(len(tops)):
             asked = ask(queries, q, best)
             for b in range(first, end):
-                if load_u64(place + np.uint64(24)):
-                    tops[q, b] = greatest_bound(_coded(place, b - start, asked), asked.bounds)
+                if coded:
+                    tops[q, b] = greatest_bound(_coded(slots, b, asked), asked.bounds)
                 else:
-                    _score_rows(slots, place, b - start, asked, scores)
+                    _score_rows(slots, b, asked, scores)
                     tops[q, b] = _greatest(scores)
         done(counts, end - first)
 
@@ -95,26 +110,43 @@ def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, t
 @njit(**INNER)
 def _reaching(slots: Slots, b: int, asked: Asked, least: float) -> np.uint64:
     """Which slots of a block may reach a score, by their codes, or else by their rows: a bit each."""
-    place, block, bits = place_of(slots, b // _CHUNK_BLOCKS), b % _CHUNK_BLOCKS, np.uint64(0)
-    if load_u64(place + np.uint64(24)):
-        bits = bounds_reaching(_coded(place, block, asked), asked.bounds, least)
-    else:
-        scores = np.empty(BLOCK, np.float32)
-        _score_rows(slots, place, block, asked, scores)
-        for i in range(BLOCK):
-            bits |= np.uint64(scores[i] >= least) << np.uint64(i)
-    return bits & ((np.uint64(1) << np.uint64(min(BLOCK, slots.n_slots - b * BLOCK))) - np.uint64(1))
+    if _is_coded(slots):
+        return bounds_reaching(_coded(slots, b, asked), asked.bounds, least)
+    scores, bits = np.empty(BLOCK, np.float32), np.uint64(0)
+    _score_rows(slots, b, asked, scores)
+    for i in range(BLOCK):
+        bits |= np.uint64(scores[i] >= least) << np.uint64(i)
+    return bits
+
+
+@njit(**INNER)
+def _slot_of(slots: Slots, b: int, i: int) -> int:
+    """Which slot item i of a block has, as n_slots counts; −1 for none that is there."""
+    if not len(slots.listed.blocks):
+        slot = b * BLOCK + i
+        return slot if slot < slots.n_slots else -1
+    position, serials = slots.listed.positions[slots.listed.blocks[b], i], slots.listed.serials
+    serial, low, high = position // CHUNK_SLOTS, 0, len(serials)
+    while low < high:
+        middle = (low + high) // 2
+        if serials[middle] < serial:
+            low = middle + 1
+        else:
+            high = middle
+    there = low < len(serials) and serials[low] == serial
+    return low * CHUNK_SLOTS + position % CHUNK_SLOTS if there else -1
 
 
 @njit(**INNER)
 def _note(slots: Slots, b: int, bits: np.uint64, asked: Asked, found: np.ndarray, n: int) -> int:
     """Write the slots of a block's bits to `found` from n on, as n_slots counts; fetch what they need."""
-    place = place_of(slots, b // _CHUNK_BLOCKS)
     while bits:
-        found[n] = b * BLOCK + trailing_zeros(bits)
-        fetch_slot(slots, place, found[n] % CHUNK_SLOTS, asked)
+        slot = _slot_of(slots, b, trailing_zeros(bits))
         bits &= bits - np.uint64(1)
-        n += 1
+        if slot >= 0:
+            found[n] = slot
+            fetch_slot(slots, place_of(slots, slot // CHUNK_SLOTS), slot % CHUNK_SLOTS, asked)
+            n += 1
     return n
 
 
