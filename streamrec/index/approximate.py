@@ -2,7 +2,7 @@
 
 1. A base of inverted lists has codes of the slots that were there when it was made, and their positions.
 2. Lists near the query are searched as chunks are: vectors are read from the log of slots as of the search's
-   generation, so who is dead or excluded drops out, and scores are exact. Only what is in other lists is missed.
+   generation, so who is dead or excluded drops out, and scores are exact. What is in other lists is missed.
 3. Slots that came after the base are scanned exactly, so a change is found at once.
 4. Where fewer remain than are wanted, or a predicate is given, the whole log is scanned.
 
@@ -47,7 +47,7 @@ class ApproximateSettings:
     """
 
     least_items: int = 300_000
-    probes: int = 320
+    probes: int = 200
     rebuilt_at: float = 0.1
     checked_every: int = 100
 

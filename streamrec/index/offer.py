@@ -16,6 +16,7 @@ from streamrec.index.lanes import BLOCK, LANES, row_dot
 from streamrec.memory import INNER, JIT, address, load_byte, load_i64, load_u64, prefetch_read
 
 __all__ = [
+    "LINE_BYTES",
     "Asked",
     "Best",
     "Query",
@@ -30,7 +31,8 @@ __all__ = [
 _DOT, _DOT_HALF = row_dot(half=False), row_dot(half=True)
 #: Addresses of a chunk.
 _PLACES = 6
-_LINE_BYTES = 64
+#: Of a cache line.
+LINE_BYTES = 64
 
 
 class Listed(NamedTuple):
@@ -189,7 +191,7 @@ def fetch_slot(slots: Slots, place: np.uint64, slot: int, asked: Asked) -> None:
     prefetch_read(load_u64(place + np.uint64(8)) + step)
     row_bytes = asked.n_vectors * np.uint64(LANES * (2 if slots.half else 4))
     row = load_u64(place) + np.uint64(slot) * row_bytes
-    for at in range(0, row_bytes, _LINE_BYTES):
+    for at in range(0, row_bytes, LINE_BYTES):
         prefetch_read(row + np.uint64(at))
 
 

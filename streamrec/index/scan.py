@@ -15,9 +15,9 @@ from streamrec.index.best import least_score
 from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.codes import CODE_BYTES
 from streamrec.index.lanes import BLOCK, LANES, bounds_reaching, greatest_bound, row_dots
-from streamrec.index.offer import Asked, Best, Query, Slots, ask, fetch_slot, offer_slot, place_of
+from streamrec.index.offer import LINE_BYTES, Asked, Best, Query, Slots, ask, fetch_slot, offer_slot, place_of
 from streamrec.index.share import done, take
-from streamrec.memory import INNER, JIT, address, load_u64, trailing_zeros
+from streamrec.memory import INNER, JIT, address, load_u64, prefetch_read, trailing_zeros
 
 __all__ = ["bound_blocks", "offer_best_first", "offer_blocks"]
 
@@ -26,6 +26,8 @@ _TAKEN = 64
 _CHUNK_BLOCKS = CHUNK_SLOTS // BLOCK
 #: With a plain 0 Numba compiles what it is given to once more.
 _NONE = np.int64(0)
+#: Blocks of lists between prefetch and use.
+_AHEAD = 3
 #: Blocks whose slots are noted before they are scored.
 _NOTED = 16
 #: So many blocks are sorted by their bounds at first, and so many times as many each time they were too few.
@@ -71,6 +73,16 @@ def _score_rows(slots: Slots, b: int, asked: Asked, scores: np.ndarray) -> None:
 
 
 @njit(**INNER)
+def _fetch_codes(slots: Slots, b: int, asked: Asked) -> None:
+    """Ask for a block of a list: lists lie anywhere, so the processor cannot guess the next one."""
+    codes, _, n_vectors, scales = _coded(slots, b, asked)
+    for at in range(0, np.uint64(CODE_BYTES * BLOCK) * n_vectors, LINE_BYTES):
+        prefetch_read(codes + np.uint64(at))
+    for at in range(0, 8 * BLOCK, LINE_BYTES):
+        prefetch_read(scales + np.uint64(at))
+
+
+@njit(**INNER)
 def _greatest(scores: np.ndarray) -> np.float32:
     top = scores[0]
     for score in scores[1:]:
@@ -99,6 +111,8 @@ def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, t
         for q in range(len(tops)):
             asked = ask(queries, q, best)
             for b in range(first, end):
+                if b + _AHEAD < len(slots.listed.blocks):
+                    _fetch_codes(slots, b + _AHEAD, asked)
                 if coded:
                     tops[q, b] = greatest_bound(_coded(slots, b, asked), asked.bounds)
                 else:
