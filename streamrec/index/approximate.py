@@ -144,9 +144,11 @@ class ApproximateIndex:
     def _search_base(self, base: _Base, generation: Generation, request: Request, best: Best) -> None:
         """Offer what one query's nearest lists have."""
         query = request.queries.vectors[0, : self.exact.settings.dim]
-        listed = base.lists.near(query, self.approximate.probes, generation.serials)
-        slots, _ = generation.slots(request)
+        blocks = base.lists.near(query, self.approximate.probes)
+        slots, kept = generation.slots(request)
+        listed = base.lists.listed(blocks, generation.serials)
         self.exact.search_slots(slots._replace(listed=listed), request.queries, best)
+        del kept
 
     def _rebuild_if_due(self) -> None:
         with self._starting:

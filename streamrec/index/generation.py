@@ -10,7 +10,7 @@ import numpy as np
 from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS, Chunk
 from streamrec.index.lanes import BLOCK
-from streamrec.index.offer import Best, Query, Slots, unlisted
+from streamrec.index.offer import Best, Query, Slots
 from streamrec.index.request import Found, Predicate, Request
 from streamrec.index.scan import bound_blocks, offer_best_first, offer_blocks
 from streamrec.index.share import share
@@ -69,7 +69,7 @@ class Generation:
         return np.where(gone, -1, chunk), positions % CHUNK_SLOTS
 
     def slots(self, request: Request) -> tuple[Slots, list[np.ndarray[Any, Any]]]:
-        """What a request searches, and the masks whose addresses that has: keep them until it is done."""
+        """What a request searches, and the arrays whose addresses that has: keep them until it is done."""
         places, masks = self.places, []
         if request.where is not None:
             left = self.n_slots - CHUNK_SLOTS * np.arange(len(self.chunks))
@@ -77,10 +77,9 @@ class Generation:
             places = places.copy()
             places[:, 5] = [mask.ctypes.data for mask in masks]
         half = bool(self.chunks) and self.chunks[0].rows.dtype == np.float16
-        return (
-            Slots(places, self.n_slots, self.number, half, request.excluded, request.offsets, unlisted()),
-            masks,
-        )
+        kept = [places, request.excluded, request.offsets]
+        at, excluded, offsets = (array.ctypes.data for array in kept)
+        return Slots(at, self.n_slots, self.number, half, excluded, offsets), [*kept, *masks]
 
 
 def _mask(where: Predicate, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -114,15 +113,15 @@ def search(
     """
     best = empty_best(request, min(request.k, generation.n_live)) if best is None else best
     if generation.n_slots:
-        slots, masks = generation.slots(request)
+        slots, kept = generation.slots(request)
         search_slots(slots, request.queries, best, threads, pool)
-        del masks
+        del kept
     return answer(best)
 
 
 def search_slots(slots: Slots, queries: Query, best: Best, threads: int, pool: Executor | None) -> None:
     """Offer all blocks of what is searched to the best of each query; arguments as of `search`."""
-    n_blocks = len(slots.listed.blocks) or -(-slots.n_slots // BLOCK)
+    n_blocks = slots.listed.n_blocks or -(-slots.n_slots // BLOCK)
     if best.scores.size and n_blocks:
         tops = np.empty((len(best.n), n_blocks), np.float32)
         threads = max(1, min(threads, n_blocks // _BLOCKS_A_THREAD))

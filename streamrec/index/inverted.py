@@ -67,20 +67,24 @@ class InvertedLists:
     def __len__(self) -> int:
         return self._n
 
-    def near(self, query: np.ndarray[Any, Any], probes: int, serials: np.ndarray[Any, Any]) -> Listed:
-        """The blocks of the lists whose centres' product with a query float32 (D,) is greatest.
-
-        Args:
-            query: what is looked for.
-            probes: of so many lists.
-            serials: of the chunks that are there, ascending.
-
-        """
+    def near(self, query: np.ndarray[Any, Any], probes: int) -> np.ndarray[Any, Any]:
+        """The blocks of those `probes` lists whose centres' product with a query float32 (D,) is greatest."""
         probes = min(probes, len(self.centres))
         lists = np.argpartition(self.centres @ query, -probes)[-probes:]
         first, n = self._starts[lists], self._starts[lists + 1] - self._starts[lists]
-        blocks = np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
-        return Listed(self._codes, self._scales, self._positions, serials, blocks)
+        blocks: np.ndarray[Any, Any] = np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
+        return blocks
+
+    def listed(self, blocks: np.ndarray[Any, Any], serials: np.ndarray[Any, Any]) -> Listed:
+        """Some blocks as a search takes them; the arrays have to stay meanwhile.
+
+        Args:
+            blocks: int64 (n,).
+            serials: int64 (n_chunks,), ascending, of the chunks that are there.
+
+        """
+        arrays = (self._codes, self._scales, self._positions, serials)
+        return Listed(*(a.ctypes.data for a in arrays), len(serials), blocks.ctypes.data, len(blocks))
 
 
 def _in_blocks(list_of: np.ndarray[Any, Any], starts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

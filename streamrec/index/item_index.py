@@ -139,8 +139,9 @@ class ItemIndex:
         best = empty_best(request, len(ids))
         if generation.n_live and len(ids):
             chunk, slot = generation.located(positions[None])
-            slots, _ = generation.slots(request)
+            slots, kept = generation.slots(request)
             offer_positions(slots, chunk, slot, request.queries, best)
+            del kept
         return first_of(answer(best))
 
     def search_exactly(self, generation: Generation, request: Request) -> Found:

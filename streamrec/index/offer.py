@@ -1,9 +1,8 @@
 """What is searched and for what, and the step of every search: a slot offered to the best of a query.
 
-Chunks are given by address, because Numba holds no arrays in an array: `places` uint64 (n_chunks, 6) has for
-each of them rows, ids, died, codes, scales (`Chunk.places`) and a mask of allowed slots (bool, 0 where all
-are). Compiled code takes views of arrays once a search and query, not once a slot: a view counts references,
-in a word that all threads of a search write.
+Chunks are given by address, because Numba holds no arrays in an array, and other arrays that compiled code
+passes on to what it calls for each slot are, too: an array that is passed on has its references counted, in a
+word that all threads of a search write.
 """
 
 from typing import NamedTuple
@@ -12,17 +11,18 @@ import numpy as np
 from numba import njit
 
 from streamrec.index.best import offer
-from streamrec.index.lanes import BLOCK, LANES, row_dot
+from streamrec.index.lanes import LANES, row_dot
 from streamrec.memory import INNER, JIT, address, load_byte, load_i64, load_u64, prefetch_read
 
 __all__ = [
-    "LINE_BYTES",
     "Asked",
     "Best",
     "Query",
     "Slots",
     "ask",
+    "element",
     "fetch_slot",
+    "first_not_below",
     "offer_positions",
     "offer_slot",
     "place_of",
@@ -32,56 +32,54 @@ _DOT, _DOT_HALF = row_dot(half=False), row_dot(half=True)
 #: Addresses of a chunk.
 _PLACES = 6
 #: Of a cache line.
-LINE_BYTES = 64
+_LINE_BYTES = 64
 
 
 class Listed(NamedTuple):
-    """Blocks of codes that are not where the slots are: some of inverted lists.
+    """Blocks of codes that are not where the slots are: some of inverted lists. All but counts are addresses.
 
     Attributes:
         codes: uint32 (all blocks, width/8, 32), as of a chunk.
         scales: float32 (all blocks, 2, 32).
         positions: int64 (all blocks, 32), of the slots (`Chunk.append`), −1 where there is none.
-        serials: int64 (n_chunks,), ascending, of the chunks that are searched.
-        blocks: int64 (n,), which blocks are searched.
+        serials: int64 (n_serials,), ascending, of the chunks that are searched.
+        n_serials: how many these are.
+        blocks: int64 (n_blocks,), which blocks are searched.
+        n_blocks: how many these are; 0: those of the chunks themselves are searched.
 
     """
 
-    codes: np.ndarray
-    scales: np.ndarray
-    positions: np.ndarray
-    serials: np.ndarray
-    blocks: np.ndarray
-
-
-def unlisted() -> Listed:
-    """No lists: the blocks of the chunks themselves are searched."""
-    codes, scales = np.empty((0, 0, BLOCK), np.uint32), np.empty((0, 2, BLOCK), np.float32)
-    none = np.empty(0, np.int64)
-    return Listed(codes, scales, np.empty((0, BLOCK), np.int64), none, none)
+    codes: int = 0
+    scales: int = 0
+    positions: int = 0
+    serials: int = 0
+    n_serials: int = 0
+    blocks: int = 0
+    n_blocks: int = 0
 
 
 class Slots(NamedTuple):
-    """What is searched.
+    """What is searched. Whoever makes one keeps the arrays whose addresses it has.
 
     Attributes:
-        places: uint64 (n_chunks, 6), see above.
+        places: address of uint64 (n_chunks, 6), for each chunk the addresses of rows, ids, died, codes,
+            scales (`Chunk.places`) and a mask of allowed slots (bool, 0 where all are).
         n_slots: of them together; all chunks but the last are full.
         generation: slots that died up to it are not seen.
         half: whether rows are float16.
-        excluded: uint64 (E,), ascending for each query: ids that are not to be answered.
-        offsets: int64 (Q+1,), where the ids of each query begin and end.
+        excluded: address of uint64 (E,), ascending for each query: ids that are not to be answered.
+        offsets: address of int64 (Q+1,), where the ids of each query begin and end.
         listed: where to look for them, if not everywhere.
 
     """
 
-    places: np.ndarray
+    places: int
     n_slots: int
     generation: int
     half: bool
-    excluded: np.ndarray
-    offsets: np.ndarray
-    listed: Listed
+    excluded: int
+    offsets: int
+    listed: Listed = Listed()
 
 
 class Query(NamedTuple):
@@ -154,19 +152,32 @@ def ask(queries: Query, q: int, best: Best) -> Asked:
 @njit(**INNER)
 def place_of(slots: Slots, chunk: int) -> np.uint64:
     """Where the addresses of a chunk are."""
-    return address(slots.places) + np.uint64(8 * _PLACES * chunk)
+    return element(slots.places, _PLACES * chunk)
 
 
 @njit(**INNER)
-def _is_excluded(slots: Slots, q: int, item: int) -> bool:
-    low, high = slots.offsets[q], slots.offsets[q + 1]
+def element(array: int, i: int) -> np.uint64:
+    """The address of number i of an array of numbers of 64 bits."""
+    return np.uint64(array) + np.uint64(8 * i)
+
+
+@njit(**INNER)
+def first_not_below(array: int, low: int, high: int, number: int) -> int:
+    """Where in low … high of an ascending array, given by address, the first number is that is not below."""
     while low < high:
         middle = (low + high) // 2
-        if slots.excluded[middle] < item:
+        if load_u64(element(array, middle)) < np.uint64(number):
             low = middle + 1
         else:
             high = middle
-    return low < slots.offsets[q + 1] and slots.excluded[low] == item
+    return low
+
+
+@njit(**INNER)
+def _is_excluded(slots: Slots, q: int, item: np.uint64) -> bool:
+    end = load_i64(element(slots.offsets, q + 1))
+    at = first_not_below(slots.excluded, load_i64(element(slots.offsets, q)), end, item)
+    return at < end and load_u64(element(slots.excluded, at)) == item
 
 
 @njit(**INNER)
@@ -178,9 +189,7 @@ def _is_seen(slots: Slots, place: np.uint64, slot: int, q: int) -> bool:
     mask = load_u64(place + np.uint64(40))
     if mask and not load_byte(mask + np.uint64(slot)):
         return False
-    return not (
-        len(slots.excluded) and _is_excluded(slots, q, load_u64(load_u64(place + np.uint64(8)) + step))
-    )
+    return not _is_excluded(slots, q, load_u64(load_u64(place + np.uint64(8)) + step))
 
 
 @njit(**INNER)
@@ -191,7 +200,7 @@ def fetch_slot(slots: Slots, place: np.uint64, slot: int, asked: Asked) -> None:
     prefetch_read(load_u64(place + np.uint64(8)) + step)
     row_bytes = asked.n_vectors * np.uint64(LANES * (2 if slots.half else 4))
     row = load_u64(place) + np.uint64(slot) * row_bytes
-    for at in range(0, row_bytes, LINE_BYTES):
+    for at in range(0, row_bytes, _LINE_BYTES):
         prefetch_read(row + np.uint64(at))
 
 

@@ -15,9 +15,20 @@ from streamrec.index.best import least_score
 from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.codes import CODE_BYTES
 from streamrec.index.lanes import BLOCK, LANES, bounds_reaching, greatest_bound, row_dots
-from streamrec.index.offer import LINE_BYTES, Asked, Best, Query, Slots, ask, fetch_slot, offer_slot, place_of
+from streamrec.index.offer import (
+    Asked,
+    Best,
+    Query,
+    Slots,
+    ask,
+    element,
+    fetch_slot,
+    first_not_below,
+    offer_slot,
+    place_of,
+)
 from streamrec.index.share import done, take
-from streamrec.memory import INNER, JIT, address, load_u64, prefetch_read, trailing_zeros
+from streamrec.memory import INNER, JIT, address, load_i64, load_u64, trailing_zeros
 
 __all__ = ["bound_blocks", "offer_best_first", "offer_blocks"]
 
@@ -26,8 +37,6 @@ _TAKEN = 64
 _CHUNK_BLOCKS = CHUNK_SLOTS // BLOCK
 #: With a plain 0 Numba compiles what it is given to once more.
 _NONE = np.int64(0)
-#: Blocks of lists between prefetch and use.
-_AHEAD = 3
 #: Blocks whose slots are noted before they are scored.
 _NOTED = 16
 #: So many blocks are sorted by their bounds at first, and so many times as many each time they were too few.
@@ -43,7 +52,12 @@ def _block_of(slots: Slots, b: int) -> Any:
 
 @njit(**INNER)
 def _is_coded(slots: Slots) -> bool:
-    return len(slots.listed.blocks) > 0 or load_u64(place_of(slots, 0) + np.uint64(24)) > 0
+    return slots.listed.n_blocks > 0 or load_u64(place_of(slots, 0) + np.uint64(24)) > 0
+
+
+@njit(**INNER)
+def _listed_block(slots: Slots, b: int) -> int:
+    return load_i64(element(slots.listed.blocks, b))
 
 
 @njit(**INNER)
@@ -51,9 +65,9 @@ def _coded(slots: Slots, b: int, asked: Asked) -> Any:
     """Where the codes of a block are, as `bounds_reaching` wants it."""
     place, block = _block_of(slots, b)
     codes, scales = load_u64(place + np.uint64(24)), load_u64(place + np.uint64(32))
-    if len(slots.listed.blocks):
-        block, codes = slots.listed.blocks[b], address(slots.listed.codes)
-        scales = address(slots.listed.scales)
+    if slots.listed.n_blocks:
+        block = _listed_block(slots, b)
+        codes, scales = np.uint64(slots.listed.codes), np.uint64(slots.listed.scales)
     codes += np.uint64(CODE_BYTES * BLOCK * block) * asked.n_vectors
     return codes, asked.codes, asked.n_vectors, scales + np.uint64(8 * BLOCK * block)
 
@@ -70,16 +84,6 @@ def _score_rows(slots: Slots, b: int, asked: Asked, scores: np.ndarray) -> None:
             _DOTS_HALF((row, row_bytes, asked.vector, asked.n_vectors, out))
         else:
             _DOTS((row, row_bytes, asked.vector, asked.n_vectors, out))
-
-
-@njit(**INNER)
-def _fetch_codes(slots: Slots, b: int, asked: Asked) -> None:
-    """Ask for a block of a list: lists lie anywhere, so the processor cannot guess the next one."""
-    codes, _, n_vectors, scales = _coded(slots, b, asked)
-    for at in range(0, np.uint64(CODE_BYTES * BLOCK) * n_vectors, LINE_BYTES):
-        prefetch_read(codes + np.uint64(at))
-    for at in range(0, 8 * BLOCK, LINE_BYTES):
-        prefetch_read(scales + np.uint64(at))
 
 
 @njit(**INNER)
@@ -111,8 +115,6 @@ def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, t
         for q in range(len(tops)):
             asked = ask(queries, q, best)
             for b in range(first, end):
-                if b + _AHEAD < len(slots.listed.blocks):
-                    _fetch_codes(slots, b + _AHEAD, asked)
                 if coded:
                     tops[q, b] = greatest_bound(_coded(slots, b, asked), asked.bounds)
                 else:
@@ -136,19 +138,14 @@ def _reaching(slots: Slots, b: int, asked: Asked, least: float) -> np.uint64:
 @njit(**INNER)
 def _slot_of(slots: Slots, b: int, i: int) -> int:
     """Which slot item i of a block has, as n_slots counts; −1 for none that is there."""
-    if not len(slots.listed.blocks):
+    if not slots.listed.n_blocks:
         slot = b * BLOCK + i
         return slot if slot < slots.n_slots else -1
-    position, serials = slots.listed.positions[slots.listed.blocks[b], i], slots.listed.serials
-    serial, low, high = position // CHUNK_SLOTS, 0, len(serials)
-    while low < high:
-        middle = (low + high) // 2
-        if serials[middle] < serial:
-            low = middle + 1
-        else:
-            high = middle
-    there = low < len(serials) and serials[low] == serial
-    return low * CHUNK_SLOTS + position % CHUNK_SLOTS if there else -1
+    listed = slots.listed
+    position = load_i64(element(listed.positions, _listed_block(slots, b) * BLOCK + i))
+    chunk = first_not_below(listed.serials, 0, listed.n_serials, position // CHUNK_SLOTS)
+    there = chunk < listed.n_serials and load_i64(element(listed.serials, chunk)) == position // CHUNK_SLOTS
+    return chunk * CHUNK_SLOTS + position % CHUNK_SLOTS if there else -1
 
 
 @njit(**INNER)
