@@ -83,8 +83,10 @@ class InvertedLists:
             serials: int64 (n_chunks,), ascending, of the chunks that are there.
 
         """
-        arrays = (self._codes, self._scales, self._positions, serials)
-        return Listed(*(a.ctypes.data for a in arrays), len(serials), blocks.ctypes.data, len(blocks))
+        codes, scales, positions, *found = (
+            array.ctypes.data for array in (self._codes, self._scales, self._positions, serials, blocks)
+        )
+        return Listed(codes, scales, positions, found[0], len(serials), found[1], len(blocks))
 
 
 def _in_blocks(list_of: np.ndarray[Any, Any], starts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

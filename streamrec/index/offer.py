@@ -131,9 +131,9 @@ class Asked(NamedTuple):
     """
 
     number: int
-    vector: int
-    codes: int
-    n_vectors: int
+    vector: np.uint64
+    codes: np.uint64
+    n_vectors: np.uint64
     bounds: tuple[float, float, float]
     scores: np.ndarray
     ids: np.ndarray

@@ -212,7 +212,7 @@ def offer_blocks(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked_of: A
         floor = max(floor, least_score(asked.scores, n))
         i += _NOTED
     best.n[q] = n
-    return i < len(blocks)
+    return bool(i < len(blocks))
 
 
 def offer_best_first(tops: np.ndarray[Any, Any], offer: Callable[[np.ndarray[Any, Any]], bool]) -> None:
