@@ -11,7 +11,7 @@ from streamrec.index import IndexSettings, ItemIndex
 from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS
 
-KINDS = [(precision, int8) for precision in ("float32", "float16") for int8 in (True, False)]
+KINDS = [(precision, coded) for precision in ("float32", "float16") for coded in (True, False)]
 
 
 def brute_force(ids, vectors, query, k, exclude=(), where=None):
@@ -33,22 +33,22 @@ def whole_numbers(shape, seed, most=3):
     return np.random.default_rng(seed).integers(-most, most + 1, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("precision", "int8"), KINDS)
-def test_golden_numbers(precision, int8):
-    with ItemIndex(IndexSettings(2, precision, int8)) as index:
+@pytest.mark.parametrize(("precision", "coded"), KINDS)
+def test_golden_numbers(precision, coded):
+    with ItemIndex(IndexSettings(2, precision, coded)) as index:
         index.update([1, 2, 3], [[1, 0], [0, 1], [1, 1]])
         assert answered(index.search([1, 2], 2)) == ([3, 2], [3.0, 2.0])
         assert answered(index.search([1, 2], 2, exclude=[3])) == ([2, 1], [2.0, 1.0])
 
 
-@pytest.mark.parametrize(("precision", "int8"), KINDS)
+@pytest.mark.parametrize(("precision", "coded"), KINDS)
 @pytest.mark.parametrize(
     ("n", "dim", "k"), [(1, 1, 1), (31, 3, 5), (33, 8, 40), (500, 17, 100), (3000, 64, 10)]
 )
-def test_whole_numbers_are_ranked_as_by_brute_force(precision, int8, n, dim, k):
+def test_whole_numbers_are_ranked_as_by_brute_force(precision, coded, n, dim, k):
     ids = np.random.default_rng(n).permutation(10 * n)[:n] + 1
     vectors, queries = whole_numbers((n, dim), 1), whole_numbers((4, dim), 2)
-    with ItemIndex(IndexSettings(dim, precision, int8)) as index:
+    with ItemIndex(IndexSettings(dim, precision, coded)) as index:
         index.update(ids, vectors)
         batch = index.search(queries, k)
         for q, query in enumerate(queries):
@@ -69,8 +69,8 @@ def test_codes_and_threads_change_no_bit(precision, scale):
     vectors[::7] = vectors[0]  # many equal ones
     queries = np.concatenate([scale * centres[:3], rng.standard_normal((3, dim)) ** 9]).astype(np.float32)
     answers = []
-    for int8, threads in ((False, 1), (True, 1), (True, 2), (False, 3)):
-        with ItemIndex(IndexSettings(dim, precision, int8, threads=threads)) as index:
+    for coded, threads in ((False, 1), (True, 1), (True, 2), (False, 3)):
+        with ItemIndex(IndexSettings(dim, precision, coded, threads=threads)) as index:
             index.update(np.arange(n) + 1, vectors)
             found = index.search(queries, 50)
             answers.append((found.ids.tobytes(), found.scores.tobytes()))

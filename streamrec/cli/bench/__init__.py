@@ -29,7 +29,8 @@ BENCHES: Mapping[str, str] = {
     "rating": "MovieLens ratings predicted one after another, beside river's recommenders",
     "retrieval": "MovieLens: items found on a hold-out and in time order, beside popularity and EASE",
     "serve": "time of /v1/rank",
-    "index": "the best 100 of 200,000 and a million item vectors, beside NumPy, faiss, usearch and hnswlib",
+    "index": "the best 100 of 200,000 item vectors, beside NumPy, faiss, usearch, hnswlib; as they change",
+    "index-million": "the best 100 of a million item vectors, beside faiss, usearch and hnswlib: minutes",
 }
 
 
