@@ -143,8 +143,7 @@ class ApproximateIndex:
 
     def _search_base(self, base: _Base, generation: Generation, request: Request, best: Best) -> None:
         """Offer what one query's nearest lists have."""
-        query = request.queries.vectors[0, : self.exact.settings.dim]
-        blocks = base.lists.near(query, self.approximate.probes)
+        blocks = base.lists.near(request.queries.vectors[0], self.approximate.probes)
         slots, kept = generation.slots(request)
         listed = base.lists.listed(blocks, generation.serials)
         self.exact.search_slots(slots._replace(listed=listed), request.queries, best)

@@ -9,12 +9,14 @@ clustered vectors of differing norms 128 of 2,048 lists then have a recall of .9
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from streamrec.errors import UsageError
 from streamrec.index.chunk import CHUNK_SLOTS, padded
 from streamrec.index.codes import CODE_BYTES, encode
-from streamrec.index.lanes import BLOCK, LANES
+from streamrec.index.lanes import BLOCK, LANES, row_dot
 from streamrec.index.offer import Listed
+from streamrec.memory import JIT, address
 from streamrec.state.pages import zeros
 
 __all__ = ["InvertedLists", "require_faiss"]
@@ -23,6 +25,7 @@ __all__ = ["InvertedLists", "require_faiss"]
 _TRAINED_A_LIST, _ROUNDS = 40, 8
 #: Lists per √N: a recall of .98 then needs an eighth of 300,000 clustered vectors, with 1 it needs a fifth.
 _LISTS = 4
+_DOT = row_dot(half=False)
 
 
 def require_faiss() -> Any:
@@ -54,6 +57,8 @@ class InvertedLists:
     ) -> None:
         faiss = require_faiss()
         self.centres = _find_centres(faiss, vectors) if centres is None else centres
+        self._rows = np.zeros((len(self.centres), padded(self.centres.shape[1])), np.float32)
+        self._rows[:, : self.centres.shape[1]] = self.centres
         self._n = len(vectors)
         nearest = faiss.IndexFlatL2(self.centres.shape[1])
         nearest.add(self.centres)
@@ -68,9 +73,10 @@ class InvertedLists:
         return self._n
 
     def near(self, query: np.ndarray[Any, Any], probes: int) -> np.ndarray[Any, Any]:
-        """The blocks of those `probes` lists whose centres' product with a query float32 (D,) is greatest."""
-        probes = min(probes, len(self.centres))
-        lists = np.argpartition(self.centres @ query, -probes)[-probes:]
+        """The blocks of the `probes` lists whose centres' product with a query float32 (width,) is greatest."""
+        probes, products = min(probes, len(self._rows)), np.empty(len(self._rows), np.float32)
+        _multiply(self._rows, query, products)
+        lists = np.argpartition(products, -probes)[-probes:]
         first, n = self._starts[lists], self._starts[lists + 1] - self._starts[lists]
         blocks: np.ndarray[Any, Any] = np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
         return blocks
@@ -87,6 +93,15 @@ class InvertedLists:
             array.ctypes.data for array in (self._codes, self._scales, self._positions, serials, blocks)
         )
         return Listed(codes, scales, positions, found[0], len(serials), found[1], len(blocks))
+
+
+@njit(**JIT)
+def _multiply(rows: np.ndarray, query: np.ndarray, products: np.ndarray) -> None:
+    """Products float32 (N,) of rows (N, width) and a query: the threads of BLAS would wait for each other."""
+    row_bytes, row = np.uint64(4 * len(query)), address(rows)
+    query_at, n_vectors = address(query), np.uint64(len(query) // LANES)
+    for i in range(len(rows)):
+        products[i] = _DOT((row + np.uint64(i) * row_bytes, query_at, n_vectors))
 
 
 def _in_blocks(list_of: np.ndarray[Any, Any], starts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -242,10 +242,6 @@ FAULTS = [
     ({"features": {"a": {"b": 1}}}, "features.a: expected a finite number, string"),
     ({"exclude": {"where": [{"field": "genres"}]}}, "exclude.where.0: expected one of is and not"),
     ({"exclude": {"where": [{"field": "genres", "is": ["a"], "not": ["b"]}]}}, "expected one of is and not"),
-    (
-        {"exclude": {"where": [{"field": "genre", "is": ["a"]}]}},
-        "no item has a feature 'genre'; did you mean 'genres'?",
-    ),
     ({"exclude": {"items": ["x"] * 10_001}}, "exclude.items: "),
     ({"exclude": {"where": [{"field": "genres", "is": []}]}}, "exclude.where.0.is: "),
 ]
@@ -268,6 +264,28 @@ def test_what_is_wrong_is_said_in_one_line(faulty: Client, body: Any, text: str)
     assert answer.status_code == 422
     assert text in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("word", "found", "said"), [("is", ["b", "a"], "none"), ("not", [], "all")])
+def test_a_feature_that_no_item_has_yet_excludes_none_or_all_and_is_noted(
+    scorer: Scorer, shelf: Shelf, word: str, found: list[str], said: str
+) -> None:
+    shelf.put({"a": [0, 0, 1], "b": [0, 0, 2]}, '{"genres":["war"]}')
+    with client_of(create_app(loaded(scorer, shelf))) as client:
+        scorer.stop()
+        request = {"user": "u", "exclude": {"where": [{"field": "genre", word: ["war"]}]}}
+        for path in ("/v1/retrieve", "/v1/recommend"):
+            answer = client.post(path, json=request).json()
+            assert sorted(item["item"] for item in answer["items"]) == sorted(found)
+            (note,) = answer["notes"]
+            assert f"no item has a feature 'genre' yet, so {said} are excluded" in note
+            assert note.endswith("did you mean 'genres'?")
+        shelf.put({"a": [0, 0, 1]}, '{"genre":["war"]}')  # from now on one has
+        shelf.commit()
+        scorer.step()
+        answer = client.post("/v1/retrieve", json=request).json()
+        assert [item["item"] for item in answer["items"]] == (["b"] if word == "is" else ["a"])
+        assert answer["notes"] == []
 
 
 def test_many_items_are_searched_approximately_and_recall_is_told(store: MemoryStore, shelf: Shelf) -> None:
