@@ -134,8 +134,10 @@ class ApproximateIndex:
         if base is None or request.where is not None or n_wanted > _LARGEST_WANTED * generation.n_live:
             return self.exact.search_exactly(generation, request)
         best = empty_best(request, min(request.k, generation.n_live))
-        for q in range(len(best.n)):
-            self._search_base(base, generation, request.rows(np.array([q])), best.of(q))
+        n_queries = len(best.n)
+        for q in range(n_queries):
+            one = request if n_queries == 1 else request.rows(np.array([q]))
+            self._search_base(base, generation, one, best.of(q))
         found = search(generation.since(base.end), request, 1, None, best)
         if request.k and (found.ids[:, -1] == 0).any():
             return self.exact.search_exactly(generation, request)
