@@ -73,7 +73,7 @@ class InvertedLists:
         return self._n
 
     def near(self, query: np.ndarray[Any, Any], probes: int) -> np.ndarray[Any, Any]:
-        """The blocks of so many lists, those whose centres have the greatest products with a query (width,)."""
+        """The blocks of so many lists, of the greatest products of their centres and a query (width,)."""
         probes, products = min(probes, len(self._rows)), np.empty(len(self._rows), np.float32)
         _multiply(self._rows, query, products)
         lists = np.argpartition(products, -probes)[-probes:]
