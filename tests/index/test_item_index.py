@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from streamrec.index import IndexSettings, ItemIndex
 from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS
+from streamrec.index.generation import empty_best
+from streamrec.index.scan import bound_blocks
 
 KINDS = [(precision, coded) for precision in ("float32", "float16") for coded in (True, False)]
 
@@ -98,6 +100,46 @@ def test_exclusions_never_leak_nor_shorten(n_excluded):
         index.update(ids, vectors)
         for k in (0, 1, 5, 50, 1000):
             assert answered(index.search(query, k, exclude)) == brute_force(ids, vectors, query, k, exclude)
+
+
+@pytest.mark.parametrize("coded", [True, False])
+def test_the_best_that_is_left_is_found_however_many_blocks_are_above_it(coded):
+    """More blocks than are sorted at once have an item that is better, but excluded or dead."""
+    n, query = 30_000, whole_numbers(8, 12)
+    ids, vectors = np.arange(n) + 1, whole_numbers((n, 8), 11, most=40)
+    best = np.array(brute_force(ids, vectors, query, 20_000)[0])
+    exclude, dead = best[::2], best[1::2]
+    with ItemIndex(IndexSettings(8, coded=coded)) as index:
+        index.update(ids, vectors)
+        index.remove(dead)
+        alive = ~np.isin(ids, dead)
+        expected = brute_force(ids[alive], vectors[alive], query, 50, exclude)
+        assert answered(index.search(query, 50, exclude)) == expected
+        assert expected[0][0] not in best
+
+
+@pytest.mark.parametrize("dim", [1, 8, 61, 256])
+def test_no_score_is_above_its_bound(dim):
+    """Bounds of single blocks: vectors and queries of all sizes, sparse, equal, with one large number."""
+    rng = np.random.default_rng(dim)
+    kinds = [
+        rng.standard_normal((64, dim)) ** 5,
+        rng.standard_normal((64, dim)) * (rng.random((64, dim)) < 0.1),
+        np.ones((64, dim)),
+        np.where(rng.random((64, dim)) < 0.05, 1e6, 1e-3),
+    ]
+    for vectors in kinds:
+        with ItemIndex(IndexSettings(dim, threads=1)) as index:
+            index.update(np.arange(64) + 1, vectors)
+            for query in (*kinds[0][:5], *kinds[1][:5], *kinds[3][:5], -vectors[0]):
+                request = index.request(query, 1, None, None)
+                tops, best = np.empty((1, 2), np.float32), empty_best(request, 1)
+                slots, kept = index.generation.slots(request)
+                bound_blocks(np.zeros(2, np.int64), slots, request.queries, best, tops)
+                scores = index.search(query, 64)
+                greatest = [scores.scores[scores.ids <= 32].max(), scores.scores[scores.ids > 32].max()]
+                assert (tops[0] >= greatest).all()
+                del kept
 
 
 def test_each_query_has_exclusions_of_its_own_and_all_a_predicate():

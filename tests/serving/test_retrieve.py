@@ -147,6 +147,22 @@ def test_items_come_change_and_go_with_the_commits(scorer: Scorer, shelf: Shelf)
         assert scorer.n_loads == 1
 
 
+def test_vectors_are_held_by_the_index_only(scorer: Scorer, shelf: Shelf) -> None:
+    shelf.put({"a": [0, 0, 1], "b": [0, 0, 2]})
+    loaded(scorer, shelf)
+    with client_of(create_app(scorer)) as client:
+        scorer.stop()
+        shelf.put({"c": [0, 0, 3]})
+        shelf.drop("a")
+        shelf.commit()
+        scorer.step()
+        assert asked(client) == [("c", 3.0), ("b", 2.0)]
+        assert client.get("/v1/model").json()["tables"]["item_vectors"] == 2
+    assert scorer.generation is not None
+    with scorer.generation.reading() as (held, _):
+        assert len(held.tables["item_vectors"]) == 0
+
+
 def test_an_answer_is_of_one_commit_while_others_come(scorer: Scorer, shelf: Shelf) -> None:
     """Every commit sets every vector to its number; answers have as many of them as there are, of the number said."""
     names = [f"i{n}" for n in range(2000)]
