@@ -50,7 +50,7 @@ def approximate_peers(items: np.ndarray[Any, Any]) -> Iterator[tuple[str, Search
         "usearch": _usearch,
         "hnswlib": _hnswlib,
     }
-    names = {"faiss": f"faiss IVF, {_PROBES} lists", **{n: f"{n}, {_M} neighbours" for n in GRAPHS}}
+    names = {"faiss": f"faiss IVF, {_PROBES} lists", **{n: f"{n} M={_M} ef={_EF_BUILD}/{_EF_SEARCH}" for n in GRAPHS}}
     for module, make in makers.items():
         if find_spec(module):
             start = perf_counter()
