@@ -50,7 +50,8 @@ def approximate_peers(items: np.ndarray[Any, Any]) -> Iterator[tuple[str, Search
         "usearch": _usearch,
         "hnswlib": _hnswlib,
     }
-    names = {"faiss": f"faiss IVF, {_PROBES} lists", **{n: f"{n} M={_M} ef={_EF_BUILD}/{_EF_SEARCH}" for n in GRAPHS}}
+    graph = f"M={_M} ef={_EF_BUILD}/{_EF_SEARCH}"
+    names = {"faiss": f"faiss IVF, {_PROBES} lists", **{name: f"{name} {graph}" for name in GRAPHS}}
     for module, make in makers.items():
         if find_spec(module):
             start = perf_counter()
