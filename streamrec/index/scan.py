@@ -2,7 +2,7 @@
 
 Bounds come from a stream of codes, or of vectors where there are no codes, by several threads. Then blocks
 are taken in the order of their bounds, so the k-th best score rises at once and few vectors are read: those
-of some 400 of 200,000 clustered items, where in the order of slots it would be those of 2,000.
+of some 400 of 200,000 clustered items. In the order of slots the first thousands would all be read.
 """
 
 from collections.abc import Callable
