@@ -21,12 +21,14 @@ __all__ = [
     "JIT",
     "address",
     "copy_bytes",
+    "fetch_add",
     "load_byte",
     "load_f32",
     "load_f64",
     "load_i64",
     "load_u64",
     "prefetch",
+    "prefetch_read",
     "store_f32",
     "store_f64",
     "store_i32",
@@ -82,21 +84,29 @@ store_f32 = _storer(types.float32, ir.FloatType())
 store_f64 = _storer(types.float64, ir.DoubleType())
 
 
-@intrinsic
-def prefetch(typingctx: Any, addr: Any) -> Any:  # noqa: ARG001
-    """Ask the processor to fetch the cache line at this address; never faults."""
+def _prefetcher(*, writing: bool) -> Any:
+    def prefetch(typingctx: Any, addr: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+            byte_pointer = ir.IntType(8).as_pointer()
+            flag = ir.IntType(32)
+            function = builder.module.declare_intrinsic(
+                "llvm.prefetch",
+                [byte_pointer],
+                ir.FunctionType(ir.VoidType(), [byte_pointer, flag, flag, flag]),
+            )
+            # keep in all cache levels, data
+            place = builder.inttoptr(args[0], byte_pointer)
+            builder.call(function, [place, flag(int(writing)), flag(3), flag(1)])
+            return context.get_dummy_value()
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        byte_pointer = ir.IntType(8).as_pointer()
-        flag = ir.IntType(32)
-        function = builder.module.declare_intrinsic(
-            "llvm.prefetch", [byte_pointer], ir.FunctionType(ir.VoidType(), [byte_pointer, flag, flag, flag])
-        )
-        # for writing, keep in all cache levels, data
-        builder.call(function, [builder.inttoptr(args[0], byte_pointer), flag(1), flag(3), flag(1)])
-        return context.get_dummy_value()
+        return types.void(types.uint64), codegen
 
-    return types.void(types.uint64), codegen
+    return intrinsic(prefetch)
+
+
+#: Ask the processor to fetch the cache line at this address, to change it or only to read it; never faults.
+prefetch = _prefetcher(writing=True)
+prefetch_read = _prefetcher(writing=False)
 
 
 @intrinsic
@@ -113,6 +123,17 @@ def copy_bytes(typingctx: Any, source: Any, target: Any, n: Any) -> Any:  # noqa
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def fetch_add(typingctx: Any, addr: Any, n: Any) -> Any:  # noqa: ARG001
+    """Add n to the int64 at this aligned address, at once for all threads; what was there before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        place = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", place, args[1], "seq_cst")
+
+    return types.int64(types.uint64, types.int64), codegen
 
 
 @intrinsic

@@ -4,12 +4,13 @@ Every function appends instructions to a builder. Lanes of a register are number
 other.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core.cgutils import get_or_insert_function
 
-__all__ = ["fma", "halved", "spread"]
+__all__ = ["fma", "folded", "halved", "spread"]
 
 _I32 = ir.IntType(32)
 
@@ -31,11 +32,16 @@ def spread(builder: Any, value: Any, lanes: int) -> Any:
 
 def halved(builder: Any, value: Any, lanes: int) -> Any:
     """The sum of all lanes: the upper half added to the lower one, until one is left."""
+    return folded(builder, value, lanes, builder.fadd)
+
+
+def folded(builder: Any, value: Any, lanes: int, joined: Callable[[Any, Any], Any]) -> Any:
+    """All lanes joined: the lower half with the upper one, until one is left."""
     while lanes > 1:
         lanes //= 2
         lower, upper = (
             builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(_I32, lanes), list(part)))
             for part in (range(lanes), range(lanes, 2 * lanes))
         )
-        value = builder.fadd(lower, upper)
+        value = joined(lower, upper)
     return builder.extract_element(value, _I32(0))

@@ -1,8 +1,8 @@
 """An index for millions of items: approximate where nothing has changed, exact where something has.
 
-1. A base of inverted lists knows the slots that were there when it was made. It answers with positions only.
-2. Their vectors are read from the log of slots as of the search's generation: who is dead or excluded drops
-   out, and scores are exact.
+1. A base of inverted lists has codes of the slots that were there when it was made, and their positions.
+2. Lists near the query are searched as chunks are: vectors are read from the log of slots as of the search's
+   generation, so who is dead or excluded drops out, and scores are exact. What is in other lists is missed.
 3. Slots that came after the base are scanned exactly, so a change is found at once.
 4. Where fewer remain than are wanted, or a predicate is given, the whole log is scanned.
 
@@ -20,17 +20,17 @@ from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.generation import Generation, empty_best, search
 from streamrec.index.inverted import InvertedLists, require_faiss
 from streamrec.index.item_index import ItemIndex
+from streamrec.index.offer import Best
 from streamrec.index.recall import RecallMonitor
 from streamrec.index.request import Found, Predicate, Request, first_of
-from streamrec.index.scan import Best, offer_positions
 from streamrec.index.settings import IndexSettings
 
 __all__ = ["ApproximateIndex", "ApproximateSettings"]
 
 #: So many bases in a row have the same centres: finding them takes longer than filling the lists.
 _CENTRES_KEPT = 10
-#: More than this share of the items asked of the base: scanning codes is faster.
-_LARGEST_FETCH = 0.01
+#: More than this share of the items wanted or excluded: too many of them are in other lists.
+_LARGEST_WANTED = 0.01
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ class ApproximateSettings:
     Attributes:
         least_items: up to this many items the search is exact.
         probes: lists read a query.
-        overfetch: positions asked of the base per item wanted, at least 1: some are dead, all are ranked by 8
-            bits.
         rebuilt_at: share of items that are newer than the base, or of the base that is dead, at which it is
             made anew.
         checked_every: queries per one whose recall is measured.
@@ -49,8 +47,7 @@ class ApproximateSettings:
     """
 
     least_items: int = 300_000
-    probes: int = 320
-    overfetch: float = 1.5
+    probes: int = 200
     rebuilt_at: float = 0.1
     checked_every: int = 100
 
@@ -133,14 +130,26 @@ class ApproximateIndex:
             building.result()
 
     def _search(self, base: _Base | None, generation: Generation, request: Request) -> Found:
-        n_fetched = round(request.k * self.approximate.overfetch) + request.most_excluded
-        if base is None or request.where is not None or n_fetched > _LARGEST_FETCH * generation.n_live:
+        n_wanted = request.k + request.most_excluded
+        if base is None or request.where is not None or n_wanted > _LARGEST_WANTED * generation.n_live:
             return self.exact.search_exactly(generation, request)
-        best = _from_base(base, generation, request, (n_fetched, self.approximate.probes))
+        best = empty_best(request, min(request.k, generation.n_live))
+        n_queries = len(best.n)
+        for q in range(n_queries):
+            one = request if n_queries == 1 else request.rows(np.array([q]))
+            self._search_base(base, generation, one, best.of(q))
         found = search(generation.since(base.end), request, 1, None, best)
         if request.k and (found.ids[:, -1] == 0).any():
             return self.exact.search_exactly(generation, request)
         return found
+
+    def _search_base(self, base: _Base, generation: Generation, request: Request, best: Best) -> None:
+        """Offer what one query's nearest lists have."""
+        blocks = base.lists.near(request.queries.vectors[0], self.approximate.probes)
+        slots, kept = generation.slots(request)
+        listed = base.lists.listed(blocks, generation.serials)
+        self.exact.search_slots(slots._replace(listed=listed), request.queries, best)
+        del kept
 
     def _rebuild_if_due(self) -> None:
         with self._starting:
@@ -187,17 +196,3 @@ def _full_chunks(generation: Generation, dim: int) -> tuple[np.ndarray[Any, Any]
         positions.append(chunk.serial * CHUNK_SLOTS + alive)
         end = chunk.serial + 1
     return np.concatenate(vectors), np.concatenate(positions), end
-
-
-def _from_base(base: _Base, generation: Generation, request: Request, reach: tuple[int, int]) -> Best:
-    """The best of what the base answers, by their exact scores; reach: positions and lists a query."""
-    best = empty_best(1, request, min(request.k, generation.n_live))
-    dim = base.lists.dim
-    queries = np.ascontiguousarray(request.queries.vectors[:, :dim])
-    positions = (
-        base.lists.search(queries, reach[0], reach[1]) if reach[0] else np.empty((len(queries), 0), np.int64)
-    )
-    chunk, slot = generation.located(positions)
-    slots, _ = generation.slots(request)
-    offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))
-    return best

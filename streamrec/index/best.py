@@ -9,7 +9,7 @@ from numba import njit
 
 from streamrec.memory import INNER, JIT
 
-__all__ = ["least_score", "merge_best", "offer"]
+__all__ = ["least_score", "offer", "sort_best"]
 
 
 @njit(**INNER)
@@ -71,22 +71,20 @@ def offer(scores: np.ndarray, ids: np.ndarray, n: int, score: float, item: int) 
 
 
 @njit(**JIT)
-def merge_best(scores: np.ndarray, ids: np.ndarray, n_kept: np.ndarray) -> None:
-    """The best of several heaps, sorted, in the place of the first.
+def sort_best(scores: np.ndarray, ids: np.ndarray, n_kept: np.ndarray) -> None:
+    """Sort heaps, the best first; places that are not taken get id 0 and −inf.
 
     Args:
-        scores: float32 (T, Q, k), T heaps a query; afterwards [0, q] has the best, best first.
-        ids: uint64 (T, Q, k), likewise.
-        n_kept: int64 (T, Q), places taken; afterwards [0, q] says how many are in the answer.
+        scores: float32 (Q, k), a heap each.
+        ids: uint64 (Q, k), likewise.
+        n_kept: int64 (Q,), places taken.
 
     """
-    for q in range(scores.shape[1]):
-        best, items, n = scores[0, q], ids[0, q], n_kept[0, q]
-        for t in range(1, len(scores)):
-            for i in range(n_kept[t, q]):
-                n = offer(best, items, n, scores[t, q, i], ids[t, q, i])
-        n_kept[0, q] = n
-        for last in range(n - 1, 0, -1):
+    for q in range(len(scores)):
+        best, items = scores[q], ids[q]
+        for last in range(n_kept[q] - 1, 0, -1):
             score, item = best[last], items[last]
             best[last], items[last] = best[0], items[0]
             _sink(best, items, last, score, item)
+        for free in range(n_kept[q], len(best)):
+            best[free], items[free] = -np.inf, 0

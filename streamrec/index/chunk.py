@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from streamrec.index.codes import encode
+from streamrec.index.codes import CODE_BYTES, encode
 from streamrec.index.lanes import BLOCK, LANES
 from streamrec.state.pages import zeros
 
 __all__ = ["CHUNK_SLOTS", "LIVE", "Chunk", "padded"]
 
-#: Codes of 64 numbers fill one large page (2 MiB), and 31 chunks hold a million items.
+#: Codes of 128 numbers fill one large page (2 MiB), and 31 chunks hold a million items.
 CHUNK_SLOTS = 32_768
 #: The generation in which a slot dies that is not dead.
 LIVE = np.int64(2**63 - 1)
@@ -32,7 +32,7 @@ class Chunk:
         serial: its number in the life of the index; it stays, whatever chunks are dropped.
         dim: numbers of a vector.
         precision: of the stored vectors: "float32" or "float16".
-        coded: whether int8 codes are kept beside them.
+        coded: whether codes are kept beside them.
 
     """
 
@@ -44,9 +44,10 @@ class Chunk:
         )
         self.ids = np.zeros(CHUNK_SLOTS, np.uint64)
         self.died = np.full(CHUNK_SLOTS, LIVE, np.int64)
-        self.scales = np.zeros(CHUNK_SLOTS if coded else 0, np.float32)
+        n_coded = CHUNK_SLOTS if coded else 0
+        self.scales = np.zeros((n_coded // BLOCK, 2, BLOCK), np.float32)
         self.codes = (
-            zeros(CHUNK_SLOTS * width if coded else 0).view(np.int8).reshape(-1, width // 2, BLOCK, 2)
+            zeros(n_coded * CODE_BYTES * width // LANES).view(np.uint32).reshape(-1, width // LANES, BLOCK)
         )
         self.n_filled = 0
         self.n_live = 0

@@ -1,75 +1,93 @@
-"""int8 codes of vectors: a filter that never changes an answer.
+"""Codes of four bits of vectors: a filter that never changes an answer.
 
-A vector x has codes c = round(x / s), s = max |x| / 127, so x = s·c + e with |eᵢ| ≤ s/2. A query has codes
-p = round(q / t) of 16 bits at most. Then x·q = s·(t·Σ c·p + r) with
+A vector x has codes u of 0 … 15: x = s·(u − 7.5) + e with s = max |x| / 7.5; s and ‖e‖ are kept. A query has
+codes p = round(q / t) of 16 bits: q = t·p + f. Then
 
-    |r| ≤ ‖q‖·√D/2  +  127·D·t/2  +  what is lost by rounding.
+    x·q = s·(t·Σ u·p − 7.5·t·Σ p) + s·(u − 7.5)·f + e·q
 
-`bounds_reaching` adds that bound (`margin`), and only an item whose bound reaches the k-th best score so far
-has its vector read and its exact score computed. Scanning codes so reads a quarter of float32's memory and
-gives the same answer to the last bit.
+with |s·(u − 7.5)·f| ≤ 7.5·s·√D·‖f‖ and |e·q| ≤ ‖e‖·‖q‖.
+
+`bounds_reaching` adds these bounds and what is lost by rounding, and only an item whose bound reaches the
+k-th best score so far has its vector read and its exact score computed. Of 200,000 clustered vectors of 64
+numbers some 400 have, with eight bits and the worst case of e it would be 120: reading half as much is worth
+more. A search streams 40 bytes for each of them instead of 256, and gives the same answer to the last bit.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from streamrec.index.lanes import BLOCK
+from streamrec.index.lanes import BLOCK, LANES
 from streamrec.memory import JIT
 
-__all__ = ["encode", "encode_queries"]
+__all__ = ["CODE_BYTES", "encode", "encode_queries"]
 
-_LARGEST_CODE = 127
+#: Bytes of the codes of eight numbers.
+CODE_BYTES = 4
+_MIDDLE, _LARGEST_CODE = 7.5, 15
+#: The sum of 4,096 products with codes of four bits has 31 bits.
 _LARGEST_PAIR_CODE = 32767
 #: A scale is never a denormal number.
-_LEAST_SCALE = 1e-30 / _LARGEST_CODE
-#: Of D float32 products and sums, and of those that make the bound; relative to √D·127·s·‖q‖, with room to
+_LEAST_SCALE = 1e-30
+#: Of D float32 products and sums, and of those that make the bound; relative to √D·16·s·‖q‖, with room to
 #: spare.
 _ROUNDING = 2.0**-22
-#: Dividing by the scale rounds, too.
-_HALF_STEP = 0.501
+#: ‖e‖ is rounded to float32, upwards.
+_UPWARDS = 1.0 + 2.0**-22
 
 
 @njit(**JIT)
 def encode(vectors: np.ndarray, first: int, codes: np.ndarray, scales: np.ndarray) -> None:
-    """Codes of vectors for the slots first … of a chunk.
+    """Codes of vectors for the slots first … of a chunk, which are all 0 so far.
 
     Args:
-        vectors: float32 (N, D), D even, as they are stored.
+        vectors: float32 (N, D), D a multiple of 8, as they are stored.
         first: slot of the first one.
-        codes: int8 (blocks, D/2, 32, 2): two dimensions of 32 items lie side by side.
-        scales: float32 (slots,).
+        codes: uint32 (blocks, D/8, 32): eight codes of an item each, the first in the lowest bits.
+        scales: float32 (blocks, 2, 32): s and ‖e‖.
 
     """
     for n in range(len(vectors)):
-        slot = first + n
+        block, item = (first + n) // BLOCK, (first + n) % BLOCK
         largest = np.float32(0.0)
         for d in range(vectors.shape[1]):
             largest = max(largest, abs(vectors[n, d]))
-        scale = max(largest / np.float32(_LARGEST_CODE), np.float32(_LEAST_SCALE))
-        scales[slot] = scale
-        block, item = slot // BLOCK, slot % BLOCK
+        scale = max(largest / np.float32(_MIDDLE), np.float32(_LEAST_SCALE))
+        lost = 0.0
         for d in range(vectors.shape[1]):
-            code = round(vectors[n, d] / scale)
-            codes[block, d // 2, item, d % 2] = max(-_LARGEST_CODE, min(_LARGEST_CODE, code))
+            code = max(0, min(_LARGEST_CODE, math.floor(vectors[n, d] / scale + _MIDDLE + 0.5)))
+            lost += (np.float64(vectors[n, d]) - np.float64(scale) * (code - _MIDDLE)) ** 2
+            codes[block, d // LANES, item] |= np.uint32(code << (4 * (d % LANES)))
+        scales[block, 0, item] = scale
+        scales[block, 1, item] = math.sqrt(lost) * _UPWARDS
 
 
-def encode_queries(queries: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Codes int16 (Q, D) of queries float32 (Q, D), and (t, margin) float32 (Q, 2).
+@njit(**JIT)
+def encode_queries(queries: np.ndarray, codes: np.ndarray, bounds: np.ndarray) -> None:
+    """Codes and bounds of queries: a product is at most s·(t·Σ u·p + base) + ‖e‖·norm.
 
-    Codes are as large as the sum of D products with int8 codes allows in 32 bits: 15 bits and a sign up to
-    516 dimensions.
+    Args:
+        queries: float32 (Q, D), D a multiple of 8.
+        codes: int16 (Q, D), written in the order in which `bounds_reaching` takes them: of eight the first
+            and the fifth, the second and the sixth, and so on.
+        bounds: float32 (Q, 3), written: t, base and norm.
+
     """
-    dim = queries.shape[1]
-    exact = queries.astype(np.float64)
-    largest = min(_LARGEST_PAIR_CODE, (2**31 - 1) // (_LARGEST_CODE * dim))
-    step = np.maximum(np.abs(exact).max(axis=1, initial=0.0), 1e-30) / largest
-    codes = np.rint(exact / step[:, None]).astype(np.int16)
-    norm = np.sqrt((exact * exact).sum(axis=1))
-    lost = norm * math.sqrt(dim) * (_HALF_STEP + _LARGEST_CODE * dim * _ROUNDING)
-    margin = lost + _LARGEST_CODE * dim * step * _HALF_STEP
-    bounds = np.empty((len(queries), 2), np.float32)
-    bounds[:, 0], bounds[:, 1] = step, margin
-    return codes, bounds
+    dim, half = queries.shape[1], LANES // 2
+    for q in range(len(queries)):
+        largest, norm, missed, total = 0.0, 0.0, 0.0, 0.0
+        for d in range(dim):
+            largest = max(largest, abs(np.float64(queries[q, d])))
+        step = max(largest, _LEAST_SCALE) / _LARGEST_PAIR_CODE
+        for d in range(dim):
+            number = np.float64(queries[q, d])
+            code = np.rint(number / step)
+            codes[q, d // LANES * LANES + d % half * 2 + d % LANES // half] = np.int16(code)
+            total += code
+            norm += number * number
+            missed += (number - step * code) ** 2
+        norm = math.sqrt(norm)
+        rounding = 2 * (_MIDDLE + 0.5) * norm * (dim + LANES) * _ROUNDING
+        base = math.sqrt(dim) * (_MIDDLE * math.sqrt(missed) + rounding) - _MIDDLE * step * total
+        bounds[q, 0], bounds[q, 1], bounds[q, 2] = step, base, norm * _UPWARDS

@@ -1,6 +1,5 @@
 """An index as of one update: what a search sees, whatever the writer does meanwhile."""
 
-from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from streamrec.index.best import merge_best
+from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS, Chunk
 from streamrec.index.lanes import BLOCK
+from streamrec.index.offer import Best, Query, Slots
 from streamrec.index.request import Found, Predicate, Request
-from streamrec.index.scan import Best, Slots, scan
+from streamrec.index.scan import bound_blocks, offer_best_first, offer_blocks
+from streamrec.index.share import share
 
-__all__ = ["Generation", "answer", "empty_best", "search"]
+__all__ = ["Generation", "answer", "empty_best", "search", "search_slots"]
 
-#: Fewer slots than this a thread: waking another one takes as long as scanning them, some 50 µs.
-_SLOTS_A_THREAD = 16_384
+#: Fewer blocks than this a thread: waking another one takes as long as scanning them, some 50 µs.
+_BLOCKS_A_THREAD = 768
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Generation:
         return np.where(gone, -1, chunk), positions % CHUNK_SLOTS
 
     def slots(self, request: Request) -> tuple[Slots, list[np.ndarray[Any, Any]]]:
-        """What a request searches, and the masks whose addresses that has: keep them until it is done."""
+        """What a request searches, and the arrays whose addresses that has: keep them until it is done."""
         places, masks = self.places, []
         if request.where is not None:
             left = self.n_slots - CHUNK_SLOTS * np.arange(len(self.chunks))
@@ -76,7 +77,9 @@ class Generation:
             places = places.copy()
             places[:, 5] = [mask.ctypes.data for mask in masks]
         half = bool(self.chunks) and self.chunks[0].rows.dtype == np.float16
-        return Slots(places, self.n_slots, self.number, half, request.excluded, request.offsets), masks
+        kept = [places, request.excluded, request.offsets]
+        at, excluded, offsets = (array.ctypes.data for array in kept)
+        return Slots(at, self.n_slots, self.number, half, excluded, offsets), [*kept, *masks]
 
 
 def _mask(where: Predicate, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -89,10 +92,10 @@ def _mask(where: Predicate, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(mask)
 
 
-def empty_best(parts: int, request: Request, k: int) -> Best:
-    """Heaps with nothing in them: scores (parts, Q, k) and so on."""
-    shape = (parts, len(request.queries.vectors), k)
-    return Best(np.zeros(shape, np.float32), np.zeros(shape, np.uint64), np.zeros(shape[:2], np.int64))
+def empty_best(request: Request, k: int) -> Best:
+    """Heaps with nothing in them."""
+    shape = (len(request.queries.vectors), k)
+    return Best(np.zeros(shape, np.float32), np.zeros(shape, np.uint64), np.zeros(shape[:1], np.int64))
 
 
 def search(
@@ -105,45 +108,33 @@ def search(
         request: what for.
         threads: that share the work, this one included.
         pool: of the others.
-        best: what has been found elsewhere, scores (1, Q, k) and so on.
+        best: what has been found elsewhere; it is added to.
 
     """
-    threads = max(1, min(threads if pool else 1, generation.n_slots // _SLOTS_A_THREAD))
-    k = min(request.k, generation.n_live)
-    kept = empty_best(threads, request, k) if best is None else _beside(best, empty_best(threads, request, k))
-    if k:
-        _scan_parts(
-            generation, request, [Best(*(part[t] for part in kept)) for t in range(-threads, 0)], pool
-        )
-        merge_best(*kept)
-    return answer(kept)
+    best = empty_best(request, min(request.k, generation.n_live)) if best is None else best
+    if generation.n_slots:
+        slots, kept = generation.slots(request)
+        search_slots(slots, request.queries, best, threads, pool)
+        del kept
+    return answer(best)
 
 
-def _beside(first: Best, others: Best) -> Best:
-    return Best(*(np.concatenate(pair) for pair in zip(first, others, strict=True)))
+def search_slots(slots: Slots, queries: Query, best: Best, threads: int, pool: Executor | None) -> None:
+    """Offer all blocks of what is searched to the best of each query; arguments as of `search`."""
+    n_blocks = slots.listed.n_blocks or -(-slots.n_slots // BLOCK)
+    if best.scores.size and n_blocks:
+        tops = np.empty((len(best.n), n_blocks), np.float32)
+        threads = max(1, min(threads, n_blocks // _BLOCKS_A_THREAD))
+        share(bound_blocks, (slots, queries, best, tops), n_blocks, threads, pool)
+        for q in range(len(tops)):
+            _offer_all(slots, tops[q], (queries, q), best)
 
 
-def _scan_parts(
-    generation: Generation, request: Request, parts: Sequence[Best], pool: Executor | None
-) -> None:
-    """Scan equal shares of the blocks, the first of them in this thread."""
-    slots, masks = generation.slots(request)
-    n_blocks = -(-generation.n_slots // BLOCK)
-    bounds = [n_blocks * t // len(parts) for t in range(len(parts) + 1)]
-    waiting = []
-    for t in range(1, len(parts)):
-        assert pool is not None
-        waiting.append(pool.submit(scan, slots, bounds[t], bounds[t + 1], request.queries, parts[t]))
-    try:
-        scan(slots, bounds[0], bounds[1], request.queries, parts[0])
-    finally:
-        for other in waiting:
-            other.result()
-        del masks
+def _offer_all(slots: Slots, tops: np.ndarray[Any, Any], asked_of: tuple[Query, int], best: Best) -> None:
+    offer_best_first(tops, lambda blocks: offer_blocks(slots, blocks, tops, asked_of, best))
 
 
 def answer(best: Best) -> Found:
-    """The merged heaps (1, …) as an answer, padded with id 0 and −inf."""
-    scores, ids, n = best.scores[0], best.ids[0], best.n[0]
-    free = np.arange(scores.shape[1]) >= n[:, None]
-    return Found(np.where(free, np.uint64(0), ids), np.where(free, np.float32(-np.inf), scores))
+    """The heaps as an answer, padded with id 0 and −inf; they are sorted in their place."""
+    sort_best(*best)
+    return Found(best.ids, best.scores)

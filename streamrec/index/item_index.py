@@ -6,10 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from streamrec.index.best import merge_best
-from streamrec.index.generation import Generation, answer, empty_best, search
+from streamrec.index.generation import Generation, answer, empty_best, search, search_slots
+from streamrec.index.offer import Best, Query, Slots, offer_positions
 from streamrec.index.request import Found, Predicate, Request, check_vectors, first_of, read_request
-from streamrec.index.scan import Best, offer_positions
 from streamrec.index.settings import IndexSettings
 from streamrec.index.slot_log import SlotLog
 
@@ -137,14 +136,18 @@ class ItemIndex:
         request = self.request(query, len(ids), None, None)
         with self._writing:
             generation, positions = self._generation, self._log.positions(ids)
-        best = empty_best(1, request, len(ids))
+        best = empty_best(request, len(ids))
         if generation.n_live and len(ids):
             chunk, slot = generation.located(positions[None])
-            slots, _ = generation.slots(request)
-            offer_positions(slots, chunk, slot, request.queries, Best(*(part[0] for part in best)))
-            merge_best(*best)
+            slots, kept = generation.slots(request)
+            offer_positions(slots, chunk, slot, request.queries, best)
+            del kept
         return first_of(answer(best))
 
     def search_exactly(self, generation: Generation, request: Request) -> Found:
         """Search one generation, which need not be the newest."""
         return search(generation, request, self.settings.threads, self._pool)
+
+    def search_slots(self, slots: Slots, queries: Query, best: Best) -> None:
+        """Offer what is to be searched to the best of each query."""
+        search_slots(slots, queries, best, self.settings.threads, self._pool)

@@ -1,4 +1,4 @@
-"""Inner products in vector registers: rows of float32 or float16, and blocks of int8 codes.
+"""Inner products in vector registers: rows of float32 or float16, and blocks of codes of four bits.
 
 A row's product is summed in eight lanes, each by fused multiply-adds, whose halves are then added to each
 other: the same bits alone or beside others, on whatever processor. Sums of codes are integers and therefore
@@ -12,9 +12,9 @@ from numba import types
 from numba.core.cgutils import unpack_tuple
 from numba.extending import intrinsic
 
-from streamrec.vector import fma, halved, spread
+from streamrec.vector import fma, folded, halved, spread
 
-__all__ = ["BLOCK", "LANES", "bounds_reaching", "row_dots"]
+__all__ = ["BLOCK", "LANES", "bounds_reaching", "greatest_bound", "row_dot", "row_dots"]
 
 #: Numbers of a row that are taken at a time; rows are padded with zeros to a multiple of it.
 LANES = 8
@@ -88,10 +88,24 @@ def row_dots(n_rows: int, *, half: bool) -> Any:
     return intrinsic(kernel)
 
 
+def row_dot(*, half: bool) -> Any:
+    """The kernel `((row, query, vectors))` → float32 of one row, as `row_dots`."""
+
+    def kernel(typingctx: Any, places: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+            row, query, n = unpack_tuple(builder, args[0])
+            (total,) = _row_sums(builder, _HALF if half else _FLOAT, 1, (row, _I64(0), query, n))
+            return halved(builder, total, LANES)
+
+        return types.float32(places), codegen
+
+    return intrinsic(kernel)
+
+
 def _pair_products(builder: Any, codes: Any, pair: Any) -> Any:
-    """Eight items' codes of two dimensions times a pair of the query: int32 (8,), one instruction of AVX2."""
+    """Codes int16 (16,), two of each of eight items, times a pair of the query: one instruction of AVX2."""
     wide, shorts = ir.VectorType(_I32, 2 * LANES), ir.VectorType(_I16, 2 * LANES)
-    left = builder.sext(builder.sext(codes, shorts), wide)
+    left = builder.sext(codes, wide)
     right = builder.sext(builder.bitcast(spread(builder, pair, LANES), shorts), wide)
     products = builder.mul(left, right)
     even, odd = (
@@ -101,45 +115,76 @@ def _pair_products(builder: Any, codes: Any, pair: Any) -> Any:
     return builder.add(even, odd)
 
 
+def _nibbles(builder: Any, codes: Any, j: int) -> Any:
+    """Codes j and j + 4 of each of eight items, int16 (16,)."""
+    kind = ir.VectorType(_I16, 2 * LANES)
+    moved = builder.lshr(codes, ir.Constant(kind, [4 * j] * 2 * LANES)) if j else codes
+    return builder.and_(moved, ir.Constant(kind, [15] * 2 * LANES))
+
+
 def _code_sums(builder: Any, codes: Any, pairs: Any, n: Any) -> list[Any]:
     """Exact products of a block's codes with the query's, in four registers."""
     n_registers = BLOCK // LANES
-    kind = ir.VectorType(_I8, 2 * LANES)
+    kind = ir.VectorType(_I16, 2 * LANES)
 
     def step(values: list[Any]) -> list[Any]:
         at, pair_at, *sums = values
-        pair = _load(builder, _I32, pair_at, 4)
-        parts = [_load(builder, kind, builder.add(at, _I64(2 * LANES * r))) for r in range(n_registers)]
-        after = [
-            builder.add(total, _pair_products(builder, part, pair))
-            for total, part in zip(sums, parts, strict=True)
-        ]
-        return [builder.add(at, _I64(2 * BLOCK)), builder.add(pair_at, _I64(4)), *after]
+        parts = [_load(builder, kind, builder.add(at, _I64(4 * LANES * r)), 4) for r in range(n_registers)]
+        for j in range(LANES // 2):
+            pair = _load(builder, _I32, builder.add(pair_at, _I64(4 * j)), 4)
+            sums = [
+                builder.add(total, _pair_products(builder, _nibbles(builder, part, j), pair))
+                for total, part in zip(sums, parts, strict=True)
+            ]
+        return [builder.add(at, _I64(4 * BLOCK)), builder.add(pair_at, _I64(2 * LANES)), *sums]
 
     zero = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
     return _counted(builder, n, [codes, pairs, *[zero] * n_registers], step)[2:]
 
 
+def _block_bounds(builder: Any, places: Any, bounds: Any) -> list[Any]:
+    """What the scores of a block do not exceed, in four registers; arguments as of `bounds_reaching`."""
+    codes, pairs, n, scales = unpack_tuple(builder, places)
+    factor, added, norm = (spread(builder, value, LANES) for value in unpack_tuple(builder, bounds))
+    add, tiny = fma(builder, _FLOAT, LANES), ir.Constant(_FLOATS, [_TINY] * LANES)
+    out = []
+    for r, total in enumerate(_code_sums(builder, codes, pairs, n)):
+        inner = builder.call(add, [builder.sitofp(total, _FLOATS), factor, added])
+        scale, lost = (
+            _load(builder, _FLOATS, builder.add(scales, _I64(4 * (LANES * r + BLOCK * part))), 4)
+            for part in (0, 1)
+        )
+        out.append(builder.call(add, [scale, inner, builder.call(add, [lost, norm, tiny])]))
+    return out
+
+
 @intrinsic
-def bounds_reaching(typingctx: Any, places: Any, step: Any, margin: Any, least: Any) -> Any:  # noqa: ARG001
+def bounds_reaching(typingctx: Any, places: Any, bounds: Any, least: Any) -> Any:  # noqa: ARG001
     """Which items of a block may have a score of `least` or more: a bit each, uint64.
 
-    `((codes, pairs, n_pairs, scales), step, margin, least)`: item i may where scaleᵢ · (step · Σ cᵢ·p +
-    margin) reaches `least`; the three numbers are float32.
+    `((codes, pairs, n_vectors, scales), (step, base, norm), least)`: item i may where sᵢ · (step · Σ uᵢ·p +
+    base) + ‖eᵢ‖ · norm reaches `least` (`codes`); the last four are float32.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        codes, pairs, n, scales = unpack_tuple(builder, args[0])
-        factor, added, floor = (spread(builder, value, LANES) for value in args[1:])
-        mask = _I64(0)
-        for r, total in enumerate(_code_sums(builder, codes, pairs, n)):
-            inner = builder.fadd(builder.fmul(builder.sitofp(total, _FLOATS), factor), added)
-            scale = _load(builder, _FLOATS, builder.add(scales, _I64(4 * LANES * r)), 4)
-            tiny = ir.Constant(_FLOATS, [_TINY] * LANES)
-            bound = builder.call(fma(builder, _FLOAT, LANES), [scale, inner, tiny])
+        floor, mask = spread(builder, args[2], LANES), _I64(0)
+        for r, bound in enumerate(_block_bounds(builder, args[0], args[1])):
             bits = builder.bitcast(builder.fcmp_ordered(">=", bound, floor), _I8)
             mask = builder.or_(mask, builder.shl(builder.zext(bits, _I64), _I64(LANES * r)))
         return mask
 
-    number = types.float32
-    return types.uint64(places, number, number, number), codegen
+    return types.uint64(places, types.UniTuple(types.float32, 3), types.float32), codegen
+
+
+@intrinsic
+def greatest_bound(typingctx: Any, places: Any, bounds: Any) -> Any:  # noqa: ARG001
+    """The greatest of a block's bounds, float32; arguments as of `bounds_reaching`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        def greater(a: Any, b: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        a, b, c, d = _block_bounds(builder, args[0], args[1])
+        return folded(builder, greater(greater(a, b), greater(c, d)), LANES, greater)
+
+    return types.float32(places, types.UniTuple(types.float32, 3)), codegen

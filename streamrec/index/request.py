@@ -7,7 +7,7 @@ import numpy as np
 
 from streamrec.index.chunk import padded
 from streamrec.index.codes import encode_queries
-from streamrec.index.scan import Query
+from streamrec.index.offer import Query
 
 __all__ = ["LARGEST_NUMBER", "Found", "Predicate", "Request", "check_vectors", "first_of", "read_request"]
 
@@ -72,7 +72,9 @@ def read_request(
     vectors = np.zeros((len(queries), padded(dim)), np.float32)
     vectors[:, :dim] = queries
     excluded = _excluded(exclude, len(queries))
-    return Request(Query(vectors, *encode_queries(vectors)), k, *excluded, where)
+    made = Query(vectors, np.empty(vectors.shape, np.int16), np.empty((len(vectors), 3), np.float32))
+    encode_queries(*made)
+    return Request(made, k, *excluded, where)
 
 
 def check_vectors(vectors: np.ndarray[Any, Any], dim: int, precision: str, name: str) -> None:

@@ -1,174 +1,228 @@
-"""The exact search: all slots of some chunks, streamed once for a batch of queries.
+"""The exact search: bounds of all blocks of slots first, and then the blocks of the greatest bounds.
 
-Chunks are given by address, because Numba holds no arrays in an array: `places` uint64 (n_chunks, 6) has for
-each of them rows, ids, died, codes, scales (`Chunk.places`) and a mask of allowed slots (bool, 0 where all
-are).
+Bounds come from a stream of codes, or of vectors where there are no codes, by several threads. Then blocks
+are taken in the order of their bounds, so the k-th best score rises at once and few vectors are read: those
+of some 400 of 200,000 clustered items. In the order of slots the first thousands would all be read.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from streamrec.index.best import least_score, offer
+from streamrec.index.best import least_score
 from streamrec.index.chunk import CHUNK_SLOTS
-from streamrec.index.lanes import BLOCK, LANES, bounds_reaching, row_dots
-from streamrec.memory import INNER, JIT, address, load_byte, load_i64, load_u64, trailing_zeros
+from streamrec.index.codes import CODE_BYTES
+from streamrec.index.lanes import BLOCK, LANES, bounds_reaching, greatest_bound, row_dots
+from streamrec.index.offer import (
+    Asked,
+    Best,
+    Query,
+    Slots,
+    ask,
+    element,
+    fetch_slot,
+    first_not_below,
+    offer_slot,
+    place_of,
+)
+from streamrec.index.share import done, take
+from streamrec.memory import INNER, JIT, address, load_i64, load_u64, trailing_zeros
 
-__all__ = ["Best", "Query", "Slots", "offer_positions", "scan"]
+__all__ = ["bound_blocks", "offer_best_first", "offer_blocks"]
 
-_ONE, _ONE_HALF = row_dots(1, half=False), row_dots(1, half=True)
-_EIGHT, _EIGHT_HALF = row_dots(8, half=False), row_dots(8, half=True)
+#: Blocks that a thread takes at a time: some 10 µs of codes. A chunk has a multiple of it.
+_TAKEN = 64
 _CHUNK_BLOCKS = CHUNK_SLOTS // BLOCK
-
-
-class Slots(NamedTuple):
-    """What is searched.
-
-    Attributes:
-        places: uint64 (n_chunks, 6), see above.
-        n_slots: of them together; all chunks but the last are full.
-        generation: slots that died up to it are not seen.
-        half: whether rows are float16.
-        excluded: uint64 (E,), ascending for each query: ids that are not to be answered.
-        offsets: int64 (Q+1,), where the ids of each query begin and end.
-
-    """
-
-    places: np.ndarray
-    n_slots: int
-    generation: int
-    half: bool
-    excluded: np.ndarray
-    offsets: np.ndarray
-
-
-class Query(NamedTuple):
-    """What is searched for.
-
-    Attributes:
-        vectors: float32 (Q, width), padded with zeros as rows are.
-        codes: int16 (Q, width).
-        bounds: float32 (Q, 2), step and margin (`encode_queries`).
-
-    """
-
-    vectors: np.ndarray
-    codes: np.ndarray
-    bounds: np.ndarray
-
-
-class Best(NamedTuple):
-    """What was found: heaps (`best`).
-
-    Attributes:
-        scores: float32 (Q, k).
-        ids: uint64 (Q, k).
-        n: int64 (Q,), how many are kept.
-
-    """
-
-    scores: np.ndarray
-    ids: np.ndarray
-    n: np.ndarray
+#: With a plain 0 Numba compiles what it is given to once more.
+_NONE = np.int64(0)
+#: Blocks whose slots are noted before they are scored.
+_NOTED = 16
+#: So many blocks are sorted by their bounds at first, and so many times as many each time they were too few.
+_FIRST_SORTED, _MORE = 512, 4
+_DOTS, _DOTS_HALF = row_dots(LANES, half=False), row_dots(LANES, half=True)
 
 
 @njit(**INNER)
-def _is_excluded(slots: Slots, q: int, item: int) -> bool:
-    low, high = slots.offsets[q], slots.offsets[q + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if slots.excluded[middle] < item:
-            low = middle + 1
-        else:
-            high = middle
-    return low < slots.offsets[q + 1] and slots.excluded[low] == item
+def _block_of(slots: Slots, b: int) -> Any:
+    """Where the addresses of the chunk of block b are, and which of its blocks that is."""
+    return place_of(slots, b // _CHUNK_BLOCKS), b % _CHUNK_BLOCKS
 
 
 @njit(**INNER)
-def _is_seen(slots: Slots, place: np.ndarray, slot: int, q: int) -> bool:
-    """Whether a slot is alive, allowed, and its item not excluded."""
-    step = np.uint64(8 * slot)
-    if load_i64(place[2] + step) <= slots.generation:
-        return False
-    if place[5] and not load_byte(place[5] + np.uint64(slot)):
-        return False
-    return not (len(slots.excluded) and _is_excluded(slots, q, load_u64(place[1] + step)))
+def _is_coded(slots: Slots) -> bool:
+    return slots.listed.n_blocks > 0 or load_u64(place_of(slots, 0) + np.uint64(24)) > 0
 
 
 @njit(**INNER)
-def _offer_slots(slots: Slots, place: np.ndarray, chosen: Any, queries: Query, q: int, best: Best) -> None:
-    """Score the slots first + i of each bit i that is set; `chosen`: first and bits."""
-    first, bits = chosen
-    width, score = queries.vectors.shape[1], np.empty(1, np.float32)
-    row_bytes = np.uint64(width * (2 if slots.half else 4))
-    query, out, n_vectors = address(queries.vectors[q]), address(score), np.uint64(width // LANES)
-    while bits:
-        slot = first + trailing_zeros(bits)
-        bits &= bits - np.uint64(1)
-        if not _is_seen(slots, place, slot, q):
-            continue
-        row = place[0] + np.uint64(slot) * row_bytes
+def _listed_block(slots: Slots, b: int) -> int:
+    return load_i64(element(slots.listed.blocks, b))
+
+
+@njit(**INNER)
+def _coded(slots: Slots, b: int, asked: Asked) -> Any:
+    """Where the codes of a block are, as `bounds_reaching` wants it."""
+    place, block = _block_of(slots, b)
+    codes, scales = load_u64(place + np.uint64(24)), load_u64(place + np.uint64(32))
+    if slots.listed.n_blocks:
+        block = _listed_block(slots, b)
+        codes, scales = np.uint64(slots.listed.codes), np.uint64(slots.listed.scales)
+    codes += np.uint64(CODE_BYTES * BLOCK * block) * asked.n_vectors
+    return codes, asked.codes, asked.n_vectors, scales + np.uint64(8 * BLOCK * block)
+
+
+@njit(**INNER)
+def _score_rows(slots: Slots, b: int, asked: Asked, scores: np.ndarray) -> None:
+    """The products of all rows of a block, float32 (32,)."""
+    place, block = _block_of(slots, b)
+    row_bytes = asked.n_vectors * np.uint64(LANES * (2 if slots.half else 4))
+    rows = load_u64(place) + np.uint64(BLOCK * block) * row_bytes
+    for i in range(0, BLOCK, LANES):
+        row, out = rows + np.uint64(i) * row_bytes, address(scores) + np.uint64(4 * i)
         if slots.half:
-            _ONE_HALF((row, row_bytes, query, n_vectors, out))
+            _DOTS_HALF((row, row_bytes, asked.vector, asked.n_vectors, out))
         else:
-            _ONE((row, row_bytes, query, n_vectors, out))
-        item = load_u64(place[1] + np.uint64(8 * slot))
-        best.n[q] = offer(best.scores[q], best.ids[q], best.n[q], score[0], item)
+            _DOTS((row, row_bytes, asked.vector, asked.n_vectors, out))
 
 
 @njit(**INNER)
-def _by_codes(place: np.ndarray, block: int, queries: Query, q: int, least: float) -> np.uint64:
-    """Which items of a block may reach a score, by their codes."""
-    pairs = queries.codes.shape[1] // 2
-    codes = place[3] + np.uint64(block * pairs * 2 * BLOCK)
-    scales = place[4] + np.uint64(4 * block * BLOCK)
-    where = (codes, address(queries.codes[q]), np.uint64(pairs), scales)
-    return bounds_reaching(where, queries.bounds[q, 0], queries.bounds[q, 1], least)
+def _greatest(scores: np.ndarray) -> np.float32:
+    top = scores[0]
+    for score in scores[1:]:
+        top = max(top, score)
+    return top
+
+
+@njit(**JIT)
+def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, tops: np.ndarray) -> None:
+    """What no score of a block exceeds, of the blocks that no other thread takes, until all are taken.
+
+    Args:
+        counts: as in `share`.
+        slots: what is searched.
+        queries: what for.
+        best: its heaps; they stay as they are.
+        tops: float32 (Q, blocks), written.
+
+    """
+    n_blocks, scores, coded = tops.shape[1], np.empty(BLOCK, np.float32), _is_coded(slots)
+    while True:
+        first = take(counts, _TAKEN)
+        if first >= n_blocks:
+            return
+        end = min(first + _TAKEN, n_blocks)
+        for q in range(len(tops)):
+            asked = ask(queries, q, best)
+            for b in range(first, end):
+                if coded:
+                    tops[q, b] = greatest_bound(_coded(slots, b, asked), asked.bounds)
+                else:
+                    _score_rows(slots, b, asked, scores)
+                    tops[q, b] = _greatest(scores)
+        done(counts, end - first)
 
 
 @njit(**INNER)
-def _by_rows(slots: Slots, place: np.ndarray, block: int, queries: Query, q: int, least: float) -> np.uint64:
-    """Which items of a block reach a score, by their rows."""
-    width, scores = queries.vectors.shape[1], np.empty(BLOCK, np.float32)
-    row_bytes = np.uint64(width * (2 if slots.half else 4))
-    row = place[0] + np.uint64(block * BLOCK) * row_bytes
-    query, n_vectors = address(queries.vectors[q]), np.uint64(width // LANES)
-    for i in range(0, BLOCK, 8):
-        where = (row, row_bytes, query, n_vectors, address(scores) + np.uint64(4 * i))
-        if slots.half:
-            _EIGHT_HALF(where)
-        else:
-            _EIGHT(where)
-        row += np.uint64(8) * row_bytes
-    bits = np.uint64(0)
+def _reaching(slots: Slots, b: int, asked: Asked, least: float) -> np.uint64:
+    """Which slots of a block may reach a score, by their codes, or else by their rows: a bit each."""
+    if _is_coded(slots):
+        return bounds_reaching(_coded(slots, b, asked), asked.bounds, least)
+    scores, bits = np.empty(BLOCK, np.float32), np.uint64(0)
+    _score_rows(slots, b, asked, scores)
     for i in range(BLOCK):
         bits |= np.uint64(scores[i] >= least) << np.uint64(i)
     return bits
 
 
-@njit(**JIT)
-def scan(slots: Slots, first: int, end: int, queries: Query, best: Best) -> None:
-    """Offer the items of the blocks first … end−1 of 32 slots to each query's best."""
-    for b in range(first, end):
-        place, block = slots.places[b // _CHUNK_BLOCKS], b % _CHUNK_BLOCKS
-        n = min(BLOCK, slots.n_slots - b * BLOCK)
-        filled = (np.uint64(1) << np.uint64(n)) - np.uint64(1)
-        for q in range(len(queries.vectors)):
-            least = least_score(best.scores[q], best.n[q])
-            if place[3]:
-                bits = _by_codes(place, block, queries, q, least) & filled
-            else:
-                bits = _by_rows(slots, place, block, queries, q, least) & filled
-            if bits:
-                _offer_slots(slots, place, (block * BLOCK, bits), queries, q, best)
+@njit(**INNER)
+def _slot_of(slots: Slots, b: int, i: int) -> int:
+    """Which slot item i of a block has, as n_slots counts; −1 for none that is there."""
+    if not slots.listed.n_blocks:
+        slot = b * BLOCK + i
+        return slot if slot < slots.n_slots else -1
+    listed = slots.listed
+    position = load_i64(element(listed.positions, _listed_block(slots, b) * BLOCK + i))
+    chunk = first_not_below(listed.serials, 0, listed.n_serials, position // CHUNK_SLOTS)
+    there = chunk < listed.n_serials and load_i64(element(listed.serials, chunk)) == position // CHUNK_SLOTS
+    return chunk * CHUNK_SLOTS + position % CHUNK_SLOTS if there else -1
+
+
+@njit(**INNER)
+def _note(slots: Slots, b: int, bits: np.uint64, asked: Asked, found: np.ndarray, n: int) -> int:
+    """Write the slots of a block's bits to `found` from n on, as n_slots counts; fetch what they need."""
+    while bits:
+        slot = _slot_of(slots, b, trailing_zeros(bits))
+        bits &= bits - np.uint64(1)
+        if slot >= 0:
+            found[n] = slot
+            fetch_slot(slots, place_of(slots, slot // CHUNK_SLOTS), slot % CHUNK_SLOTS, asked)
+            n += 1
+    return n
+
+
+@njit(**INNER)
+def _offer_some(slots: Slots, chosen: Any, tops: np.ndarray, asked: Asked, n: int, found: np.ndarray) -> int:
+    """Offer those slots of the next blocks that reach a floor, or else their block's greatest bound.
+
+    Memory answers many questions at once, so all slots are noted in `found` before the first is scored.
+    `chosen`: blocks, the first of them, and the floor.
+    """
+    (blocks, first, floor), n_found = chosen, _NONE
+    for i in range(first, min(first + _NOTED, len(blocks))):
+        bits = _reaching(slots, blocks[i], asked, min(tops[blocks[i]], floor))
+        n_found = _note(slots, blocks[i], bits, asked, found, n_found)
+    for i in range(n_found):
+        place = place_of(slots, found[i] // CHUNK_SLOTS)
+        n = offer_slot(slots, place, found[i] % CHUNK_SLOTS, asked, n)
+    return n
+
+
+@njit(**INNER)
+def _floor(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked: Asked, found: np.ndarray) -> np.float32:
+    """A score that the k-th best reaches: the k-th of only the items with their block's greatest bound."""
+    scores, ids = np.empty(len(asked.scores), np.float32), np.empty(len(asked.scores), np.uint64)
+    few, n = Asked(asked.number, asked.vector, asked.codes, asked.n_vectors, asked.bounds, scores, ids), _NONE
+    for first in range(0, len(blocks), _NOTED):
+        if n < len(scores):
+            n = _offer_some(slots, (blocks, first, np.float32(np.inf)), tops, few, n, found)
+    return least_score(scores, n)
 
 
 @njit(**JIT)
-def offer_positions(slots: Slots, chunk: np.ndarray, slot: np.ndarray, queries: Query, best: Best) -> None:
-    """Offer to query q the items of row q of chunk (places of `slots`, −1: none) and slot, int64 (Q, n)."""
-    for q in range(len(chunk)):
-        for i in range(chunk.shape[1]):
-            if chunk[q, i] >= 0:
-                place = slots.places[chunk[q, i]]
-                _offer_slots(slots, place, (slot[q, i], np.uint64(1)), queries, q, best)
+def offer_blocks(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked_of: Any, best: Best) -> bool:
+    """Offer the slots of some blocks to a query's best, until a bound is below the k-th best score.
+
+    Args:
+        slots: what is searched.
+        blocks: int64 (n,), the greatest bound first.
+        tops: float32 (blocks,), of all blocks of `slots`.
+        asked_of: queries, and which one of them.
+        best: of all queries.
+
+    Returns:
+        Whether such a bound came: later blocks need not be looked at.
+
+    """
+    queries, q = asked_of
+    asked, n, i, found = ask(queries, q, best), best.n[q], _NONE, np.empty(_NOTED * BLOCK, np.int64)
+    floor = _floor(slots, blocks, tops, asked, found) if n < len(asked.scores) else asked.scores[0]
+    while i < len(blocks) and tops[blocks[i]] >= floor:
+        n = _offer_some(slots, (blocks, i, floor), tops, asked, n, found)
+        floor = max(floor, least_score(asked.scores, n))
+        i += _NOTED
+    best.n[q] = n
+    return bool(i < len(blocks))
+
+
+def offer_best_first(tops: np.ndarray[Any, Any], offer: Callable[[np.ndarray[Any, Any]], bool]) -> None:
+    """Offer blocks in the order of their bounds, `tops` float32 (n,), until `offer` says it is enough."""
+    left, n_sorted = np.arange(len(tops)), _FIRST_SORTED
+    while len(left):
+        now, left = left, left[:0]
+        if len(now) > n_sorted:
+            split = np.argpartition(tops[now], len(now) - n_sorted)
+            now, left = now[split[-n_sorted:]], now[split[:-n_sorted]]
+        if offer(now[np.argsort(-tops[now])]):
+            return
+        n_sorted *= _MORE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 __all__ = ["IndexSettings"]
 
 _PRECISIONS = ("float32", "float16")
-#: Sums of int8 times 16-bit codes keep seven bits and more of the query up to here (`codes`).
+#: Sums of products of codes of 4 and 16 bits have 31 bits up to here (`codes`).
 _LARGEST_DIM = 4096
 
 
@@ -16,9 +16,9 @@ class IndexSettings:
     Attributes:
         dim: numbers of a vector, 1 to 4,096.
         precision: in which vectors are stored and scores are exact: "float32" or "float16".
-        int8: keep int8 codes beside the vectors and read vectors only where a code may be among the best;
-            changes no answer. One byte a number more, and a search that streams a quarter of float32's
-            memory.
+        coded: keep codes of four bits beside the vectors and read vectors only where a code may be among the
+            best; changes no answer. Half a byte a number and eight an item more, and a search that streams a
+            sixth of float32's memory.
         slack: slots per live item, above 1, from which on dead slots are reclaimed. 1.25 makes a search a
             quarter slower at worst; each change then costs some 2.7 writes under uniform changes.
         threads: that share one search, at least 1.
@@ -27,7 +27,7 @@ class IndexSettings:
 
     dim: int
     precision: str = "float32"
-    int8: bool = True
+    coded: bool = True
     slack: float = 1.25
     threads: int = 2
 

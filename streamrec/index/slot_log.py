@@ -82,7 +82,7 @@ class SlotLog:
         last = self._chunks.get(self._next_serial - 1)
         if last is None or last.n_filled == CHUNK_SLOTS:
             settings = self._settings
-            last = Chunk(self._next_serial, settings.dim, settings.precision, coded=settings.int8)
+            last = Chunk(self._next_serial, settings.dim, settings.precision, coded=settings.coded)
             self._chunks[self._next_serial] = last
             self._next_serial += 1
         return last

@@ -132,6 +132,11 @@ class Generation:
         """The newest commit that is whole."""
         return self._version
 
+    def sizes(self) -> dict[str, int]:
+        """Rows of each table; those of the items' vectors are in the index. Call it while reading."""
+        sizes = {name: len(table) for name, table in self._mirror.tables.items()}
+        return sizes if self.items is None else {**sizes, self.items.table: len(self.items)}
+
     def blob(self, name: str) -> bytes | None:
         """One piece of small state, None where the learner stored none."""
         return self._blobs.get(name)
@@ -142,7 +147,8 @@ class Generation:
             self._broken = True
             seen = {name: served(rows) for name, rows in commit.tables.items()}
             for table, rows in seen.items():
-                _apply(self._mirror, table, rows)
+                if self.items is None or table != self.items.table:
+                    _apply(self._mirror, table, rows)
             if self.items is not None:
                 self.items.apply(seen)
             self._blobs.update(commit.blobs)
@@ -154,16 +160,24 @@ class Generation:
 def generation_of(
     mirror: Mirror, snapshot: Snapshot, retrieval: RetrievalSettings | None = None
 ) -> Generation:
-    """A generation from a snapshot: the rows first, then the small state, then the index."""
-    for table, rows in snapshot.pieces:
-        _apply(mirror, table, served(rows))
-    _restore(mirror, snapshot.blobs)
-    head = snapshot.head
+    """A generation from a snapshot: the rows first, then the small state, then what items are like.
+
+    Vectors of items go to the index only: nothing else of a scorer reads them.
+    """
     items = None
     if mirror.retriever is not None:
         from streamrec.serving.items import Items  # compiled code: most kinds need none of it
 
         items = Items.of(mirror, retrieval or RetrievalSettings())
+    for table, rows in snapshot.pieces:
+        if items is not None and table == items.table:
+            items.take(served(rows))
+        else:
+            _apply(mirror, table, served(rows))
+    _restore(mirror, snapshot.blobs)
+    if items is not None:
+        items.describe_all()
+    head = snapshot.head
     return Generation(mirror, Version(head.seq, head.epoch, head.time_ms), snapshot.blobs, items)
 
 

@@ -55,7 +55,8 @@ class Items:
     """Index, names and features; one thread at a time.
 
     Args:
-        pipeline: the mirror, which has a retriever, as of a commit; it is brought up to date before this is.
+        pipeline: the mirror, which has a retriever; it is brought up to date before this is, but for the
+            retriever's table: its rows are held here, in the index, and nowhere else.
         settings: of searches.
 
     """
@@ -65,14 +66,11 @@ class Items:
         assert pipeline.retriever is not None
         self.catalogue = pipeline.catalogue
         self.attributes = Attributes()
-        self._settings, self._table = settings, pipeline.retriever.table
-        self._vectors = vectors = pipeline.tables[self._table]
-        self._shape = IndexSettings(dim=vectors.width, threads=settings.threads)
+        self.table = pipeline.retriever.table
+        self._settings = settings
+        self._shape = IndexSettings(dim=pipeline.tables[self.table].width, threads=settings.threads)
         self.index: ItemIndex | ApproximateIndex = ItemIndex(self._shape)
         self._warned = False
-        for ids, rows in vectors.pieces():
-            self._change(ids, rows, _NONE)
-        self._describe(np.concatenate([ids for ids, _ in self.catalogue.tables[FEATURES].pieces()]))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -94,11 +92,18 @@ class Items:
             tables: the commit's changes, as a reader sees them.
 
         """
-        if (rows := tables.get(self._table)) is not None:
-            gone = np.setdiff1d(rows.deleted, rows.ids)
-            self._change(rows.ids, rows.rows, gone)
+        if (rows := tables.get(self.table)) is not None:
+            self.take(rows)
         if (rows := tables.get(FEATURES)) is not None:
             self._describe(rows.ids)
+
+    def take(self, rows: Rows) -> None:
+        """Take over changed vectors: one generation of the index."""
+        self._change(rows.ids, rows.rows, np.setdiff1d(rows.deleted, rows.ids))
+
+    def describe_all(self) -> None:
+        """Take the features of all items, from the catalogue."""
+        self._describe(np.concatenate([ids for ids, _ in self.catalogue.tables[FEATURES].pieces()]))
 
     def warm_up(self, query: Query) -> None:
         """Search once, of any size: an installation's first search compiles for seconds.
@@ -107,7 +112,7 @@ class Items:
             ValueError, StoreMismatch: the model's vectors and the query do not fit each other.
 
         """
-        some = np.concatenate([ids[:1] for ids, _ in self._vectors.pieces()])[:1]
+        some = np.ones(1, np.uint64)  # no item: it is looked for all the same
         boosted = [Boosts(some, np.zeros(len(some), np.float32))]
         self.search(Query(np.nan_to_num(query.vectors[:1]), boosted, [some]), Wish(1, some))
 

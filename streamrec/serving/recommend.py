@@ -62,8 +62,8 @@ def recommend(request: RecommendRequest, scorer: Scorer, now_ms: int) -> Recomme
         for place, (item, values) in enumerate(zip(shown, features, strict=True))
     ]
     keys = [item["impression"].encode() for item in shown]
-    answer = {"items": shown, "request": name, "written": False, "note": None, **said(scorer, version)}
-    return Recommendation(answer, Impressions(lines, keys))
+    answer = {"items": shown, "request": name, "written": False, "note": None, "notes": found.notes}
+    return Recommendation(answer | said(scorer, version), Impressions(lines, keys))
 
 
 def _asked(request: RecommendRequest, names: Sequence[str], features: Sequence[bytes]) -> bytes:

@@ -128,6 +128,9 @@ class _Answer(BaseModel):
     staleness_ms: int = Field(
         description="age of that commit: it grows while the learner has nothing to commit"
     )
+    notes: list[str] = Field(
+        description="conditions about features that no item has yet: `is` then excludes none, `not` all"
+    )
 
 
 class RetrievedItem(BaseModel):
@@ -149,6 +152,7 @@ class RetrieveResponse(_Answer):
                     "seq": 1200,
                     "epoch": 3,
                     "staleness_ms": 85,
+                    "notes": [],
                 }
             ]
         }
@@ -194,6 +198,7 @@ class RecommendResponse(_Answer):
                     "seq": 1200,
                     "epoch": 3,
                     "staleness_ms": 85,
+                    "notes": [],
                 }
             ]
         }

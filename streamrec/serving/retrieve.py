@@ -1,5 +1,6 @@
 """Retrieve: the items that suit a user best, all from one commit, without those that are excluded."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from streamrec.models.retriever import Query
 from streamrec.serving.generation import Mirror, Version
 from streamrec.serving.items import Items, Wish
 from streamrec.serving.lines import head
-from streamrec.serving.retrieval_api import Condition, Exclusion, RetrieveRequest
+from streamrec.serving.retrieval_api import Exclusion, RetrieveRequest
 from streamrec.serving.scorer import Scorer
 
 __all__ = ["Named", "find", "retrieve", "said"]
@@ -25,6 +26,7 @@ class Named(NamedTuple):
     names: list[str]
     ids: np.ndarray[Any, Any]  # uint64 (n,)
     scores: np.ndarray[Any, Any]  # float32 (n,)
+    notes: list[str]  # what the request may not have meant
 
 
 def retrieve(request: RetrieveRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def retrieve(request: RetrieveRequest, scorer: Scorer, now_ms: int) -> dict[str,
     Raises:
         StoreUnavailable: there is no complete generation yet.
         NoRetriever: the model ranks only.
-        UsageError: the request cannot be decoded, or a condition is about what no item has.
+        UsageError: the request cannot be decoded.
 
     """
     time_ms = now_ms if request.time is None else request.time
@@ -42,6 +44,7 @@ def retrieve(request: RetrieveRequest, scorer: Scorer, now_ms: int) -> dict[str,
     pairs = zip(found.names, found.scores.tolist(), strict=True)
     return {
         "items": [{"item": name, "score": score} for name, score in pairs],
+        "notes": found.notes,
         **said(scorer, version),
     }
 
@@ -64,13 +67,13 @@ def find(mirror: Mirror, items: Items, request: RetrieveRequest, k: int, time_ms
     except StoreMismatch as error:
         raise UsageError(f"request: {error}") from None
     found = items.search(query, _wish(items, request.exclude, query, k))
-    return _named(items, found)
+    return _named(items, found, _notes(items, request.exclude))
 
 
-def _named(items: Items, found: Found) -> Named:
+def _named(items: Items, found: Found, notes: list[str]) -> Named:
     texts = items.catalogue.names(found.ids)
     known = np.array([text is not None for text in texts], np.bool_)
-    return Named([text for text in texts if text is not None], found.ids[known], found.scores[known])
+    return Named([text for text in texts if text is not None], found.ids[known], found.scores[known], notes)
 
 
 def _wish(items: Items, exclude: Exclusion, query: Query, k: int) -> Wish:
@@ -79,7 +82,6 @@ def _wish(items: Items, exclude: Exclusion, query: Query, k: int) -> Wish:
         excluded.append(query.seen[0])
     allowed = None
     for condition in exclude.where:
-        _check(items, condition)
         having = items.attributes.having(condition.field, condition.having or condition.lacking)
         if condition.having:
             excluded.append(having)
@@ -88,11 +90,18 @@ def _wish(items: Items, exclude: Exclusion, query: Query, k: int) -> Wish:
     return Wish(k, np.unique(np.concatenate(excluded)), allowed)
 
 
-def _check(items: Items, condition: Condition) -> None:
-    """A misspelt name would exclude nothing, so it is refused."""
+def _notes(items: Items, exclude: Exclusion) -> list[str]:
+    """Conditions about features that no item has: early in a stream, or a misspelt name."""
     fields = items.attributes.fields
-    if condition.field in fields:
-        return
-    near = get_close_matches(condition.field, fields, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(fields)[:20]) or 'none'}"
-    raise UsageError(f"exclude.where: no item has a feature {condition.field!r}; {hint}")
+    notes = []
+    for condition in exclude.where:
+        if condition.field not in fields:
+            excluded, hint = "none" if condition.having else "all", _hint(condition.field, fields)
+            what = f"no item has a feature {condition.field!r} yet, so {excluded} are excluded by it"
+            notes.append(f"exclude.where: {what}; {hint}")
+    return notes
+
+
+def _hint(field: str, fields: Sequence[str]) -> str:
+    near = get_close_matches(field, fields, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(fields)[:20]) or 'none'}"

@@ -18,8 +18,8 @@ def model_state(scorer: Scorer) -> ModelState:
     generation = scorer.generation
     if generation is None:
         raise StoreUnavailable(scorer.status().reason)
-    with generation.reading() as (mirror, version):
-        tables = {name: len(table) for name, table in mirror.tables.items()}
+    with generation.reading() as (_, version):
+        tables = generation.sizes()
         spec, metrics, position = (
             json_value(generation.blob(name)) for name in ("model", "metrics", "position")
         )

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrec.index import IndexSettings, ItemIndex
-from streamrec.index.best import merge_best
+from streamrec.index.best import sort_best
 from streamrec.index.chunk import CHUNK_SLOTS
+from streamrec.index.generation import empty_best
+from streamrec.index.scan import bound_blocks
 
-KINDS = [(precision, int8) for precision in ("float32", "float16") for int8 in (True, False)]
+KINDS = [(precision, coded) for precision in ("float32", "float16") for coded in (True, False)]
 
 
 def brute_force(ids, vectors, query, k, exclude=(), where=None):
@@ -33,22 +35,22 @@ def whole_numbers(shape, seed, most=3):
     return np.random.default_rng(seed).integers(-most, most + 1, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("precision", "int8"), KINDS)
-def test_golden_numbers(precision, int8):
-    with ItemIndex(IndexSettings(2, precision, int8)) as index:
+@pytest.mark.parametrize(("precision", "coded"), KINDS)
+def test_golden_numbers(precision, coded):
+    with ItemIndex(IndexSettings(2, precision, coded)) as index:
         index.update([1, 2, 3], [[1, 0], [0, 1], [1, 1]])
         assert answered(index.search([1, 2], 2)) == ([3, 2], [3.0, 2.0])
         assert answered(index.search([1, 2], 2, exclude=[3])) == ([2, 1], [2.0, 1.0])
 
 
-@pytest.mark.parametrize(("precision", "int8"), KINDS)
+@pytest.mark.parametrize(("precision", "coded"), KINDS)
 @pytest.mark.parametrize(
     ("n", "dim", "k"), [(1, 1, 1), (31, 3, 5), (33, 8, 40), (500, 17, 100), (3000, 64, 10)]
 )
-def test_whole_numbers_are_ranked_as_by_brute_force(precision, int8, n, dim, k):
+def test_whole_numbers_are_ranked_as_by_brute_force(precision, coded, n, dim, k):
     ids = np.random.default_rng(n).permutation(10 * n)[:n] + 1
     vectors, queries = whole_numbers((n, dim), 1), whole_numbers((4, dim), 2)
-    with ItemIndex(IndexSettings(dim, precision, int8)) as index:
+    with ItemIndex(IndexSettings(dim, precision, coded)) as index:
         index.update(ids, vectors)
         batch = index.search(queries, k)
         for q, query in enumerate(queries):
@@ -69,8 +71,8 @@ def test_codes_and_threads_change_no_bit(precision, scale):
     vectors[::7] = vectors[0]  # many equal ones
     queries = np.concatenate([scale * centres[:3], rng.standard_normal((3, dim)) ** 9]).astype(np.float32)
     answers = []
-    for int8, threads in ((False, 1), (True, 1), (True, 2), (False, 3)):
-        with ItemIndex(IndexSettings(dim, precision, int8, threads=threads)) as index:
+    for coded, threads in ((False, 1), (True, 1), (True, 2), (False, 3)):
+        with ItemIndex(IndexSettings(dim, precision, coded, threads=threads)) as index:
             index.update(np.arange(n) + 1, vectors)
             found = index.search(queries, 50)
             answers.append((found.ids.tobytes(), found.scores.tobytes()))
@@ -98,6 +100,46 @@ def test_exclusions_never_leak_nor_shorten(n_excluded):
         index.update(ids, vectors)
         for k in (0, 1, 5, 50, 1000):
             assert answered(index.search(query, k, exclude)) == brute_force(ids, vectors, query, k, exclude)
+
+
+@pytest.mark.parametrize("coded", [True, False])
+def test_the_best_that_is_left_is_found_however_many_blocks_are_above_it(coded):
+    """More blocks than are sorted at once have an item that is better, but excluded or dead."""
+    n, query = 30_000, whole_numbers(8, 12)
+    ids, vectors = np.arange(n) + 1, whole_numbers((n, 8), 11, most=40)
+    best = np.array(brute_force(ids, vectors, query, 20_000)[0])
+    exclude, dead = best[::2], best[1::2]
+    with ItemIndex(IndexSettings(8, coded=coded)) as index:
+        index.update(ids, vectors)
+        index.remove(dead)
+        alive = ~np.isin(ids, dead)
+        expected = brute_force(ids[alive], vectors[alive], query, 50, exclude)
+        assert answered(index.search(query, 50, exclude)) == expected
+        assert expected[0][0] not in best
+
+
+@pytest.mark.parametrize("dim", [1, 8, 61, 256])
+def test_no_score_is_above_its_bound(dim):
+    """Bounds of single blocks: vectors and queries of all sizes, sparse, equal, with one large number."""
+    rng = np.random.default_rng(dim)
+    kinds = [
+        rng.standard_normal((64, dim)) ** 5,
+        rng.standard_normal((64, dim)) * (rng.random((64, dim)) < 0.1),
+        np.ones((64, dim)),
+        np.where(rng.random((64, dim)) < 0.05, 1e6, 1e-3),
+    ]
+    for vectors in kinds:
+        with ItemIndex(IndexSettings(dim, threads=1)) as index:
+            index.update(np.arange(64) + 1, vectors)
+            for query in (*kinds[0][:5], *kinds[1][:5], *kinds[3][:5], -vectors[0]):
+                request = index.request(query, 1, None, None)
+                tops, best = np.empty((1, 2), np.float32), empty_best(request, 1)
+                slots, kept = index.generation.slots(request)
+                bound_blocks(np.zeros(2, np.int64), slots, request.queries, best, tops)
+                scores = index.search(query, 64)
+                greatest = [scores.scores[scores.ids <= 32].max(), scores.scores[scores.ids > 32].max()]
+                assert (tops[0] >= greatest).all()
+                del kept
 
 
 def test_each_query_has_exclusions_of_its_own_and_all_a_predicate():
@@ -247,9 +289,9 @@ def test_bad_settings_are_refused(bad):
         IndexSettings(**{"dim": 4, **bad})
 
 
-def test_merging_sorts_and_breaks_ties_by_id():
-    scores = np.array([[[1, 3]], [[3, 3]]], np.float32)
-    ids, n = np.array([[[8, 7]], [[9, 2]]], np.uint64), np.array([[2], [2]])
-    merge_best(scores, ids, n)
-    assert ids[0, 0].tolist() == [2, 7]
-    assert scores[0, 0].tolist() == [3, 3]
+def test_heaps_are_sorted_and_ties_broken_by_id():
+    scores = np.array([[1, 3, 3, 0]], np.float32)
+    ids, n = np.array([[8, 7, 2, 0]], np.uint64), np.array([3])
+    sort_best(scores, ids, n)
+    assert ids[0].tolist() == [2, 7, 8, 0]
+    assert scores[0].tolist() == [3, 3, 1, -np.inf]

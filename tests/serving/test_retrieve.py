@@ -147,6 +147,22 @@ def test_items_come_change_and_go_with_the_commits(scorer: Scorer, shelf: Shelf)
         assert scorer.n_loads == 1
 
 
+def test_vectors_are_held_by_the_index_only(scorer: Scorer, shelf: Shelf) -> None:
+    shelf.put({"a": [0, 0, 1], "b": [0, 0, 2]})
+    loaded(scorer, shelf)
+    with client_of(create_app(scorer)) as client:
+        scorer.stop()
+        shelf.put({"c": [0, 0, 3]})
+        shelf.drop("a")
+        shelf.commit()
+        scorer.step()
+        assert asked(client) == [("c", 3.0), ("b", 2.0)]
+        assert client.get("/v1/model").json()["tables"]["item_vectors"] == 2
+    assert scorer.generation is not None
+    with scorer.generation.reading() as (held, _):
+        assert len(held.tables["item_vectors"]) == 0
+
+
 def test_an_answer_is_of_one_commit_while_others_come(scorer: Scorer, shelf: Shelf) -> None:
     """Every commit sets every vector to its number; answers have as many of them as there are, of the number said."""
     names = [f"i{n}" for n in range(2000)]
@@ -242,10 +258,6 @@ FAULTS = [
     ({"features": {"a": {"b": 1}}}, "features.a: expected a finite number, string"),
     ({"exclude": {"where": [{"field": "genres"}]}}, "exclude.where.0: expected one of is and not"),
     ({"exclude": {"where": [{"field": "genres", "is": ["a"], "not": ["b"]}]}}, "expected one of is and not"),
-    (
-        {"exclude": {"where": [{"field": "genre", "is": ["a"]}]}},
-        "no item has a feature 'genre'; did you mean 'genres'?",
-    ),
     ({"exclude": {"items": ["x"] * 10_001}}, "exclude.items: "),
     ({"exclude": {"where": [{"field": "genres", "is": []}]}}, "exclude.where.0.is: "),
 ]
@@ -268,6 +280,28 @@ def test_what_is_wrong_is_said_in_one_line(faulty: Client, body: Any, text: str)
     assert answer.status_code == 422
     assert text in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("word", "found", "said"), [("is", ["b", "a"], "none"), ("not", [], "all")])
+def test_a_feature_that_no_item_has_yet_excludes_none_or_all_and_is_noted(
+    scorer: Scorer, shelf: Shelf, word: str, found: list[str], said: str
+) -> None:
+    shelf.put({"a": [0, 0, 1], "b": [0, 0, 2]}, '{"genres":["war"]}')
+    with client_of(create_app(loaded(scorer, shelf))) as client:
+        scorer.stop()
+        request = {"user": "u", "exclude": {"where": [{"field": "genre", word: ["war"]}]}}
+        for path in ("/v1/retrieve", "/v1/recommend"):
+            answer = client.post(path, json=request).json()
+            assert sorted(item["item"] for item in answer["items"]) == sorted(found)
+            (note,) = answer["notes"]
+            assert f"no item has a feature 'genre' yet, so {said} are excluded" in note
+            assert note.endswith("did you mean 'genres'?")
+        shelf.put({"a": [0, 0, 1]}, '{"genre":["war"]}')  # from now on one has
+        shelf.commit()
+        scorer.step()
+        answer = client.post("/v1/retrieve", json=request).json()
+        assert [item["item"] for item in answer["items"]] == (["b"] if word == "is" else ["a"])
+        assert answer["notes"] == []
 
 
 def test_many_items_are_searched_approximately_and_recall_is_told(store: MemoryStore, shelf: Shelf) -> None:

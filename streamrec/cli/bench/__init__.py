@@ -31,8 +31,9 @@ BENCHES: Mapping[str, str] = {
     "rating": "MovieLens ratings predicted one after another, beside river's recommenders",
     "retrieval": "MovieLens: items found on a hold-out and in time order, beside popularity and EASE",
     "serve": "/v1/rank in process and over HTTP, alone and beside a learner of 5,000 events/s",
-    "index": "the best 100 of 200,000 and a million item vectors, beside NumPy, faiss, usearch and hnswlib",
     "lookup": "time of a rank in lookup mode, beside a mirror",
+    "index": "the best 100 of 200,000 item vectors, beside NumPy, faiss, usearch, hnswlib; as they change",
+    "index-million": "the best 100 of a million item vectors, beside faiss, usearch and hnswlib: minutes",
 }
 
 
