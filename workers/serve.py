@@ -7,6 +7,9 @@ none.
 STREAMREC_APPROXIMATE_ABOVE (300000): among more items than this, where the model finds any and the extra
 `ann` is installed, the search is approximate.
 
+STREAMREC_ARMS: other models and their shares of the users in per cent, as "challenger=10 idea=shadow", where
+the store has no arms yet.
+
 STREAMREC_TOKEN, STREAMREC_TOKEN_FILE: bearer tokens, one, and a file with one a line; who asks for scores or
 state, or sends events, needs one of them; neither set: anybody may.
 
@@ -26,6 +29,7 @@ from streamrec.errors import UsageError
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import listen, serve
 from streamrec.serving.settings import RetrievalSettings
+from streamrec.serving.split import Split, parse_shares
 from streamrec.serving.tls import server_context
 from streamrec.serving.token import read_tokens
 from streamrec.store.registry import open_store
@@ -45,11 +49,13 @@ def main() -> None:
     events = text("EVENTS", "")
     open_events = open_sink(events) if events else None
     protection = _protection()
+    arms = parse_shares(text("ARMS", "").split())
+    Split.alone(name).with_shares(arms)  # a mistake shows before anything is opened
     store = open_store(text("STORE"))
     try:
         listener = listen(text("HOST", "0.0.0.0"), integer("PORT", 8080))
         retrieval = RetrievalSettings(integer("APPROXIMATE_ABOVE", 300_000))
-        serve(store, name, listener, tell, open_events, protection, retrieval)
+        serve(store, name, listener, tell, open_events, protection, retrieval, arms)
     finally:
         store.close()
 

@@ -69,6 +69,13 @@ def _protection_options(command: _F) -> _F:
     type=click.IntRange(min=0),
     help="Search approximately among more items, where the extra ann is installed.  [default: 300000]",
 )
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="MODEL=SHARE",
+    help="Another model for so many per cent of the users, or MODEL=shadow; where the store has no arms yet.",
+)
 @_protection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the service's URL as one JSON object.")
 def command(
@@ -78,6 +85,7 @@ def command(
     port: int,
     events: str | None,
     approximate_above: int | None,
+    arms: tuple[str, ...],
     as_json: bool,
     **protection: Any,
 ) -> None:
@@ -85,10 +93,13 @@ def command(
 
     Waits for a model that is not there yet: /readyz answers 503 until then. A model of a kind that retrieves
     also answers /v1/retrieve and /v1/recommend; --events takes the impressions of the latter, too.
+
+    Arms are changed while it serves by streamrec models arms set and streamrec models promote.
     """
     from streamrec.serving.service import listen  # the HTTP stack takes half a second to import
     from streamrec.serving.service import serve as run
     from streamrec.serving.settings import RetrievalSettings
+    from streamrec.serving.split import Split, parse_shares
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_sink
 
@@ -100,12 +111,14 @@ def command(
                 f"Serving model {name!r} on {url} (documentation: {url}/docs). Stop with Ctrl-C.", err=True
             )
 
+    shares = parse_shares(arms)
+    Split.alone(name).with_shares(shares)  # a mistake shows before anything is opened
     open_events = open_sink(events) if events else None
     protected = _protection(**protection)
     retrieval = None if approximate_above is None else RetrievalSettings(approximate_above)
     store = open_store(store_url)
     try:
-        run(store, name, listen(host, port), tell, open_events, protected, retrieval)
+        run(store, name, listen(host, port), tell, open_events, protected, retrieval, shares)
     finally:
         store.close()
 

@@ -6,14 +6,15 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import uvicorn
 
-from streamrec.clock import SystemClock
+from streamrec.clock import Clock, SystemClock
 from streamrec.errors import ServiceError
 from streamrec.serving.app import create_app
+from streamrec.serving.arms import Arms, StoredArms
 from streamrec.serving.connection import Connection
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.limits import Limits, Protection
@@ -66,6 +67,7 @@ def serve(
     open_events: OpenSink | None = None,
     protection: Protection | None = None,
     retrieval: RetrievalSettings | None = None,
+    arms: Mapping[str, float] | None = None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; returns after the requests under way are answered.
 
@@ -77,13 +79,15 @@ def serve(
         open_events: opens the sink of `/v1/events`, as `transport.open_sink` gives it; None: it takes none.
         protection: limits, tokens and TLS; None: the default limits, anybody, plain HTTP.
         retrieval: how items are found, where the model finds any.
+        arms: other models and their shares in per cent, which the store takes where it has no shares yet.
 
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
     logging.getLogger("streamrec.serving").setLevel(logging.INFO)
     protection = protection or Protection()
-    scorer = Scorer(store, model, SystemClock(), retrieval=retrieval)
-    server = _server(scorer, open_events, protection)
+    clock = SystemClock()
+    make = partial(_scorer, store, clock, retrieval)
+    server = _server(StoredArms(store, model, make, clock, arms), open_events, protection)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -101,7 +105,7 @@ class BackgroundService:
 
     Attributes:
         url: where it answers.
-        scorer: what it answers from.
+        arms: what it answers from.
 
     """
 
@@ -118,11 +122,17 @@ class BackgroundService:
         listener = listen(host, port)
         _give_up_after(listener, protection.limits)
         self.url = _url(listener, protection.tls)
-        self.scorer = Scorer(store, model, SystemClock())
-        self._server = _server(self.scorer, open_events, protection)
+        clock = SystemClock()
+        self.arms = StoredArms(store, model, partial(_scorer, store, clock, None), clock)
+        self._server = _server(self.arms, open_events, protection)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="service", daemon=True
         )
+
+    @property
+    def scorer(self) -> Scorer:
+        """That of the champion."""
+        return self.arms.champion
 
     def __enter__(self) -> "BackgroundService":
         self._thread.start()
@@ -133,9 +143,13 @@ class BackgroundService:
         self._thread.join()
 
 
-def _server(scorer: Scorer, open_events: OpenSink | None, protection: Protection) -> uvicorn.Server:
+def _scorer(store: Store, clock: Clock, retrieval: RetrievalSettings | None, model: str) -> Scorer:
+    return Scorer(store, model, clock, retrieval=retrieval)
+
+
+def _server(arms: Arms, open_events: OpenSink | None, protection: Protection) -> uvicorn.Server:
     delivery, tls = Delivery(open_events) if open_events else None, protection.tls
-    app = create_app(scorer, delivery=delivery, protection=protection)
+    app = create_app(arms, delivery=delivery, protection=protection)
     config = uvicorn.Config(
         app,
         http=partial(Connection, receive_s=protection.limits.receive_s, door=app.state.door),  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from streamrec.state.rows import Rows
 
-__all__ = ["Commit", "Head", "Lease", "Rows", "Snapshot", "Store"]
+__all__ = ["Commit", "Head", "Lease", "Rows", "Setting", "Snapshot", "Store", "outdated"]
 
 
 class Commit(NamedTuple):
@@ -39,6 +39,13 @@ class Snapshot(NamedTuple):
     blobs: Mapping[str, bytes]
     #: (table, rows); an id may come more than once: the last one counts. Must be consumed once, in order.
     pieces: Iterable[tuple[str, Rows]]
+
+
+class Setting(NamedTuple):
+    """A small value that operators change and scorers follow."""
+
+    version: int  # 0: never set; one more with every change
+    value: bytes
 
 
 class Lease(Protocol):
@@ -106,6 +113,29 @@ class Store(Protocol):
         """
         ...
 
+    def setting(self, name: str) -> Setting:
+        """The value of this name as it is now; `Setting(0, b"")` where it was never set."""
+        ...
+
+    def change(self, name: str, value: bytes, seen: int) -> Setting:
+        """Set a value, unless somebody else has set it since its version was `seen`.
+
+        Calling again with what was refused, or whose answer was lost, is safe.
+
+        Raises:
+            Outdated: it has another version by now; nothing was changed.
+
+        """
+        ...
+
     def close(self) -> None:
         """Free connections; stop a server that this process started."""
         ...
+
+
+def outdated(name: str, seen: int, version: int) -> str:
+    """What `Outdated` says."""
+    return (
+        f"setting {name!r}: expected version {seen}, got {version}: somebody else has changed it: "
+        "look at it again, then decide"
+    )

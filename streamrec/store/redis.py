@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from streamrec.clock import Clock, SystemClock
-from streamrec.errors import StoreError, StoreUnavailable, UsageError
+from streamrec.errors import Outdated, StoreError, StoreUnavailable, UsageError
 from streamrec.store import log, scripts
-from streamrec.store.base import Commit, Head, Rows, Snapshot
+from streamrec.store.base import Commit, Head, Rows, Setting, Snapshot, outdated
 from streamrec.store.codec import unpack
 from streamrec.store.flush import Limits, no_fault
-from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id
+from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id, setting_key
 from streamrec.store.lease import PIN_MS, RedisLease
 from streamrec.store.log import Fault
 from streamrec.store.marks import Mark, read_marks
@@ -161,6 +161,22 @@ class RedisStore:
             wire.call("UNLINK", *keys.own)
             wire.call("SREM", MODELS, keys.name)
         self._births.pop(model, None)
+
+    def setting(self, name: str) -> Setting:
+        """The value of this name as it is now."""
+        with self._wires.lent() as wire:
+            version, value = wire.call("HMGET", setting_key(name), "version", "value")
+        return Setting(int(version or 0), value or b"")
+
+    def change(self, name: str, value: bytes, seen: int) -> Setting:
+        """Set a value, unless somebody else has set it since."""
+        key = setting_key(name)
+        with self._wires.lent() as wire:
+            answer, version = wire.run(scripts.CHANGE, (key,), seen, value)
+            if answer != b"OK":
+                raise Outdated(outdated(name, seen, int(version)))
+            wire.settle(key)
+        return Setting(int(version), value)
 
     def close(self) -> None:
         """Free connections."""

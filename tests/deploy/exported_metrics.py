@@ -11,6 +11,7 @@ from streamrec.join.worker.meters import Meters
 from streamrec.join.worker.progress import Joined
 from streamrec.learner.exporter import LearnerCollector
 from streamrec.learner.report import Report
+from streamrec.serving.arms import Arms, Choice
 from streamrec.serving.limits import Limits
 from streamrec.serving.metrics import ServiceMetrics
 from streamrec.serving.pressure import open_lines
@@ -75,7 +76,8 @@ class _Served(Scorer):
 
 def _scorer() -> CollectorRegistry:
     lines = open_lines(Limits(), SystemClock())
-    metrics = ServiceMetrics(_Served(MemoryStore("exported"), "m", SystemClock()), lines)
+    metrics = ServiceMetrics(Arms(_Served(MemoryStore("exported"), "m", SystemClock())), lines)
+    metrics.choose(Choice(_Served(MemoryStore("exported"), "m", SystemClock()), "user", {}))
     metrics.observe("/v1/rank", 200, 0.001)
     return metrics.registry
 
