@@ -7,6 +7,7 @@ that answer: until it has a generation its users get the champion, and a new cha
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -95,8 +96,8 @@ class Arms:
 
     def stop(self) -> None:
         """Stop following."""
-        for scorer in self.scorers.values():
-            scorer.stop()
+        with ThreadPoolExecutor() as at_once:  # each waits for its store for up to half a second
+            list(at_once.map(Scorer.stop, {*self.scorers.values(), self.champion}))
 
     def scorer(self, arm: str | None) -> Scorer:
         """That of an arm; None: the champion's.
