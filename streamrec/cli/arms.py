@@ -99,7 +99,15 @@ def remove(model: str, **options: Any) -> None:
     type=click.DateTime(),
     help="Only impressions from this time on, UTC.  [default: with --store, the last change of the arms]",
 )
-@click.option("--window", default="20m", show_default=True, help="How late a click counts, as 90s or 20m.")
+@click.option(
+    "--window",
+    "window_s",
+    default=1200.0,
+    show_default=True,
+    type=click.FloatRange(min=0, max=1e9),
+    metavar="SECONDS",
+    help="How long after its impression a click counts.",
+)
 @click.option(
     "--expected",
     default=0.1,

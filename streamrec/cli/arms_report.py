@@ -12,7 +12,7 @@ def reported(
     stream: str,
     against: str | None,
     since: datetime | None,
-    window: str,
+    window_s: float,
     expected: float,
     store_url: str | None,
     name: str,
@@ -24,12 +24,10 @@ def reported(
 
     """
     from streamrec.evaluation.exposures import Exposures
-    from streamrec.learner.configuration import milliseconds
 
-    window_ms = milliseconds(window)
     champion, changed_ms = (None, 0) if store_url is None else _stored(store_url, name)
     since_ms = changed_ms if since is None else round(since.replace(tzinfo=UTC).timestamp() * 1000)
-    seen = _seen(stream, Exposures(window_ms, since_ms))
+    seen = _seen(stream, Exposures(round(1000 * window_s), since_ms))
     against = _compared_with(seen.arms, against or champion)
     return {
         "against": against,

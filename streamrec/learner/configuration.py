@@ -148,11 +148,11 @@ def join_settings_from_options(options: Mapping[str, Any]) -> tuple[JoinSettings
     if settings.model is not None:
         join = join.model_copy(update={"task": settings.model.task})
     if options.get("window"):
-        join = join.model_copy(update={"window_ms": milliseconds(options["window"])})
+        join = join.model_copy(update={"window_ms": _milliseconds(options["window"])})
     return join, settings.join_worker
 
 
-def milliseconds(text: str) -> int:
+def _milliseconds(text: str) -> int:
     """A duration such as 10m, 30s or 500ms."""
     match = re.fullmatch(r"(\d+)\s*(ms|s|m|h|d)", text.strip())
     if match is None:

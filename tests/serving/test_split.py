@@ -91,7 +91,7 @@ def test_what_cannot_be_is_told(shares: dict[str, float], error: str) -> None:
 @pytest.mark.parametrize("texts", [["a"], ["a="], ["=5"], ["a=x"], ["a=5", "a=6"]])
 def test_shares_are_parsed_or_refused(texts: list[str]) -> None:
     assert parse_shares(["a=b=5", "c=shadow"]) == {"a=b": 5, "c": 0}
-    with pytest.raises(UsageError, match="expected MODEL=SHARE|given twice"):
+    with pytest.raises(UsageError, match=r"expected MODEL=SHARE|given twice"):
         parse_shares(texts)
 
 
