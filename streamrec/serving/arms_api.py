@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from streamrec.serving.arms import Arms
 from streamrec.serving.document import problems
 from streamrec.serving.generation import json_object
+from streamrec.serving.history import point_of
 from streamrec.serving.scorer import Scorer
 
 __all__ = ["ArmState", "ArmsAnswer", "add_arms"]
@@ -26,6 +27,9 @@ class ArmState(BaseModel):
     reason: str = Field(description="why it is not ready; empty where it is")
     seq: int | None = Field(description="commit that is served; null: none yet")
     staleness_ms: int | None = Field(description="its age")
+    ne: float | None = Field(
+        description="normalised entropy over about the last 10,000 examples; lower is better"
+    )
 
 
 class ArmsAnswer(BaseModel):
@@ -67,6 +71,7 @@ def add_arms(app: FastAPI, arms: Arms) -> None:
 
 def _state(model: str, share: float, scorer: Scorer, is_champion: bool) -> ArmState:
     status, generation = scorer.status(), scorer.generation
+    point = None if generation is None else point_of(generation.version, generation.blob)
     kind = None if generation is None else json_object(generation.blob("model")).get("kind")
     return ArmState(
         model=model,
@@ -75,6 +80,7 @@ def _state(model: str, share: float, scorer: Scorer, is_champion: bool) -> ArmSt
         kind=kind if isinstance(kind, str) else None,
         ready=status.ready,
         reason=status.reason,
-        seq=None if generation is None else generation.version.seq,
+        seq=None if point is None else point.seq,
         staleness_ms=None if generation is None else scorer.staleness_ms(generation.version),
+        ne=None if point is None else point.ne,
     )
