@@ -59,7 +59,8 @@ def print_report(report: dict[str, Any]) -> None:
         if found["difference"] < 0:
             better, sure = against, 1 - sure
         click.echo(
-            f"{arm} − {against}: {100 * found['difference']:+.3f} % ({100 * found['lift']:+.1f} % of {against}'s), "
+            f"{arm} − {against}: {100 * found['difference']:+.3f} % "
+            f"({100 * found['lift']:+.1f} % of {against}'s), "
             f"95 % interval at every look {100 * found['low']:+.3f} to {100 * found['high']:+.3f} %"
         )
         end = "decided" if found["decided"] else "not decided: 0 is in the interval"

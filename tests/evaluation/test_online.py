@@ -35,7 +35,7 @@ def looks(
 
 
 def test_looking_at_every_hour_is_wrong_no_more_often_than_it_says() -> None:
-    rng, n = np.random.default_rng(0), 100
+    rng, n = np.random.default_rng(0), 60
     wrong = wrong_at_a_fixed_horizon = 0
     for _ in range(n):
         arms = list(looks(rng, 0.0))
@@ -45,8 +45,8 @@ def test_looking_at_every_hour_is_wrong_no_more_often_than_it_says() -> None:
         wrong_at_a_fixed_horizon += any(
             abs(each.difference) > error for each, error in zip(found, errors, strict=True)
         )
-    assert wrong <= 5
-    assert wrong_at_a_fixed_horizon > 15  # so looking does matter
+    assert wrong <= 3
+    assert wrong_at_a_fixed_horizon > 9  # so looking does matter
 
 
 def test_a_difference_is_found_and_the_interval_has_it() -> None:
