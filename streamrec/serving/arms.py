@@ -188,10 +188,9 @@ class StoredArms(Arms):
         return self.champion.status() if known else Status(False, self._trouble)
 
     def start(self) -> None:
-        """Look at the setting, start the scorers, and follow in a thread; again changes nothing."""
+        """Follow the setting in a thread; scorers start once it is known. Again changes nothing."""
         if self._thread is None:
             self._stopping.clear()
-            self.look()
             self._thread = Thread(target=self._run, name=f"arms-{self.name}", daemon=True)
             self._thread.start()
 
@@ -264,11 +263,13 @@ class StoredArms(Arms):
                 scorer.stop()
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_S):
+        while not self._stopping.is_set():
             try:
                 self.look()
-            except Exception:  # whatever it is, who answers now goes on answering
-                log.warning("arms of %r: no look at them", self.name, exc_info=True)
+            except Exception as error:  # whatever it is, who answers now goes on answering
+                self._note(f"they cannot be looked at: {error}")
+                log.debug("arms of %r", self.name, exc_info=True)
+            self._stopping.wait(LOOK_S)
 
     def _note(self, trouble: str) -> None:
         """Keep the trouble (empty: none) and log it once."""

@@ -65,6 +65,7 @@ def client(store: Store) -> Iterator[Client]:
     store.learn("idea", 7.0)
     with client_of(create_app(arms_of(store))) as client:
         until(lambda: all(arm["ready"] for arm in client.get("/v1/arms").json()["arms"]))
+        assert client.get("/v1/arms").json()["version"] == 1
         yield client
 
 
@@ -187,7 +188,7 @@ def test_who_is_in_which_arm_is_known_before_the_first_answer(store: Store) -> N
     store.set(Split.alone("m").with_shares({"a": 100}))
     store.down = True
     with client_of(create_app(arms_of(store))) as client:
-        assert "no answer" in client.get("/readyz").json()["detail"]
+        until(lambda: "no answer" in client.get("/readyz").json()["detail"])
         assert client.post("/v1/rank", json=BODY).status_code == 503
         store.down = False
         until(lambda: client.get("/readyz").status_code == 200)
@@ -197,9 +198,11 @@ def test_who_is_in_which_arm_is_known_before_the_first_answer(store: Store) -> N
 
 def test_arms_given_at_the_start_are_the_first_only(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     with client_of(create_app(arms_of(store, {"a": 10}))) as client:
+        until(lambda: client.get("/v1/arms").json()["version"] == 1)
         assert client.get("/v1/arms").json()["arms"][1]["share"] == 10
     store.set(Split.stored("m", store.setting(setting_name("m"))).with_shares({"a": 30}))
     with client_of(create_app(arms_of(store, {"a": 10}))) as client:
+        until(lambda: client.get("/v1/arms").json()["version"] == 2)
         assert client.get("/v1/arms").json()["arms"][1]["share"] == 30
     assert "the store's are taken, not those given at the start: m=70, a=30" in caplog.text
 
