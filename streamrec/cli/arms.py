@@ -123,7 +123,8 @@ def report(stream: str, as_json: bool, **options: Any) -> None:
 
     STREAM has impressions that name their arm, as /v1/recommend writes them, and clicks. Users are what is
     counted, and the interval may be looked at as often as one likes: it has the truth at all looks together
-    in 95 of 100 experiments. Compare what came after the last change of shares, as days differ.
+    in 95 of 100 experiments, each arm by itself. Compare what came after the last change of shares, as days
+    differ.
     """
     from streamrec.cli.arms_report import print_report, reported
 

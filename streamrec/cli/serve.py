@@ -96,10 +96,13 @@ def command(
 
     Arms are changed while it serves by streamrec models arms set and streamrec models promote.
     """
+    from streamrec.serving.split import Split, parse_shares
+
+    shares = parse_shares(arms)
+    Split.alone(name).with_shares(shares)  # a mistake shows before anything is opened
     from streamrec.serving.service import listen  # the HTTP stack takes half a second to import
     from streamrec.serving.service import serve as run
     from streamrec.serving.settings import RetrievalSettings
-    from streamrec.serving.split import Split, parse_shares
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_sink
 
@@ -111,8 +114,6 @@ def command(
                 f"Serving model {name!r} on {url} (documentation: {url}/docs). Stop with Ctrl-C.", err=True
             )
 
-    shares = parse_shares(arms)
-    Split.alone(name).with_shares(shares)  # a mistake shows before anything is opened
     open_events = open_sink(events) if events else None
     protected = _protection(**protection)
     retrieval = None if approximate_above is None else RetrievalSettings(approximate_above)

@@ -133,7 +133,7 @@ class Arms:
             return self._choice(state, self.scorer(arm), "forced")
         if not state.split.version:
             return Choice(state.champion, "", {})
-        if user is not None:
+        if user:  # an empty one is nobody, too: else all of these were in one arm
             by, told, drawn = "user", None, state.split.arm_of("user", user)
         else:
             told = request or uuid4().hex

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from streamrec.cli.models import command
+from streamrec.cli.serve import command as serve
 from streamrec.errors import Outdated, UsageError
 from streamrec.store.base import Commit
 from streamrec.store.memory import MemoryStore
@@ -76,6 +77,15 @@ def test_mistakes_change_nothing(store: MemoryStore, arguments: tuple[str, ...],
     with pytest.raises(UsageError, match=error):
         call(*arguments, "--store", store.url)
     assert call_json("arms", "show", "--store", store.url)["version"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arm", "error"),
+    [("a", "arm 'a': expected MODEL=SHARE"), ("default=5", "is the champion"), ("a=101", "got 101")],
+)
+def test_a_service_is_not_started_with_arms_that_cannot_be(arm: str, error: str) -> None:
+    with pytest.raises(UsageError, match=error):
+        CliRunner().invoke(serve, ["--store", "nowhere:", "--arm", arm], catch_exceptions=False)
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ def test_each_answer_is_that_of_the_users_arm(client: Client) -> None:
 def test_nobody_in_particular_is_drawn_by_the_request(client: Client) -> None:
     answers = [client.post("/v1/rank", json=BODY).json() for _ in range(20)]
     assert {answer["arm"] for answer in answers} == {"m", "a"}
+    assert client.post("/v1/rank", json=BODY | {"user": ""}).json()["assigned"]["by"] == "request"
     for answer in answers[:5]:
         assert answer["assigned"]["by"] == "request"
         again = client.post("/v1/rank", json=BODY | {"request": answer["assigned"]["request"]}).json()
@@ -142,7 +143,7 @@ def test_a_switch_while_requests_come(client: Client, store: Store) -> None:
     until(lambda: client.get("/v1/arms").json()["version"] == 2)
     store.learn("fresh", 15.0)
     store.set(Split.stored("m", store.setting(setting_name("m"))).with_shares({"fresh": 100}))
-    until(lambda: answers[-1].json()["arm"] == "fresh")
+    until(lambda: bool(answers) and answers[-1].json()["arm"] == "fresh")
     over.set()
     asking.join()
     assert {answer.status_code for answer in answers} == {200}
