@@ -114,7 +114,12 @@ class Store(Protocol):
         ...
 
     def setting(self, name: str) -> Setting:
-        """The value of this name as it is now; `Setting(0, b"")` where it was never set."""
+        """The value of this name as it is now; `Setting(0, b"")` where it was never set.
+
+        Raises:
+            StoreMismatch: something else is stored there.
+
+        """
         ...
 
     def change(self, name: str, value: bytes, seen: int) -> Setting:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from streamrec.clock import Clock, SystemClock
-from streamrec.errors import Outdated, StoreError, StoreUnavailable, UsageError
+from streamrec.errors import Outdated, StoreError, StoreMismatch, StoreUnavailable, UsageError
 from streamrec.store import log, scripts
 from streamrec.store.base import Commit, Head, Rows, Setting, Snapshot, outdated
 from streamrec.store.codec import unpack
@@ -34,6 +34,8 @@ _RENEW_S = PIN_MS / 5000
 _FOLLOW_BYTES = 64 << 20
 #: One blocking read; shorter than the time after which a connection counts as dead.
 _BLOCK_S = 5.0
+#: Of a version: more than anybody counts to, and exact in Lua.
+_DIGITS = 16
 
 
 class _Start(NamedTuple):
@@ -166,6 +168,11 @@ class RedisStore:
         """The value of this name as it is now."""
         with self._wires.lent() as wire:
             version, value = wire.call("HMGET", setting_key(name), "version", "value")
+        if version is not None and not (version.isdigit() and len(version) < _DIGITS):
+            raise StoreMismatch(
+                f"setting {name!r} at {self.url}: expected the number of a version, got {version[:40]!r}: "
+                f"not written by streamrec; DEL {setting_key(name)!r} starts over"
+            )
         return Setting(int(version or 0), value or b"")
 
     def change(self, name: str, value: bytes, seen: int) -> Setting:

@@ -210,7 +210,7 @@ return {head[1] or '0', head[2] or '0', pinned, spaces}
 #: change.
 CHANGE = Script("""
 local now = redis.call('HMGET', KEYS[1], 'version', 'value')
-local version, seen = tonumber(now[1] or 0), tonumber(ARGV[1])
+local version, seen = tonumber(now[1] or 0) or -1, tonumber(ARGV[1])
 if version == seen + 1 and now[2] == ARGV[2] then return {'OK', version} end
 if version ~= seen then return {'OUTDATED', version} end
 redis.call('HSET', KEYS[1], 'version', string.format('%.0f', seen + 1), 'value', ARGV[2])
