@@ -124,11 +124,10 @@ def _add_rank(
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
-        request = RankRequest.model_validate_json(body)
-        choice = arms.choose(request.user, request.request, request.arm)
-        answered = to_json({**rank(request, choice.scorer, clock.now_ms()), **choice.said})
+        choice = arms.asked(body)
+        answered = to_json(rank(RankRequest.model_validate_json(body), choice.scorer, clock.now_ms()))
         metrics.choose(choice)
-        return answered
+        return choice.completed(answered)
 
     @app.post(
         "/v1/rank",

@@ -12,6 +12,9 @@ from threading import Event, Thread
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_json
+
 from streamrec.clock import Clock
 from streamrec.errors import Outdated, StoreError, StoreMismatch, UsageError
 from streamrec.serving.scorer import Scorer, Status
@@ -36,10 +39,24 @@ class Choice(NamedTuple):
     by: str  # one of REASONS; empty: there is no experiment
     said: Mapping[str, Any]  # what to add to the answer, as `arms_api.Assigned`
 
+    def completed(self, answer: bytes) -> bytes:
+        """An answer, a JSON object with members, and what is to be added to it."""
+        return answer[:-1] + b"," + to_json(self.said)[1:] if self.said else answer
+
     @property
     def drawn(self) -> str | None:
         """The arm where a hash has chosen it: only such answers can be compared."""
         return self.scorer.model if self.by in ("user", "request") else None
+
+
+class _Asker(BaseModel):
+    """What of a request decides about its arm, as `api.RankRequest` has it."""
+
+    model_config = ConfigDict(strict=True)
+
+    user: str | None = None
+    request: str | None = None
+    arm: str | None = None
 
 
 class State(NamedTuple):
@@ -112,6 +129,19 @@ class Arms:
         if found is None:
             raise UsageError(f"arm {arm!r}: expected one of {', '.join(self.scorers)}")
         return found
+
+    def asked(self, body: bytes) -> Choice:
+        """Who answers a request, a JSON object; of one that is not valid nobody in particular.
+
+        Raises: as `choose`.
+        """
+        if not self.split.version and b'"arm"' not in body:  # as most services are: nothing is parsed
+            return Choice(self.champion, "", {})
+        try:
+            asker = _Asker.model_validate_json(body)
+        except ValidationError:  # whoever parses all of it says what is wrong
+            return Choice(self.champion, "", {})
+        return self.choose(asker.user, asker.request or None, asker.arm)
 
     def choose(
         self, user: str | None, request: str | None, arm: str | None, *, retrieves: bool = False

@@ -121,6 +121,15 @@ def test_a_request_may_name_its_arm(client: Client) -> None:
         assert answer.json()["detail"] == "arm 'x': expected one of m, a, idea"
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"user":5}', b'{"candidates":[{"features":1}],"arm":"m"}'])
+def test_what_is_wrong_is_told_as_without_arms(client: Client, store: Store, body: bytes) -> None:
+    with client_of(create_app(Scorer(store, "m", SystemClock(), build=lambda _: FakeMirror()))) as plain:
+        until(lambda: plain.get("/readyz").status_code == 200)
+        told = plain.post("/v1/rank", content=body)
+    answer = client.post("/v1/rank", content=body)
+    assert (answer.status_code, answer.json()) == (422, told.json())
+
+
 def test_the_arms_are_told(client: Client) -> None:
     told = client.get("/v1/arms").json()
     assert (told["experiment"], told["version"], told["answering"], told["trouble"]) == ("m", 1, "m", "")
