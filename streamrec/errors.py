@@ -16,6 +16,7 @@ StreamrecError                 what, where, expected, got, what to do; in one li
 │   ├── StoreUnavailable       no answer                               a retry helps once the store is back
 │   ├── StoreFull              out of memory                           a retry helps once memory is free
 │   ├── Fenced                 a newer learner owns the model          a retry never helps: stop
+│   ├── Outdated               somebody else has changed it meanwhile  look at it again, then decide
 │   └── StoreMismatch          the stored model is of another kind, layout or version
 ├── CutOff                     learning was stopped by its guards      only once somebody has looked: release
 └── RecordError                one record cannot be used; carried as a value, never raised through a loop
@@ -28,6 +29,7 @@ __all__ = [
     "CutOff",
     "Fenced",
     "NoRetriever",
+    "Outdated",
     "Rebalanced",
     "RecordError",
     "ServiceError",
@@ -110,6 +112,10 @@ class StoreFull(StoreError):
 
 class Fenced(StoreError):
     """A newer learner has taken the model over; this one must stop."""
+
+
+class Outdated(StoreError):
+    """Somebody else has changed what was to be changed; nothing was done."""
 
 
 class StoreMismatch(StoreError):

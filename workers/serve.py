@@ -11,6 +11,9 @@ STREAMREC_MODE (mirror): "lookup" holds STREAMREC_LOOKUP_ROWS (1000000) rows onl
 store when they are needed, for models larger than this process's memory. STREAMREC_LOOKUP_STALE_MS (1000): it
 asks the store first where that has confirmed for so long that nothing newer is there.
 
+STREAMREC_ARMS: other models and their shares of the users in per cent, as "challenger=10 idea=shadow", where
+the store has no arms yet.
+
 STREAMREC_TOKEN, STREAMREC_TOKEN_FILE: bearer tokens, one, and a file with one a line; who asks for scores or
 state, or sends events, needs one of them; neither set: anybody may.
 
@@ -30,6 +33,7 @@ from streamrec.errors import UsageError
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import listen, serve
 from streamrec.serving.settings import LookupSettings, RetrievalSettings
+from streamrec.serving.split import Split, parse_shares
 from streamrec.serving.tls import server_context
 from streamrec.serving.token import read_tokens
 from streamrec.store.registry import open_store
@@ -49,10 +53,12 @@ def main() -> None:
     events = text("EVENTS", "")
     open_events = open_sink(events) if events else None
     protection, mode = _protection(), _mode()
+    arms = parse_shares(text("ARMS", "").split())
+    Split.alone(name).with_shares(arms)  # a mistake shows before anything is opened
     store = open_store(text("STORE"))
     try:
         listener = listen(text("HOST", "0.0.0.0"), integer("PORT", 8080))
-        serve(store, name, listener, tell, open_events, protection, mode)
+        serve(store, name, listener, tell, open_events, protection, mode, arms)
     finally:
         store.close()
 

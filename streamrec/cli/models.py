@@ -1,37 +1,18 @@
 """`streamrec models`: which models a store has; naming generations of them, and going back to one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamrec.cli.options import json_option, print_result
+from streamrec.cli.arms import command as arms_command
+from streamrec.cli.arms import promote
+from streamrec.cli.options import json_option, opened, print_result, stored_option
 
 if TYPE_CHECKING:
     from streamrec.learner.generations import Copy
-    from streamrec.store.base import Store
 
 __all__ = ["command"]
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _store_option(wrapped: _F) -> _F:
-    text = "Where the models are: redis://…, redis+cluster://… or embedded:DIR."
-    return click.option("--store", "store_url", required=True, help=text)(wrapped)
-
-
-@contextmanager
-def _opened(url: str) -> "Iterator[Store]":
-    from streamrec.store.registry import open_store
-
-    store = open_store(url)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @click.group("models")
@@ -39,14 +20,18 @@ def command() -> None:
     """Which models a store has. A generation can be named, and its model set back to it."""
 
 
+command.add_command(arms_command)
+command.add_command(promote)
+
+
 @command.command("list")
-@_store_option
+@stored_option
 @json_option
 def list_models(store_url: str, as_json: bool) -> None:
     """List models and their named generations."""
     from streamrec.learner.generations import copies
 
-    with _opened(store_url) as store:
+    with opened(store_url) as store:
         names = [name for name in store.models() if "@" not in name]
         rows = [
             {
@@ -67,21 +52,21 @@ def list_models(store_url: str, as_json: bool) -> None:
 @command.command("show")
 @click.argument("model")
 @click.argument("name", required=False)
-@_store_option
+@stored_option
 @json_option
 def show(model: str, name: str | None, store_url: str, as_json: bool) -> None:
     """Show the newest generation of MODEL, or the one called NAME: place, metrics, guards."""
     from streamrec.learner.generations import tagged
     from streamrec.learner.stored import described
 
-    with _opened(store_url) as store:
+    with opened(store_url) as store:
         print_result(described(store, model if name is None else tagged(model, name)), as_json)
 
 
 @command.command("tag")
 @click.argument("model")
 @click.argument("name")
-@_store_option
+@stored_option
 @json_option
 def tag(model: str, name: str, store_url: str, as_json: bool) -> None:
     """Give the newest generation of MODEL a NAME, by a full copy; learning and serving go on.
@@ -91,14 +76,14 @@ def tag(model: str, name: str, store_url: str, as_json: bool) -> None:
     from streamrec.clock import SystemClock
     from streamrec.learner import generations
 
-    with _opened(store_url) as store:
+    with opened(store_url) as store:
         print_result({"model": model, **_shown(generations.tag(store, model, name, SystemClock()))}, as_json)
 
 
 @command.command("rollback")
 @click.argument("model")
 @click.argument("name")
-@_store_option
+@stored_option
 @click.option(
     "--keep-position",
     is_flag=True,
@@ -113,7 +98,7 @@ def rollback(model: str, name: str, store_url: str, keep_position: bool, as_json
     from streamrec.clock import SystemClock
     from streamrec.learner import generations
 
-    with _opened(store_url) as store:
+    with opened(store_url) as store:
         head = generations.rollback(store, model, name, SystemClock(), keep_position=keep_position)
     print_result({"model": model, "name": name, **head._asdict(), "kept_position": keep_position}, as_json)
 
@@ -121,20 +106,20 @@ def rollback(model: str, name: str, store_url: str, keep_position: bool, as_json
 @command.command("delete")
 @click.argument("model")
 @click.argument("name")
-@_store_option
+@stored_option
 @json_option
 def delete(model: str, name: str, store_url: str, as_json: bool) -> None:
     """Delete the copy that is the generation NAME of MODEL."""
     from streamrec.learner import generations
 
-    with _opened(store_url) as store:
+    with opened(store_url) as store:
         generations.delete(store, model, name)
     print_result({"model": model, "deleted": name}, as_json)
 
 
 @command.command("release")
 @click.argument("model")
-@_store_option
+@stored_option
 @json_option
 def release(model: str, store_url: str, as_json: bool) -> None:
     """Let MODEL be learned again after its guards stopped it, from its last commit, whatever comes.
@@ -144,7 +129,7 @@ def release(model: str, store_url: str, as_json: bool) -> None:
     from streamrec.clock import SystemClock
     from streamrec.learner import stored
 
-    with _opened(store_url) as store:
+    with opened(store_url) as store:
         reason = stored.release(store, model, SystemClock())
     print_result({"model": model, "released": reason}, as_json)
 
@@ -152,7 +137,7 @@ def release(model: str, store_url: str, as_json: bool) -> None:
 @command.command("compare")
 @click.argument("a")
 @click.argument("b")
-@_store_option
+@stored_option
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Examples to leave out at the beginning.")
 @json_option
 def compare(a: str, b: str, store_url: str, skip: int, as_json: bool) -> None:
@@ -163,7 +148,7 @@ def compare(a: str, b: str, store_url: str, skip: int, as_json: bool) -> None:
     from streamrec.evaluation import arms
     from streamrec.learner.stored import measured
 
-    with _opened(store_url) as store:
+    with opened(store_url) as store:
         found = arms.compare(measured(store, a), measured(store, b), skip)
     if as_json:
         print_result({"a": a, "b": b, **found._asdict()}, as_json)

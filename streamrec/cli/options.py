@@ -2,13 +2,25 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ["json_option", "learning_options", "name_option", "print_result", "store_option"]
+if TYPE_CHECKING:
+    from streamrec.store.base import Store
+
+__all__ = [
+    "json_option",
+    "learning_options",
+    "name_option",
+    "opened",
+    "print_result",
+    "store_option",
+    "stored_option",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: Written out, as help must not load what knows the kinds.
@@ -55,6 +67,24 @@ def store_option(command: _F) -> _F:
         "Where the model is kept: memory, embedded[:DIR], redis://host:port/db or redis+cluster://host:port,…"
     )
     return click.option("--store", "store_url", default="memory", show_default=True, help=text)(command)
+
+
+def stored_option(command: _F) -> _F:
+    """`--store` of what is there already: needed."""
+    text = "Where the models are: redis://…, redis+cluster://… or embedded:DIR."
+    return click.option("--store", "store_url", required=True, help=text)(command)
+
+
+@contextmanager
+def opened(url: str) -> "Iterator[Store]":
+    """The store of a URL, closed at the end."""
+    from streamrec.store.registry import open_store
+
+    store = open_store(url)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def print_result(result: dict[str, Any], as_json: bool, *, err: bool = False) -> None:

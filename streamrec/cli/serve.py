@@ -95,6 +95,13 @@ def _lookup_options(command: _F) -> _F:
     help="Search approximately among more items, where the extra ann is installed.  [default: 300000]",
 )
 @_lookup_options
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="MODEL=SHARE",
+    help="Another model for so many per cent of the users, or MODEL=shadow; where the store has no arms yet.",
+)
 @_protection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the service's URL as one JSON object.")
 def command(
@@ -107,6 +114,7 @@ def command(
     lookup: bool,
     rows: int | None,
     stale_ms: int | None,
+    arms: tuple[str, ...],
     as_json: bool,
     **protection: Any,
 ) -> None:
@@ -115,7 +123,13 @@ def command(
     Waits for a model that is not there yet: /readyz answers 503 until then. A model of a kind that retrieves
     also answers /v1/retrieve and /v1/recommend; --events takes the impressions of the latter, too. With
     --lookup a model may be larger than this process's memory; it gives the same scores.
+
+    Arms are changed while it serves by streamrec models arms set and streamrec models promote.
     """
+    from streamrec.serving.split import Split, parse_shares
+
+    shares = parse_shares(arms)
+    Split.alone(name).with_shares(shares)  # a mistake shows before anything is opened
     from streamrec.serving.service import listen  # the HTTP stack takes half a second to import
     from streamrec.serving.service import serve as run
     from streamrec.store.registry import open_store
@@ -134,7 +148,7 @@ def command(
     mode = _mode(approximate_above, lookup, rows=rows, stale_ms=stale_ms)
     store = open_store(store_url)
     try:
-        run(store, name, listen(host, port), tell, open_events, protected, mode)
+        run(store, name, listen(host, port), tell, open_events, protected, mode, shares)
     finally:
         store.close()
 

@@ -12,16 +12,17 @@ from streamrec.events.columns import Columns
 from streamrec.events.fields import FieldTable
 from streamrec.hashing import hash_text
 
-__all__ = ["TOP_LEVEL", "Frame", "new_frame", "point"]
+__all__ = ["N_VALUES", "TOP_LEVEL", "Frame", "new_frame", "point"]
 
 #: The top-level fields of all types in the scan's order: strings, integers, numbers, the rest.
 TOP_LEVEL = (
-    *("id", "user", "item", "impression", "request"),
+    *("id", "user", "item", "impression", "request", "arm"),
     *("time", "position"),
     *("label", "rating", "value", "weight", "propensity"),
     *("deleted", "type", "feedback", "features"),
 )
-_N_VALUES = 16  # words, at least one for each
+#: Words, one for each.
+N_VALUES = len(TOP_LEVEL)
 _ONE_UNLESS_GIVEN = ("value", "weight", "propensity")
 
 
@@ -65,7 +66,7 @@ _F = Frame()
 
 def new_frame() -> np.ndarray:
     """A frame with its constants: int64 (words of `Frame`, then defaults, then values)."""
-    frame = np.zeros(_F.defaults + 2 * _N_VALUES, np.int64)
+    frame = np.zeros(_F.defaults + 2 * N_VALUES, np.int64)
     frame[_F.serial] = 1
     ids = np.array([hash_text("false"), hash_text("true")], np.uint64).view(np.int64)
     frame[[_F.false_id, _F.true_id]] = ids
@@ -76,7 +77,7 @@ def new_frame() -> np.ndarray:
 
 def point(frame: np.ndarray, table: FieldTable, columns: Columns | None = None) -> None:
     """Point the frame to a field table that may have grown, and to new columns."""
-    frame[_F.values] = frame.ctypes.data + 8 * (_F.defaults + _N_VALUES)
+    frame[_F.values] = frame.ctypes.data + 8 * (_F.defaults + N_VALUES)
     frame[_F.rows] = table.rows.ctypes.data
     frame[_F.names] = table.text.ctypes.data
     frame[_F.slots] = table.slots.ctypes.data

@@ -107,6 +107,9 @@ class Impression(_Event):
     user: str = Field(description="Who saw it.")
     item: str = Field(description="What was shown.")
     request: str | None = Field(None, description="The request that this impression answered.")
+    arm: str | None = Field(
+        None, description="The arm of an experiment that chose it, where its user was drawn by lot."
+    )
     position: Annotated[int, Field(ge=0, le=MAX_POSITION)] | None = Field(
         None, description="Place in the list shown."
     )

@@ -10,7 +10,7 @@ from numba import njit
 
 from streamrec.events.block import CLICK, EXAMPLE, IMPRESSION, ITEM, RATING
 from streamrec.events.feedback import ARRIVAL, CONFIRMED, CORRECTION, EARLY, FINAL
-from streamrec.events.frame import TOP_LEVEL, Frame
+from streamrec.events.frame import N_VALUES, TOP_LEVEL, Frame
 from streamrec.events.lex import (
     CLOSE,
     COMMA,
@@ -65,11 +65,11 @@ _NO_BIT = np.uint64(0)
 _ONE = np.uint64(1)
 
 # Top-level fields: bit k of `seen`, word k of the frame's `values`.
-_ID, _USER, _ITEM, _IMPRESSION, _REQUEST, _TIME, _POSITION = range(7)
-_LABEL, _RATING, _VALUE, _WEIGHT, _PROPENSITY = range(7, 12)
-_DELETED, _TYPE, _FEEDBACK, _FEATURES = range(12, len(TOP_LEVEL))
+_ID, _USER, _ITEM, _IMPRESSION, _REQUEST, _ARM, _TIME, _POSITION = range(8)
+_LABEL, _RATING, _VALUE, _WEIGHT, _PROPENSITY = range(8, 13)
+_DELETED, _TYPE, _FEEDBACK, _FEATURES = range(13, len(TOP_LEVEL))
 _UNKNOWN = -2
-_LAST_STRING, _LAST_INTEGER = _REQUEST, _POSITION
+_LAST_STRING, _LAST_INTEGER = _ARM, _POSITION
 
 
 _W_TYPE, _W_ID, _W_TIME, _W_USER, _W_ITEM = (
@@ -80,6 +80,7 @@ _W_LABEL, _W_RATING, _W_VALUE, _W_WEIGHT = (
     first_word(name) for name in ("label", "rating", "value", "weight")
 )
 _W_PROPENSITY, _W_DELETED, _W_FEATURES = (first_word(name) for name in ("propensity", "deleted", "features"))
+_W_ARM = first_word("arm")
 _W_CLICK, _W_EXAMPLE, _W_FEEDBACK = first_word("click"), first_word("example"), first_word("feedback")
 _W_EARLY, _W_CORRECTION = first_word("early"), first_word("correction")
 _W_CONFIRMED, _W_ARRIVAL = first_word("confirmed"), first_word("arrival")
@@ -132,7 +133,7 @@ def _event(at: int, f: int) -> tuple[int, int, int]:
     values = load_i64(f + _VALUES)
     if load_byte(at) != OPEN:
         return NONE, seen, n_entries
-    for k in range(16):
+    for k in range(N_VALUES):
         store_i64(values + 8 * k, load_i64(f + _DEFAULTS + 8 * k))
     while True:
         start = skip_space(at + 1) + 1
@@ -188,6 +189,8 @@ def _key(at: int, n: int) -> int:
             return _RATING
         if w == _W_REQUEST:
             return _REQUEST
+        if w == _W_ARM:
+            return _ARM
         if w == _W_VALUE:
             return _VALUE
         if w == _W_WEIGHT:

@@ -13,6 +13,7 @@ __all__ = [
     "MAX_CANDIDATES",
     "MAX_EVENTS",
     "MAX_EVENTS_BYTES",
+    "Assigned",
     "Candidate",
     "Contribution",
     "EventFault",
@@ -85,6 +86,20 @@ class Explored(BaseModel):
     seed: int | None = Field(description="of `thompson`; `upper` draws nothing")
 
 
+class Assigned(BaseModel):
+    """How a request came to its arm."""
+
+    by: Literal["user", "request", "forced", "fallback"] = Field(
+        description="`user`, `request`: by the hash of its id; `forced`: it named the arm; `fallback`: its "
+        "own arm cannot answer, so the champion does. Only the first two can be compared"
+    )
+    request: str | None = Field(
+        description="of a request without a user: the id that it was drawn by; the same id, the same arm"
+    )
+    experiment: str = Field(description="the name under which the arms are served")
+    version: int = Field(description="of the shares; 0: nobody has set any")
+
+
 class RankRequest(BaseModel):
     """Who asks, in what situation, and what could be shown."""
 
@@ -117,6 +132,10 @@ class RankRequest(BaseModel):
         description="milliseconds since 1970 UTC at which the scores shall hold; absent: now",
     )
     explain: bool = Field(False, description="add each feature's contribution (at most 100 items: set k)")
+    request: str | None = Field(
+        None, min_length=1, description="names this request, and draws its arm where there is no user"
+    )
+    arm: str | None = Field(None, description="the arm to answer; absent: that of the user")
     explore: Explore | None = Field(
         None, description="rank by more than the prediction; absent: by that alone"
     )
@@ -189,6 +208,10 @@ class RankResponse(BaseModel):
 
     items: list[RankedItem]
     explored: Explored | None = Field(None, description="with `explore`")
+    arm: str | None = Field(
+        None, description="the arm that answers: write it into the impressions; absent without arms"
+    )
+    assigned: Assigned | None = None
     model: str = Field(description="name of the model")
     seq: int = Field(description="sequence number of the commit from which every score was computed")
     epoch: int = Field(description="epoch of the learner that made the commit")

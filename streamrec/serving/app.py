@@ -1,4 +1,4 @@
-"""The HTTP service over one scorer: scores, items, events, state, metrics and its own documentation."""
+"""The HTTP service over the scorers of one name: scores, items, events, state, metrics, documentation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +19,8 @@ from streamrec.serving.api import (
     ModelState,
     RankResponse,
 )
+from streamrec.serving.arms import Arms
+from streamrec.serving.arms_api import add_arms
 from streamrec.serving.body import Room
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.document import complete_document, problems
@@ -41,6 +43,7 @@ from streamrec.serving.token import BearerGate
 __all__ = ["create_app"]
 
 _FromMemory = Annotated[bool, Query(description="answers from memory are enough: the store may be away")]
+_Arm = Annotated[str | None, Query(description="which arm; absent: the champion")]
 #: Threads that parse and score, for ranking and for what else is computed. One scores at a time; the others
 #: parse meanwhile. /metrics is answered in others, so it waits for nobody.
 _THREADS = 4
@@ -53,52 +56,54 @@ _RANK_BODY = {
 
 
 def create_app(
-    scorer: Scorer,
+    scorer: Scorer | Arms,
     clock: Clock | None = None,
     delivery: Delivery | None = None,
     protection: Protection | None = None,
 ) -> FastAPI:
-    """The ASGI app of one model; its life span starts and stops the scorer's following and the delivery.
+    """The ASGI app of one name; its life span starts and stops the scorers' following and the delivery.
 
     `state.door` is for whoever reads requests from a socket (`serving.connection`).
 
     Args:
-        scorer: what it answers from.
+        scorer: what it answers from, or the arms among which it chooses.
         clock: for times that are not given, and for measuring.
         delivery: where `/v1/events` puts events; None: it says how to turn it on.
         protection: what it refuses; None: the default limits, no tokens.
 
     """
     clock, protection = clock or SystemClock(), protection or Protection()
+    arms = scorer if isinstance(scorer, Arms) else Arms(scorer)
 
     @asynccontextmanager
     async def follow(_: FastAPI) -> AsyncIterator[None]:
-        scorer.start()
+        await run_sync(arms.start)
         if delivery is not None:
             delivery.start()
             Thread(target=warm_up, name="streamrec-warm-up", daemon=True).start()
         yield
         if delivery is not None:
             await run_sync(delivery.stop)
-        await run_sync(scorer.stop)
+        await run_sync(arms.stop)
 
     app = FastAPI(
         title="streamrec",
         version=version("streamrec"),
-        summary=f"Live scores of model {scorer.model!r}",
+        summary=f"Live scores of model {arms.name!r}",
         lifespan=follow,
         docs_url=None,
         redoc_url=None,
     )
     lines = open_lines(protection.limits, clock)
-    metrics = ServiceMetrics(scorer, lines)
+    metrics = ServiceMetrics(arms, lines)
     add_problems(app, metrics.refuse)
     threads = CapacityLimiter(_THREADS)
-    _add_rank(app, scorer, clock)
-    add_retrieval(app, scorer, clock, threads, (delivery, metrics.show))
+    _add_rank(app, arms, clock, metrics)
+    add_retrieval(app, arms, (clock, threads), delivery, metrics)
     add_events(app, delivery)
-    _add_state(app, scorer)
-    add_live(app, scorer, clock)
+    _add_state(app, arms)
+    add_arms(app, arms)
+    add_live(app, arms, clock)
     add_pages(app)
     # The last one added is asked first: everything is measured, then known, then let in.
     receive_s, tokens = protection.limits.receive_s, protection.tokens
@@ -111,12 +116,16 @@ def create_app(
     return app
 
 
-def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
+def _add_rank(app: FastAPI, arms: Arms, clock: Clock, metrics: ServiceMetrics) -> None:
     room = Room(IN_FLIGHT_BYTES, "candidates")
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
-        return scorer.answer(partial(rank_body, body, scorer, clock.now_ms()))
+        choice = arms.asked(body)
+        scorer = choice.scorer
+        answered = scorer.answer(partial(rank_body, body, scorer, clock.now_ms()))
+        metrics.choose(choice)
+        return choice.completed(answered)
 
     @app.post(
         "/v1/rank",
@@ -137,11 +146,11 @@ def _add_rank(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
     app.add_middleware(Express, path="/v1/rank", answer=answer, room=room, n_threads=_THREADS)
 
 
-def _add_state(app: FastAPI, scorer: Scorer) -> None:
-    @app.get("/v1/model", responses=problems(401, 500, 503), summary="State of the mirrored model")
-    def model() -> ModelState:
+def _add_state(app: FastAPI, arms: Arms) -> None:
+    @app.get("/v1/model", responses=problems(401, 422, 500, 503), summary="State of the mirrored model")
+    def model(arm: _Arm = None) -> ModelState:
         """Kind, sequence number, size, metrics and feature spec of what is being served."""
-        return model_state(scorer)
+        return model_state(arms.scorer(arm))
 
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> Health:
@@ -154,7 +163,7 @@ def _add_state(app: FastAPI, scorer: Scorer) -> None:
 
         While the store is away `/v1/rank` still answers from memory.
         """
-        status = scorer.status()
-        if not (status.ready or (memory and scorer.generation is not None)):
+        status = arms.status()
+        if not (status.ready or (memory and arms.champion.generation is not None)):
             raise StoreUnavailable(status.reason)
         return Health(status="ok")

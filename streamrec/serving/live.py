@@ -12,9 +12,10 @@ from streamrec.evaluation.curves import CURVES
 from streamrec.evaluation.curves import Curves as Recorded
 from streamrec.serving.alarm import alarm_lines
 from streamrec.serving.api_live import Crosses, Curves, HistoryAnswer, Weights
+from streamrec.serving.arms import Arms
 from streamrec.serving.document import problems
 from streamrec.serving.generation import Generation, json_object
-from streamrec.serving.inside import Inside
+from streamrec.serving.inside import Inside, Look
 from streamrec.serving.scorer import Scorer
 
 __all__ = ["add_live"]
@@ -24,9 +25,16 @@ _After = Annotated[
 ]
 
 
-def add_live(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
-    """Answer them; they disturb nobody who ranks."""
-    inside = Inside(scorer, clock)
+def add_live(app: FastAPI, arms: Arms, clock: Clock) -> None:
+    """Answer them, for the champion; they disturb nobody who ranks."""
+    looks: dict[Scorer, Inside] = {}
+
+    def look() -> Look:
+        scorer = arms.champion
+        if scorer not in looks:
+            looks.clear()  # of another champion
+            looks[scorer] = Inside(scorer, clock)
+        return looks[scorer].look()
 
     @app.get(
         "/v1/model/history",
@@ -36,27 +44,27 @@ def add_live(app: FastAPI, scorer: Scorer, clock: Clock) -> None:
     )
     def history(after: _After = 0) -> Response:
         """One point a second at most, newest last: progress, and metrics over the last examples."""
-        return Response(to_json(_history(scorer, after)), media_type="application/json")
+        return Response(to_json(_history(arms.champion, after)), media_type="application/json")
 
     @app.get("/v1/model/curves", responses=problems(401, 500, 503), summary="Learning curves")
     def curves() -> Curves:
         """The metrics over the whole life of the model, by examples learned."""
-        return _curves(_generation(scorer))
+        return _curves(_generation(arms.champion))
 
     @app.get("/v1/model/weights", responses=problems(401, 500, 503), summary="Largest weights")
     def weights() -> Weights:
         """Of linear parts the weights largest in absolute value, of other models the longest vectors."""
-        look = inside.look()
+        its = look()
         return Weights.model_validate(
-            {name: getattr(look, name) for name in ("seq", "epoch", "measure", "rows", "weights")}
+            {name: getattr(its, name) for name in ("seq", "epoch", "measure", "rows", "weights")}
         )
 
     @app.get("/v1/model/crosses", responses=problems(401, 500, 503), summary="Which fields act together")
     def crosses() -> Crosses:
         """What pairs of fields add to one another, over candidates that were scored of late."""
-        look = inside.look()
-        about = {"seq": look.seq, "epoch": look.epoch, "reason": look.no_crosses, "examples": look.examples}
-        return Crosses.of(look.crosses, **about)
+        its = look()
+        about = {"seq": its.seq, "epoch": its.epoch, "reason": its.no_crosses, "examples": its.examples}
+        return Crosses.of(its.crosses, **about)
 
 
 def _generation(scorer: Scorer) -> Generation:

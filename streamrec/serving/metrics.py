@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamrec.clock import Clock
+from streamrec.serving.arms import Arms, Choice
 from streamrec.serving.pressure import Lines
 from streamrec.serving.scorer import Scorer
 
@@ -33,12 +34,12 @@ class ServiceMetrics:
     """The numbers of one service, in a registry of their own.
 
     Args:
-        scorer: asked for its state whenever the numbers are read.
+        arms: asked for their state whenever the numbers are read.
         lines: asked who is under way.
 
     """
 
-    def __init__(self, scorer: Scorer, lines: Lines) -> None:
+    def __init__(self, arms: Arms, lines: Lines) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "streamrec_scorer_requests",
@@ -71,7 +72,13 @@ class ServiceMetrics:
         )
         for reason in REFUSALS:  # 0 from the start: the first refusal is an increase
             self._refused.labels(reason)
-        self.registry.register(_ScorerCollector(scorer, lines))
+        self._chosen = Counter(
+            "streamrec_scorer_arm_requests",
+            "Requests by the arm that answered, and why it did",
+            ("arm", "by"),
+            registry=self.registry,
+        )
+        self.registry.register(_ScorerCollector(arms, lines))
         ProcessCollector(registry=self.registry)
 
     def observe(self, path: str, status: int, seconds: float) -> None:
@@ -84,6 +91,11 @@ class ServiceMetrics:
         """Count impressions, by one of `OUTCOMES`."""
         self._shown.labels(outcome).inc(n)
 
+    def choose(self, choice: Choice) -> None:
+        """Count one request of an arm; without an experiment there is none."""
+        if choice.by:
+            self._chosen.labels(choice.scorer.model, choice.by).inc()
+
     def turn_away(self, path: str, reason: str) -> None:
         """Count one request to this path that was refused before it was parsed."""
         self.refuse(reason)
@@ -95,17 +107,28 @@ class ServiceMetrics:
 
 
 class _ScorerCollector(Collector):
-    """The scorer's state at the moment of asking: nothing has to be kept up to date in between."""
+    """The scorers' state at the moment of asking: nothing has to be kept up to date in between."""
 
-    def __init__(self, scorer: Scorer, lines: Lines) -> None:
-        self._scorer, self._lines = scorer, lines
+    def __init__(self, arms: Arms, lines: Lines) -> None:
+        self._arms, self._lines = arms, lines
 
     def collect(self) -> Iterator[Metric]:
-        scorer, lines = self._scorer, self._lines
+        arms, lines = self._arms, self._lines
         under_way = float(sum(line.under_way for line in lines))
-        yield _gauge("under_way", "Requests that are not answered yet", scorer.model, under_way)
+        yield _gauge("under_way", "Requests that are not answered yet", arms.name, under_way)
         delay_s = lines.scoring.delay_s()
-        yield _gauge("delay_seconds", "How long a request would wait", scorer.model, delay_s)
+        yield _gauge("delay_seconds", "How long a request would wait", arms.name, delay_s)
+        families: dict[str, Metric] = {}
+        for scorer in arms.scorers.values():
+            for metric in self._of(scorer):  # one family of a name, with a sample for each arm
+                if metric.name in families:
+                    families[metric.name].samples.extend(metric.samples)
+                else:
+                    families[metric.name] = metric
+        yield from families.values()
+        yield _shares(arms)
+
+    def _of(self, scorer: Scorer) -> Iterator[Metric]:
         generation = scorer.generation
         yield _gauge("ready", "1 while /readyz says yes", scorer.model, float(scorer.status().ready))
         yield _loads(scorer)
@@ -135,6 +158,14 @@ def _loads(scorer: Scorer) -> CounterMetricFamily:
     text = "Generations built from the store: 1 after a start, one more whenever following was not enough"
     family = CounterMetricFamily("streamrec_scorer_generations", text, labels=("model",))
     family.add_metric((scorer.model,), scorer.n_loads)
+    return family
+
+
+def _shares(arms: Arms) -> GaugeMetricFamily:
+    split, text = arms.split, "Per cent of the users of an arm; 0: a shadow"
+    family = GaugeMetricFamily("streamrec_scorer_arm_share", text, labels=("arm",))
+    for arm in split.models:
+        family.add_metric((arm,), split.share(arm))
     return family
 
 

@@ -30,11 +30,14 @@ class Recommendation(NamedTuple):
     impressions: Impressions
 
 
-def recommend(request: RecommendRequest, scorer: Scorer, now_ms: int) -> Recommendation:
+def recommend(
+    request: RecommendRequest, scorer: Scorer, now_ms: int, arm: str | None = None
+) -> Recommendation:
     """The best k of the retrieved candidates by the model's own predictions.
 
     A candidate's features are those that its catalogue event, or its first event, has given; they and the
     request's are what is ranked by and what the impressions say, so the learner learns from what was seen.
+    They say the arm, too, where there is one.
 
     Raises: as `retrieve.retrieve`.
     """
@@ -57,8 +60,9 @@ def recommend(request: RecommendRequest, scorer: Scorer, now_ms: int) -> Recomme
         )
     ]
     features = [request.features | from_json(texts[i]) for i in best.places]
+    shared = {"user": request.user, "time": time_ms} | ({} if arm is None else {"arm": arm})
     lines = [
-        _impression(request.user, item, place, time_ms, values)
+        _impression(shared, item, place, values)
         for place, (item, values) in enumerate(zip(shown, features, strict=True))
     ]
     keys = [item["impression"].encode() for item in shown]
@@ -76,7 +80,7 @@ def _asked(request: RecommendRequest, names: Sequence[str], features: Sequence[b
 
 
 def _impression(
-    user: str, shown: dict[str, Any], position: int, time_ms: int, features: dict[str, FeatureValue]
+    shared: dict[str, Any], shown: dict[str, Any], position: int, features: dict[str, FeatureValue]
 ) -> bytes:
     """The event in its canonical form."""
     request, _, _ = shown["impression"].partition(".")
@@ -84,8 +88,7 @@ def _impression(
         {
             "type": "impression",
             "id": shown["impression"],
-            "time": time_ms,
-            "user": user,
+            **shared,
             "item": shown["item"],
             "request": request,
             "position": position,

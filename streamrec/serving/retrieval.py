@@ -13,9 +13,11 @@ from pydantic_core import to_json
 from streamrec.clock import Clock
 from streamrec.errors import StreamrecError, Unacknowledged
 from streamrec.serving.api import IN_FLIGHT_BYTES
+from streamrec.serving.arms import Arms, Choice
 from streamrec.serving.body import Room, limited_body
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.document import problems
+from streamrec.serving.metrics import ServiceMetrics
 from streamrec.serving.pressure import MOVE, VISIT, Visit
 from streamrec.serving.retrieval_api import (
     MAX_RETRIEVAL_BYTES,
@@ -24,7 +26,6 @@ from streamrec.serving.retrieval_api import (
     RetrieveRequest,
     RetrieveResponse,
 )
-from streamrec.serving.scorer import Scorer
 
 __all__ = ["NO_SINK", "add_retrieval"]
 
@@ -43,21 +44,22 @@ def _body(model: str) -> dict[str, Any]:
 
 def add_retrieval(
     app: FastAPI,
-    scorer: Scorer,
-    clock: Clock,
-    threads: CapacityLimiter,
-    transport: tuple[Delivery | None, Callable[[str, int], None]],
+    arms: Arms,
+    computing: tuple[Clock, CapacityLimiter],
+    delivery: Delivery | None,
+    metrics: ServiceMetrics,
 ) -> None:
     """Add both endpoints.
 
     Args:
         app: to which.
-        scorer: what they answer from.
-        clock: for times that are not given.
-        threads: that compute.
-        transport: where impressions go, None: nowhere; and who counts them, by what became of them.
+        arms: what they answer from.
+        computing: a clock for times that are not given, and the threads that compute.
+        delivery: where impressions go; None: nowhere.
+        metrics: who counts them, by what became of them.
 
     """
+    clock, threads = computing
     room = Room(IN_FLIGHT_BYTES, "requests")
 
     async def computed(request: Request, compute: Callable[[bytes], Any]) -> Any:
@@ -72,12 +74,22 @@ def add_retrieval(
     def find(body: bytes) -> bytes:
         from streamrec.serving.retrieve import retrieve  # compiled code: most kinds need none of it
 
-        return to_json(retrieve(RetrieveRequest.model_validate_json(body), scorer, clock.now_ms()))
+        request = RetrieveRequest.model_validate_json(body)
+        choice = chosen_for(request)
+        return to_json({**retrieve(request, choice.scorer, clock.now_ms()), **choice.said})
 
     def choose(body: bytes) -> Any:
         from streamrec.serving.recommend import recommend
 
-        return recommend(RecommendRequest.model_validate_json(body), scorer, clock.now_ms())
+        request = RecommendRequest.model_validate_json(body)
+        choice = chosen_for(request)
+        found = recommend(request, choice.scorer, clock.now_ms(), choice.drawn)
+        return found._replace(answer={**found.answer, **choice.said})
+
+    def chosen_for(request: RetrieveRequest) -> Choice:
+        choice = arms.choose(request.user, request.request, request.arm, retrieves=True)
+        metrics.choose(choice)
+        return choice
 
     @app.post(
         "/v1/retrieve",
@@ -109,9 +121,9 @@ def add_retrieval(
         same, and `note` says why.
         """
         chosen = await computed(request, choose)
-        deliver = partial(_deliver, chosen, request, transport[0])
+        deliver = partial(_deliver, chosen, request, delivery)
         outcome, note = await deliver() if chosen.impressions.lines else ("written", None)
-        transport[1](outcome, len(chosen.impressions.lines))
+        metrics.show(outcome, len(chosen.impressions.lines))
         answer = chosen.answer | {"written": outcome == "written", "note": note}
         if outcome in ("refused", "no_sink"):
             answer["items"] = [item | {"impression": None} for item in answer["items"]]

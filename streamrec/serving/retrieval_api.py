@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from streamrec.events.model import MAX_NAME_CHARS, MAX_TIME_MS, MIN_TIME_MS
-from streamrec.serving.api import Features
+from streamrec.serving.api import Assigned, Features
 
 __all__ = [
     "MAX_EXCLUDED",
@@ -97,6 +97,10 @@ class RetrieveRequest(_Request):
 
     user: str | None = Field(None, description="the user's id; absent or unknown: what is popular")
     features: Features = Field({}, description="features of the user and the situation")
+    request: str | None = Field(
+        None, min_length=1, description="names this request, and draws its arm where there is no user"
+    )
+    arm: str | None = Field(None, description="the arm to answer; absent: that of the user")
     k: int = Field(100, ge=1, le=MAX_RETRIEVED, description="how many items")
     exclude: Exclusion = Field(Exclusion(), description="items that are not answered")
     time: int | None = Field(
@@ -122,6 +126,8 @@ class RecommendRequest(RetrieveRequest):
 
 
 class _Answer(BaseModel):
+    arm: str | None = Field(None, description="the arm that answers; absent without arms")
+    assigned: Assigned | None = None
     model: str = Field(description="name of the model")
     seq: int = Field(description="sequence number of the commit from which everything was computed")
     epoch: int = Field(description="epoch of the learner that made the commit")

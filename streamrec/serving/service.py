@@ -6,14 +6,15 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import uvicorn
 
-from streamrec.clock import SystemClock
+from streamrec.clock import Clock, SystemClock
 from streamrec.errors import ServiceError
 from streamrec.serving.app import create_app
+from streamrec.serving.arms import Arms, StoredArms
 from streamrec.serving.connection import Connection
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.limits import Limits, Protection
@@ -66,6 +67,7 @@ def serve(
     open_events: OpenSink | None = None,
     protection: Protection | None = None,
     mode: Mode = None,
+    arms: Mapping[str, float] | None = None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; returns after the requests under way are answered.
 
@@ -78,13 +80,15 @@ def serve(
         protection: limits, tokens and TLS; None: the default limits, anybody, plain HTTP.
         mode: `RetrievalSettings` of a mirror, how items are found, where the model finds any; or
             `LookupSettings`: only some rows are held, the others looked up in the store.
+        arms: other models and their shares in per cent, which the store takes where it has no shares yet.
 
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
     logging.getLogger("streamrec.serving").setLevel(logging.INFO)
     protection = protection or Protection()
-    scorer = scorer_of(store, model, SystemClock(), mode)
-    server = _server(scorer, open_events, protection)
+    clock = SystemClock()
+    make = _maker(store, clock, mode)
+    server = _server(StoredArms(store, model, make, clock, arms), open_events, protection)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -102,7 +106,7 @@ class BackgroundService:
 
     Attributes:
         url: where it answers.
-        scorer: what it answers from.
+        arms: what it answers from.
 
     """
 
@@ -120,11 +124,17 @@ class BackgroundService:
         listener = listen(host, port)
         _give_up_after(listener, protection.limits)
         self.url = _url(listener, protection.tls)
-        self.scorer = scorer_of(store, model, SystemClock(), mode)
-        self._server = _server(self.scorer, open_events, protection)
+        clock = SystemClock()
+        self.arms = StoredArms(store, model, _maker(store, clock, mode), clock)
+        self._server = _server(self.arms, open_events, protection)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="service", daemon=True
         )
+
+    @property
+    def scorer(self) -> Scorer:
+        """That of the champion."""
+        return self.arms.champion
 
     def __enter__(self) -> "BackgroundService":
         self._thread.start()
@@ -135,9 +145,14 @@ class BackgroundService:
         self._thread.join()
 
 
-def _server(scorer: Scorer, open_events: OpenSink | None, protection: Protection) -> uvicorn.Server:
+def _maker(store: Store, clock: Clock, mode: Mode) -> Callable[[str], Scorer]:
+    """Makes the scorer of a model."""
+    return lambda model: scorer_of(store, model, clock, mode)
+
+
+def _server(arms: Arms, open_events: OpenSink | None, protection: Protection) -> uvicorn.Server:
     delivery, tls = Delivery(open_events) if open_events else None, protection.tls
-    app = create_app(scorer, delivery=delivery, protection=protection)
+    app = create_app(arms, delivery=delivery, protection=protection)
     config = uvicorn.Config(
         app,
         http=partial(Connection, receive_s=protection.limits.receive_s, door=app.state.door),  # type: ignore[arg-type]

@@ -12,7 +12,19 @@ import numpy as np
 
 from streamrec.state.rows import Rows
 
-__all__ = ["Commit", "Extent", "Found", "Head", "Lease", "RowStore", "Rows", "Snapshot", "Store"]
+__all__ = [
+    "Commit",
+    "Extent",
+    "Found",
+    "Head",
+    "Lease",
+    "RowStore",
+    "Rows",
+    "Setting",
+    "Snapshot",
+    "Store",
+    "outdated",
+]
 
 
 class Commit(NamedTuple):
@@ -60,6 +72,13 @@ class Found(NamedTuple):
     extent: Extent
     #: By table, ids uint64 (N,) that have a row, sorted, and their rows float32 (N, W); the others have none.
     rows: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+class Setting(NamedTuple):
+    """A small value that operators change and scorers follow."""
+
+    version: int  # 0: never set; one more with every change
+    value: bytes
 
 
 class Lease(Protocol):
@@ -127,6 +146,26 @@ class Store(Protocol):
         """
         ...
 
+    def setting(self, name: str) -> Setting:
+        """The value of this name as it is now; `Setting(0, b"")` where it was never set.
+
+        Raises:
+            StoreMismatch: something else is stored there.
+
+        """
+        ...
+
+    def change(self, name: str, value: bytes, seen: int) -> Setting:
+        """Set a value, unless somebody else has set it since its version was `seen`.
+
+        Calling again with what was refused, or whose answer was lost, is safe.
+
+        Raises:
+            Outdated: it has another version by now; nothing was changed.
+
+        """
+        ...
+
     def close(self) -> None:
         """Free connections; stop a server that this process started."""
         ...
@@ -156,3 +195,11 @@ class RowStore(Store, Protocol):
 
         """
         ...
+
+
+def outdated(name: str, seen: int, version: int) -> str:
+    """What `Outdated` says."""
+    return (
+        f"setting {name!r}: expected version {seen}, got {version}: somebody else has changed it: "
+        "look at it again, then decide"
+    )

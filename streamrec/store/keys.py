@@ -12,6 +12,7 @@ them atomically, on Redis Cluster too. Keyed rows are spread over 256 groups, ea
     sr:{m}:spaces             hash    table + kind → "width bits token rows"
     sr:{m}:pins               hash    reader → "seq deadline_ms": no flush beyond seq until the deadline
     sr:{m}:trash              hash    token → "bits pin": buckets to delete once readers up to pin are gone
+    sr:setting:NAME           hash    version, value: changed by compare-and-set, belongs to no model
     sr:{m.gg}:fence           string  "epoch.owner": who may write the rows of group gg
     sr:{m.gg}:mark            hash    what the rows of group gg are as of; on a cluster only (`marks.py`)
     sr:{m.gg}:TOKEN:BUCKET    hash    7 low bytes of the id (big-endian) → row (float32, little-endian)
@@ -28,7 +29,18 @@ older than the rest. What is written of a group is therefore written down in the
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["GROUPS", "ID_SHIFT", "MODELS", "PREFIX", "Keys", "Space", "entry_id", "entry_seq", "last_id"]
+__all__ = [
+    "GROUPS",
+    "ID_SHIFT",
+    "MODELS",
+    "PREFIX",
+    "Keys",
+    "Space",
+    "entry_id",
+    "entry_seq",
+    "last_id",
+    "setting_key",
+]
 
 PREFIX = "sr:"
 MODELS = f"{PREFIX}models"
@@ -38,6 +50,8 @@ GROUPS = 256
 #: Room for 2²⁰ parts and attempts of one commit in one epoch, and for 2⁴³ epochs (Redis ids are two
 #: unsigned 64-bit numbers).
 ID_SHIFT = 20
+#: Left as they are in names; braces would change the hash slot, a colon the meaning of a key.
+_SAFE = " !#$&'()*+,/;=@~|^[]"
 
 
 class Space(NamedTuple):
@@ -71,8 +85,7 @@ class Keys:
     """The keys of one model."""
 
     def __init__(self, model: str) -> None:
-        # braces would change the hash slot, a colon the meaning of a key
-        self._name = quote(model, safe=" !#$&'()*+,/;=@~|^[]")
+        self._name = quote(model, safe=_SAFE)
         self.name = model
         start = f"{PREFIX}{{{self._name}}}:"
         self.head = f"{start}head"
@@ -103,6 +116,11 @@ class Keys:
     def bucket(self, token: int, bits: int, number: int) -> str:
         """One bucket of rows."""
         return f"{PREFIX}{{{self._name}.{number >> (bits - 8):02x}}}:{token:x}:{number:x}"
+
+
+def setting_key(name: str) -> str:
+    """The key of a setting."""
+    return f"{PREFIX}setting:{quote(name, safe=_SAFE)}"
 
 
 def entry_id(seq: int, epoch: int, n: int) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from threading import Condition
+from threading import Condition, Lock
 from time import monotonic
 
 import numpy as np
 
-from streamrec.errors import Fenced, StoreMismatch
-from streamrec.store.base import Commit, Extent, Found, Head, Rows, Snapshot
+from streamrec.errors import Fenced, Outdated, StoreMismatch
+from streamrec.store.base import Commit, Extent, Found, Head, Rows, Setting, Snapshot, outdated
 from streamrec.store.merge import newest, served, tables_of, without_empty
 
 __all__ = ["MemoryLease", "MemoryStore"]
@@ -42,6 +42,8 @@ class _Model:
 
 #: Every in-memory store of this process by name, so that a store can be closed and opened again.
 _PROCESS: dict[str, dict[str, _Model]] = {}
+_SETTINGS: dict[str, dict[str, Setting]] = {}
+_CHANGING = Lock()
 
 
 class MemoryStore:
@@ -50,6 +52,7 @@ class MemoryStore:
     def __init__(self, name: str = "") -> None:
         self.url = f"memory:{name}" if name else "memory"
         self._models = _PROCESS.setdefault(name, {})
+        self._settings = _SETTINGS.setdefault(name, {})
         self._births: dict[str, int] = {}
 
     def models(self) -> list[str]:
@@ -123,6 +126,19 @@ class MemoryStore:
     def forget(self, model: str) -> None:
         """Remove a model, epochs included."""
         self._models.pop(model, None)
+
+    def setting(self, name: str) -> Setting:
+        """The value of this name as it is now."""
+        return self._settings.get(name, Setting(0, b""))
+
+    def change(self, name: str, value: bytes, seen: int) -> Setting:
+        """Set a value, unless somebody else has set it since."""
+        with _CHANGING:
+            now, then = self.setting(name), Setting(seen + 1, value)
+            if now != then and now.version != seen:
+                raise Outdated(outdated(name, seen, now.version))
+            self._settings[name] = then
+        return then
 
     def close(self) -> None:
         """Nothing to free; the models stay in the process."""

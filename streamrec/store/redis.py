@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamrec.clock import Clock, SystemClock
-from streamrec.errors import StoreError, StoreUnavailable, UsageError
+from streamrec.errors import Outdated, StoreError, StoreMismatch, StoreUnavailable, UsageError
 from streamrec.store import log, scripts
-from streamrec.store.base import Commit, Found, Head, Rows, Snapshot
+from streamrec.store.base import Commit, Found, Head, Rows, Setting, Snapshot, outdated
 from streamrec.store.codec import unpack
 from streamrec.store.flush import Limits, no_fault
-from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id
+from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id, setting_key
 from streamrec.store.lease import PIN_MS, RedisLease
 from streamrec.store.log import Fault
 from streamrec.store.lookup import LOOK_UP_S, RowReader
@@ -37,6 +37,8 @@ _RENEW_S = PIN_MS / 5000
 _FOLLOW_BYTES = 64 << 20
 #: One blocking read; shorter than the time after which a connection counts as dead.
 _BLOCK_S = 5.0
+#: Of a version: more than anybody counts to, and exact in Lua.
+_DIGITS = 16
 
 
 class _Start(NamedTuple):
@@ -178,6 +180,27 @@ class RedisStore:
             wire.call("UNLINK", *keys.own)
             wire.call("SREM", MODELS, keys.name)
         self._births.pop(model, None)
+
+    def setting(self, name: str) -> Setting:
+        """The value of this name as it is now."""
+        with self._wires.lent() as wire:
+            version, value = wire.call("HMGET", setting_key(name), "version", "value")
+        if version is not None and not (version.isdigit() and len(version) < _DIGITS):
+            raise StoreMismatch(
+                f"setting {name!r} at {self.url}: expected the number of a version, got {version[:40]!r}: "
+                f"not written by streamrec; DEL {setting_key(name)!r} starts over"
+            )
+        return Setting(int(version or 0), value or b"")
+
+    def change(self, name: str, value: bytes, seen: int) -> Setting:
+        """Set a value, unless somebody else has set it since."""
+        key = setting_key(name)
+        with self._wires.lent() as wire:
+            answer, version = wire.run(scripts.CHANGE, (key,), seen, value)
+            if answer != b"OK":
+                raise Outdated(outdated(name, seen, int(version)))
+            wire.settle(key)
+        return Setting(int(version), value)
 
     def close(self) -> None:
         """Free connections."""

@@ -11,6 +11,7 @@ __all__ = [
     "ACQUIRE",
     "APPEND",
     "BEGIN_FLUSH",
+    "CHANGE",
     "CHECK",
     "FENCE",
     "FINISH_FLUSH",
@@ -203,6 +204,17 @@ if pinned == 1 then
   redis.pcall('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. deadline)
 end
 return {head[1] or '0', head[2] or '0', pinned, spaces}
+""")
+
+#: KEYS setting; ARGV seen value → {"OK", version} or {"OUTDATED", version}; said again, it is the same
+#: change.
+CHANGE = Script("""
+local now = redis.call('HMGET', KEYS[1], 'version', 'value')
+local version, seen = tonumber(now[1] or 0) or -1, tonumber(ARGV[1])
+if version == seen + 1 and now[2] == ARGV[2] then return {'OK', version} end
+if version ~= seen then return {'OUTDATED', version} end
+redis.call('HSET', KEYS[1], 'version', string.format('%.0f', seen + 1), 'value', ARGV[2])
+return {'OK', seen + 1}
 """)
 
 #: KEYS pins; ARGV reader.

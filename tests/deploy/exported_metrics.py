@@ -11,6 +11,7 @@ from streamrec.join.worker.meters import Meters
 from streamrec.join.worker.progress import Joined
 from streamrec.learner.exporter import LearnerCollector
 from streamrec.learner.report import Report
+from streamrec.serving.arms import Arms, Choice
 from streamrec.serving.limits import Limits
 from streamrec.serving.lookup import LookupScorer
 from streamrec.serving.metrics import ServiceMetrics
@@ -84,7 +85,8 @@ def _scorer() -> CollectorRegistry:
     lines = open_lines(Limits(), SystemClock())
     served = _Served(MemoryStore("exported"), "m", SystemClock())
     served.collectors = _Looking(MemoryStore("exported"), "m", SystemClock()).collectors
-    metrics = ServiceMetrics(served, lines)
+    metrics = ServiceMetrics(Arms(served), lines)
+    metrics.choose(Choice(served, "user", {}))
     metrics.observe("/v1/rank", 200, 0.001)
     return metrics.registry
 

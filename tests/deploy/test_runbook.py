@@ -67,7 +67,7 @@ def test_names_of_other_sections_are_right() -> None:
 def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
     command: click.Command = importlib.import_module(f"streamrec.cli.{COMMANDS[words[0]][0]}").command
     rest = words[1:]
-    if isinstance(command, click.Group) and rest:
+    while isinstance(command, click.Group) and rest:
         command, rest = command.commands[rest[0]], rest[1:]
     return command, rest
 

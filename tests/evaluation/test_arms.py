@@ -27,17 +27,34 @@ def at_once(losses: np.ndarray) -> History:
     return History(100, 0, blocks)
 
 
-def test_the_interval_has_the_truth_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("lasts", [1, 5, 10])
+def test_the_interval_has_the_truth_as_often_as_it_says(lasts: int) -> None:
+    rng = np.random.default_rng(lasts)
     inside, better = [], []
-    for _ in range(200):
+    for _ in range(500):
         hard = rng.normal(100, 20, 200)  # what both find hard does not count
-        lasting = np.convolve(rng.normal(0, 1, 204), np.ones(5) / 5, "valid")
+        lasting = np.convolve(rng.normal(0, 1, 199 + lasts), np.ones(lasts) / lasts, "valid")
         found = compare(at_once(hard + 0.4 + lasting), at_once(hard))
         inside.append(found.low < 0.4 / 200 < found.high)
         better.append(found.b_is_better)
-    assert 0.85 < np.mean(inside) < 0.98  # .6 if blocks counted as independent
+    assert 0.92 <= np.mean(inside) <= 0.98  # two standard deviations; .6 if blocks counted as independent
     assert np.mean(better) > 0.95
+
+
+def test_how_sure_it_is_comes_true() -> None:
+    """Of cases in which either may be better and b is called better with probability p, b is in p of them."""
+    rng = np.random.default_rng(0)
+    said, is_better = [], []
+    for _ in range(1000):
+        truth = rng.normal(0, 0.4)
+        differences = truth + np.convolve(rng.normal(0, 1, 204), np.ones(5) / 5, "valid")
+        said.append(compare(at_once(100 + differences), at_once(np.full(200, 100.0))).b_is_better)
+        is_better.append(truth > 0)
+    said_, is_better_ = np.array(said), np.array(is_better)
+    for low, high in ((0.6, 0.9), (0.9, 0.99)):
+        chosen = (said_ > low) & (said_ < high)
+        assert chosen.sum() > 30
+        assert np.mean(is_better_[chosen]) == pytest.approx(np.mean(said_[chosen]), abs=0.11)
 
 
 def test_numbers_worked_by_hand() -> None:
@@ -46,10 +63,9 @@ def test_numbers_worked_by_hand() -> None:
     assert (found.examples, found.from_example) == (1000, 201)
     assert found.loss_a == pytest.approx(np.arange(2, 12).sum() / 2000)
     assert found.loss_b == 0
-    r = np.arange(2, 12) - 6.5
-    variance = r @ r + 2 * sum((1 - lag / 5) * (r[lag:] @ r[:-lag]) for lag in (1, 2, 3, 4))
-    error = np.sqrt(variance * 10 / 9) / 2000
-    assert found.high - found.difference == pytest.approx(1.959964 * error)
+    waves = [sum((k - 4.5) * np.cos(np.pi * j * (k + 0.5) / 10) for k in range(10)) for j in (1, 2, 3)]
+    error = np.sqrt(10 / 3 * np.square(waves).sum() * 2 / 10) / 2000
+    assert found.high - found.difference == pytest.approx(3.182446 * error)
     swapped = compare(b, a, skip=150)
     assert swapped.difference == -found.difference
     assert swapped.b_is_better == pytest.approx(1 - found.b_is_better)

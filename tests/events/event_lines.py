@@ -113,6 +113,7 @@ tame_fields = {
     "item": tame_strings,
     "impression": tame_ids,
     "request": tame_strings,
+    "arm": tame_strings,
     "position": st.sampled_from(["0", "3", "2147483647"]),
     "propensity": st.sampled_from(["0.5", "1", "0.12345678901234567", "1e-7", "1.0"]),
     "label": tame_numbers,

@@ -13,7 +13,7 @@ from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
 
 from streamrec.errors import StoreUnavailable, Unacknowledged
-from streamrec.store.base import Commit, Head, Rows, Snapshot
+from streamrec.store.base import Commit, Head, Rows, Setting, Snapshot
 
 
 def rows(ids: list[int], values: list[float], deleted: tuple[int, ...] = ()) -> Rows:
@@ -108,6 +108,10 @@ class FakeStore:
             blobs.update(entry.blobs)
         pieces = [(table, part) for entry in self.log for table, part in entry.tables.items()]
         return Snapshot(head, blobs, pieces)
+
+    def setting(self, name: str) -> Setting:
+        self._ask()
+        return Setting(0, b"")
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
         self._ask()

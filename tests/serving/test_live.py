@@ -49,10 +49,10 @@ def events(first: int, n: int) -> bytes:
 class Learner:
     """Learns those events and commits, with the blobs that a learner has."""
 
-    def __init__(self, store: MemoryStore, settings: ModelSettings) -> None:
+    def __init__(self, store: MemoryStore, settings: ModelSettings, name: str = "m") -> None:
         self.pipeline, self.measures, self.n, self.seq = Pipeline(settings, SPEC), Measures(), 0, 0
         self.alarms: list[dict[str, Any]] = []
-        self._lease = store.acquire("m", fresh=True)
+        self._lease = store.acquire(name, fresh=True)
         self._decoder = BlockDecoder()
 
     def learn(self, n: int) -> None:

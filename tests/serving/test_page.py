@@ -15,6 +15,7 @@ from test_live import Learner
 from streamrec.models.settings import ModelSettings
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import BackgroundService
+from streamrec.serving.split import Split, setting_name
 from streamrec.serving.token import Tokens
 from streamrec.store.memory import MemoryStore
 
@@ -129,6 +130,22 @@ def test_it_follows_the_model(page: Page, service: Service) -> None:
     page.run("document.querySelector('#span button[value=minutes]').click()")
     page.until("document.querySelectorAll('#curves .curve').length == 3")
     assert page.run("document.querySelector('#span button[value=minutes]').ariaPressed") == "true"
+
+
+def test_it_shows_the_arms_once_there_are_any(page: Page) -> None:
+    assert page.run("document.querySelector('#arms').hidden") is True
+    store, name = MemoryStore("page"), setting_name("m")
+    other = Learner(store, ModelSettings(kind="ftrl"), "challenger")
+    other.learn(100)
+    store.change(name, Split.alone("m").with_shares({"challenger": 20}).to_bytes(0), 0)
+    page.until("document.querySelectorAll('#arms tbody tr').length == 2")
+    page.until("!document.querySelector('#arms').innerText.includes('not ready')")
+    said = page.run("document.querySelector('#arms').innerText")
+    assert "m (champion)" in said
+    assert "challenger (challenger)" in said
+    assert "20 %" in said
+    store.change(name, Split.alone("m").to_bytes(0), 1)  # as before, for the other tests
+    page.until("document.querySelectorAll('#arms tbody tr').length == 1")
 
 
 def test_it_shows_alarms(page: Page, service: Service) -> None:

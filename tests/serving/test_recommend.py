@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_fakes import Client, FakeSink, client_of
+from serving_fakes import Client, FakeMirror, FakeSink, client_of, commit
 from small_retriever import Shelf, mirror
 
 from streamrec.clock import SystemClock
@@ -20,10 +20,12 @@ from streamrec.events.model import Impression
 from streamrec.join import Joiner, JoinSettings
 from streamrec.join.places import places_in
 from streamrec.serving.app import create_app
+from streamrec.serving.arms import Arms, State
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.retrieval import NO_SINK
 from streamrec.serving.scorer import Scorer
+from streamrec.serving.split import Split
 from streamrec.store.memory import MemoryStore
 
 N = 40
@@ -130,6 +132,36 @@ def test_impressions_say_what_was_shown_and_by_which_features(client: Client, si
         assert b"\n" not in line
     again = client.post("/v1/recommend", json=BODY).json()
     assert len({item["impression"] for item in answer["items"] + again["items"]}) == 10
+
+
+def test_impressions_say_the_arm_where_users_were_drawn(scorer: Scorer, sink: FakeSink) -> None:
+    arms = Arms(scorer)
+    arms.state = arms.state._replace(split=Split(3, "m", "salt", {}, 0))
+    with client_of(create_app(arms, delivery=Delivery(sink.open))) as client:
+        answer = client.post("/v1/recommend", json=BODY).json()
+        assert (answer["arm"], answer["assigned"]["by"]) == ("m", "user")
+        assert client.post("/v1/recommend", json=BODY | {"arm": "m"}).json()["assigned"]["by"] == "forced"
+        assert client.post("/v1/retrieve", json={"request": "r"}).json()["assigned"]["request"] == "r"
+    events = [decode_line(line) for _, line in sink.written]
+    assert [event.arm for event in events] == ["m"] * 5 + [None] * 5
+
+
+def test_an_arm_that_finds_no_items_leaves_that_to_the_champion(scorer: Scorer) -> None:
+    store = MemoryStore("ranks only")
+    store.acquire("ranks").commit(commit(1))
+    ranks = Scorer(store, "ranks", SystemClock(), build=lambda _: FakeMirror())
+    assert ranks.load()
+    arms = Arms(scorer)
+    split = Split.alone("m").with_shares({"ranks": 100})._replace(version=1)
+    arms.state = State(split, {"m": scorer, "ranks": ranks}, scorer)
+    with client_of(create_app(arms)) as client:
+        for path in ("/v1/retrieve", "/v1/recommend"):
+            answer = client.post(path, json={"user": "u", "k": 2}).json()
+            assert (answer["arm"], answer["assigned"]["by"], len(answer["items"])) == ("m", "fallback", 2)
+        body = {"user": "u", "candidates": [{"item": "i1"}]}
+        assert client.post("/v1/rank", json=body).json()["arm"] == "ranks"
+        assert client.post("/v1/retrieve", json={"user": "u", "arm": "ranks"}).status_code == 409
+    ranks.stop()
 
 
 def test_without_a_sink_it_says_that_nothing_is_learned(scorer: Scorer) -> None:

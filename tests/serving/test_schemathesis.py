@@ -44,6 +44,7 @@ OPERATIONS = [
     ("POST", "/v1/recommend"),
     ("POST", "/v1/events"),
     ("GET", "/v1/model"),
+    ("GET", "/v1/arms"),
     ("GET", "/v1/model/history"),
     ("GET", "/v1/model/curves"),
     ("GET", "/v1/model/weights"),

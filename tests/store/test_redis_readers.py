@@ -13,11 +13,11 @@ import pytest
 import redis
 from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, rows, without_empty
 
-from streamrec.errors import StoreMismatch, StoreUnavailable
+from streamrec.errors import Outdated, StoreMismatch, StoreUnavailable
 from streamrec.store import rows as row_codec
 from streamrec.store.cluster import cluster_wires
 from streamrec.store.flush import Limits
-from streamrec.store.keys import Keys
+from streamrec.store.keys import Keys, setting_key
 from streamrec.store.redis import RedisStore
 from streamrec.testing.redis_server import wait_until
 
@@ -319,3 +319,12 @@ def test_readers_and_followers_beside_a_busy_learner(open_redis: Opener, model: 
 def _digest(state: Any) -> str:
     rows_of = {name: sorted(table.items()) for name, table in sorted(without_empty(state).items())}
     return hashlib.sha256(repr(rows_of).encode()).hexdigest()
+
+
+def test_a_setting_that_somebody_else_wrote_is_refused(open_redis: Opener, client: Any, model: str) -> None:
+    store = open_redis()
+    client.hset(setting_key(model), mapping={"version": "one", "value": "{}"})
+    with pytest.raises(StoreMismatch, match="expected the number of a version, got b'one'"):
+        store.setting(model)
+    with pytest.raises(Outdated, match="expected version 0, got -1"):
+        store.change(model, b"{}", 0)

@@ -3,13 +3,14 @@
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from store_oracle import Oracle, commit, random_commit, rows
 
-from streamrec.errors import Fenced, StoreMismatch
-from streamrec.store.base import Head, Store
+from streamrec.errors import Fenced, Outdated, StoreMismatch
+from streamrec.store.base import Head, Setting, Store
 from streamrec.store.flush import Limits
 from streamrec.store.memory import MemoryStore
 from streamrec.store.registry import SCHEMES
@@ -293,6 +294,34 @@ class TestFollow:
         follower = store.follow(model, 1, timeout_s=0)
         assert follower is not None
         assert [each.seq for each in follower] == [2]
+
+    def test_a_setting_is_changed_by_who_has_seen_it(self, opener: Opener, model: str) -> None:
+        one, other, name = opener(), opener(), f"arms:{model}"
+        assert one.setting(name) == Setting(0, b"")
+        assert one.change(name, b"\x00 {}", 0) == other.setting(name) == Setting(1, b"\x00 {}")
+        assert one.change(name, b"\x00 {}", 0) == Setting(1, b"\x00 {}")  # its answer was lost: said again
+        with pytest.raises(Outdated, match="expected version 0, got 1: somebody else has changed it"):
+            other.change(name, b"mine", 0)
+        assert other.change(name, b"mine", 1) == one.setting(name) == Setting(2, b"mine")
+        with pytest.raises(Outdated, match="expected version 7, got 2"):
+            one.change(name, b"", 7)
+        assert one.setting(name + "x") == Setting(0, b"")
+        assert name not in one.models()
+
+    def test_one_of_many_changes_at_once_wins(self, opener: Opener, model: str) -> None:
+        stores, won = [opener() for _ in range(4)], []
+
+        def change(n: int) -> None:
+            for seen in range(10):
+                with suppress(Outdated):
+                    won.append(stores[n].change(model, f"{n} {seen}".encode(), seen).version)
+
+        threads = [threading.Thread(target=change, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(won) == list(range(1, 11))
 
     def test_a_mirror_that_follows_stays_equal(self, store: Store, model: str) -> None:
         from store_oracle import apply_pieces, loaded, without_empty

@@ -1,4 +1,5 @@
 // The live page: asks the service once a second while somebody looks, and draws what it says.
+import { showArms } from "./arms.js";
 import { barTable, key } from "./bars.js";
 import { lineChart } from "./chart.js";
 import { by, h } from "./dom.js";
@@ -96,13 +97,14 @@ async function drawInside() {
 }
 
 async function look() {
-  const [history, requests] = await Promise.all([ask(`/v1/model/history?after=${recent.seq}`), load()]);
+  const [history, requests, arms] = await Promise.all([ask(`/v1/model/history?after=${recent.seq}`), load(), ask("/v1/arms")]);
   recent.take(history, requests);
   by("model").textContent = history.model;
   document.title = `${history.model} – streamrec`;
   showStatus(history.ready ? "ready" : "bad", history.ready ? `live · ${history.kind ?? "model"}` : history.reason);
   showAlarms(history.alarms);
   showTiles(by("tiles"), recent);
+  showArms(arms);
   drawFlows();
   if (turn++ % SLOW_TURNS === 0) {
     [life] = await Promise.all([ask("/v1/model/curves"), trial.open()]);

@@ -17,10 +17,11 @@ export class Recent {
 
   /** An answer of /v1/model/history after `seq`, and what /metrics said with it. */
   take(history, requests) {
-    if (this.now && (history.seq < this.now.seq || history.epoch < this.now.epoch)) this.points = []; // it began anew
-    this.seq = history.seq;
+    const another = this.now && history.model !== this.now.model; // another champion: its points come with the next answer
+    if (another || this.now && (history.seq < this.now.seq || history.epoch < this.now.epoch)) this.points = []; // it began anew
+    this.seq = another ? 0 : history.seq;
     this.now = history;
-    for (const point of history.points) {
+    for (const point of another ? [] : history.points) {
       const last = this.points.at(-1);
       if (last && Math.floor(last.time_ms / 1000) === Math.floor(point.time_ms / 1000)) this.points.pop();
       this.points.push(point);
