@@ -1,12 +1,15 @@
-"""Alarms of the learner's guards, as the metrics of a commit carry them, in words."""
+"""What the learner's guards found, as a commit carries it, in words."""
 
 from typing import Any
 
+from streamrec.serving.generation import json_object
 from streamrec.serving.history import number
 
-__all__ = ["alarm_lines"]
+__all__ = ["CUT_OFF", "alarm_lines", "stopped"]
 
 _WHAT = {"loss": "mean loss", "calibration": "mean prediction − mean label"}
+#: Blob of a commit that guards made their last one.
+CUT_OFF = "cut_off"
 #: Alarms that are told, and characters of a slice's name.
 _ALARMS, _CHARS = 10, 60
 
@@ -26,6 +29,17 @@ def alarm_lines(drift: Any) -> list[dict[str, Any]]:
     last = drift.get("last") if isinstance(drift, dict) else None
     alarms = [each for each in last if isinstance(each, dict)] if isinstance(last, list) else []
     return [_line(alarm) for alarm in alarms[-_ALARMS:]]
+
+
+def stopped(blob: bytes | None) -> str | None:
+    """Why guards stopped learning, as the learner's last commit says; None while it goes on.
+
+    >>> stopped(b'{"reason": "after example 9: the prediction is nan", "ahead": 2}')
+    'after example 9: the prediction is nan'
+    >>> stopped(b"")  # released
+    """
+    reason = json_object(blob or b"{}").get("reason")
+    return None if reason is None else str(reason)
 
 
 def _line(alarm: dict[str, Any]) -> dict[str, Any]:

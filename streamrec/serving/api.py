@@ -236,6 +236,7 @@ class ModelState(BaseModel):
     position: dict[str, int] | None = Field(description="by partition, how far the stream is learned in it")
     metrics: dict[str, Any] | None = Field(description="the learner's progressive metrics of the same commit")
     spec: Any = Field(description="settings and frozen feature spec of the same commit")
+    stopped: str | None = Field(None, description="why guards stopped learning; null while it goes on")
 
 
 class Health(BaseModel):

@@ -10,7 +10,7 @@ from streamrec.clock import Clock
 from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.evaluation.curves import CURVES
 from streamrec.evaluation.curves import Curves as Recorded
-from streamrec.serving.alarm import alarm_lines
+from streamrec.serving.alarm import CUT_OFF, alarm_lines, stopped
 from streamrec.serving.api_live import Crosses, Curves, HistoryAnswer, Weights
 from streamrec.serving.arms import Arms
 from streamrec.serving.document import problems
@@ -94,9 +94,15 @@ def _history(scorer: Scorer, after: int) -> dict[str, Any]:
         "epoch": version.epoch,
         "staleness_ms": scorer.staleness_ms(version),
         "loads": scorer.n_loads,
-        "alarms": alarm_lines(metrics.get("drift")),
+        "alarms": alarm_lines(metrics.get("drift")) + _cut_off(generation),
         "points": [point._asdict() for point in scorer.history.after(after)],
     }
+
+
+def _cut_off(generation: Generation) -> list[dict[str, Any]]:
+    """The alarm of all alarms, where guards stopped learning: it stays until it is released."""
+    reason = stopped(generation.blob(CUT_OFF))
+    return [] if reason is None else [{"text": f"learning is stopped: {reason}", "example": None}]
 
 
 def _curves(generation: Generation) -> Curves:

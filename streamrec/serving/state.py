@@ -1,6 +1,7 @@
 """What `/v1/model` tells: the state of the mirrored generation."""
 
 from streamrec.errors import StoreUnavailable
+from streamrec.serving.alarm import CUT_OFF, stopped
 from streamrec.serving.api import ModelState
 from streamrec.serving.generation import json_value
 from streamrec.serving.scorer import Scorer
@@ -35,4 +36,5 @@ def model_state(scorer: Scorer) -> ModelState:
         position=position if isinstance(position, dict) else None,
         metrics=metrics if isinstance(metrics, dict) else None,
         spec=spec,
+        stopped=stopped(generation.blob(CUT_OFF)),
     )

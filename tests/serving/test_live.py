@@ -55,6 +55,12 @@ class Learner:
         self._lease = store.acquire(name, fresh=True)
         self._decoder = BlockDecoder()
 
+    def stop(self, reason: str) -> None:
+        """What guards commit when they stop learning; an empty reason: what a release commits."""
+        self.seq += 1
+        told = json.dumps({"reason": reason, "ahead": 1}).encode() if reason else b""
+        self._lease.commit(Commit(self.seq, {}, {"cut_off": told}, 1_700_000_000_000 + 1000 * self.seq))
+
     def learn(self, n: int) -> None:
         block, _ = self._decoder.decode(events(self.n, n))
         examples = _labelled(block)
@@ -110,6 +116,18 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with client_of(create_app(scorer)) as client:
         yield World(learner, scorer, client)
     store.close()
+
+
+def test_why_guards_stopped_learning_is_told_until_it_is_released(world):
+    assert world.get("/v1/model")["stopped"] is None
+    world.learner.stop("after example 900: the prediction is nan")
+    told = world.until("/v1/model", lambda answer: answer["seq"] == 2)
+    assert told["stopped"] == "after example 900: the prediction is nan"
+    told = {"text": "learning is stopped: after example 900: the prediction is nan", "example": None}
+    assert world.get("/v1/model/history")["alarms"] == [told]
+    world.learner.stop("")
+    assert world.until("/v1/model", lambda answer: answer["seq"] == 3)["stopped"] is None
+    assert world.get("/v1/model/history")["alarms"] == []
 
 
 def test_history_grows_with_the_commits(world):
