@@ -14,12 +14,13 @@ import uvicorn
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import ServiceError
 from streamrec.serving.app import create_app
-from streamrec.serving.arms import Arms, StoredArms
+from streamrec.serving.arms import Arms
 from streamrec.serving.connection import Connection
 from streamrec.serving.delivery import Delivery
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.modes import Mode, scorer_of
 from streamrec.serving.scorer import Scorer
+from streamrec.serving.stored_arms import StoredArms
 from streamrec.store.base import Store
 from streamrec.transport.base import KeyedSink
 

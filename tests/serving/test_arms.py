@@ -10,11 +10,11 @@ from serving_fakes import Client, FakeMirror, client_of, commit
 
 from streamrec.clock import SystemClock
 from streamrec.errors import StoreUnavailable
-from streamrec.serving import arms as arms_module
+from streamrec.serving import stored_arms
 from streamrec.serving.app import create_app
-from streamrec.serving.arms import StoredArms
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.split import Split, setting_name
+from streamrec.serving.stored_arms import StoredArms
 from streamrec.store.base import Setting
 from streamrec.store.memory import MemoryStore
 
@@ -41,7 +41,7 @@ class Store(MemoryStore):
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(stored_arms, "LOOK_S", 0.02)
 
 
 @pytest.fixture
