@@ -72,7 +72,7 @@ class Items:
         self._warned = False
         for ids, rows in vectors.pieces():
             self._change(ids, rows, _NONE)
-        self._describe(np.concatenate([ids for ids, _ in self.catalogue.tables[FEATURES].pieces()]))
+        self._describe(np.concatenate([ids for ids, _ in self.catalogue.texts[FEATURES].pieces()]))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -98,6 +98,7 @@ class Items:
             gone = np.setdiff1d(rows.deleted, rows.ids)
             self._change(rows.ids, rows.rows, gone)
         if (rows := tables.get(FEATURES)) is not None:
+            self.attributes.forget(rows.deleted)
             self._describe(rows.ids)
 
     def warm_up(self, query: Query) -> None:
@@ -160,7 +161,7 @@ class Items:
 
     def _describe(self, ids: np.ndarray[Any, Any]) -> None:
         """Take the features of those ids that are items; others are of further rows of a text."""
-        table = self.catalogue.tables[FEATURES]
+        table = self.catalogue.texts[FEATURES]
         ids = ids[table.has(ids)]
         self.attributes.update(ids, [text or b"{}" for text in table.texts(ids)])
 

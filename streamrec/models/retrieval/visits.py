@@ -108,6 +108,35 @@ def _take(
 
 
 @njit(**INNER)
+def _drop(at: np.uint64, n: int, identity: np.uint64) -> bool:
+    """Take an item out of a row of n neighbours, the last one into its place; whether it was there."""
+    last = n
+    while last > 0 and load_u64(at + np.uint64(last - 1) * _PAIR) == np.uint64(0):
+        last -= 1
+    for k in range(last):
+        entry, end = at + np.uint64(k) * _PAIR, at + np.uint64(last - 1) * _PAIR
+        if load_u64(entry) == identity:
+            store_u64(entry, load_u64(end))
+            store_f32(entry + _8, load_f32(end + _8))
+            store_u64(end, np.uint64(0))
+            store_f32(end + _8, np.float32(0))
+            return True
+    return False
+
+
+@njit(**JIT)
+def _drop_each(table: _Table, n: int, items: np.ndarray) -> None:
+    """Take items out of the rows of those that stand in theirs."""
+    for i in range(items.size):
+        own = _pairs_of(table, items[i])
+        for k in range(n if own != np.uint64(0) else 0):
+            other = load_u64(own + np.uint64(k) * _PAIR)
+            at = _pairs_of(table, other) if other != np.uint64(0) else np.uint64(0)
+            if at != np.uint64(0) and _drop(at, n, items[i]):
+                _at(table, other)
+
+
+@njit(**INNER)
 def _pairs_of(table: _Table, identity: np.uint64) -> np.uint64:
     """The address of an item's neighbours; 0: there are none."""
     h = spread(identity)
@@ -183,6 +212,17 @@ class Visits:
         self._create(ids[ids != 0])
         kernels = _kernel(self._items), _kernel(self._neighbours)
         _take(kernels, (items, numbers), tuple(near), self._rates)
+
+    def forget(self, items: np.ndarray) -> None:
+        """Remove items uint64 (N,), and what their neighbours' rows say of them.
+
+        A pair adds to both rows alike, so whose row has the item is in the item's own, unless that was full:
+        then a pair may be left over, whose weight was little beside the item's others. It scores an item that
+        no index has; if the item comes again, it is taken for the new one's.
+        """
+        _drop_each(_kernel(self._neighbours), self._settings.neighbours, items)
+        self._neighbours.delete(items)
+        self._items.delete(items)
 
     def counts(self, items: np.ndarray) -> Counts:
         """Of items uint64 (N,); zeros of those that nobody took."""
