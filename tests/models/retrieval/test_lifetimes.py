@@ -7,11 +7,13 @@ import pytest
 from test_two_tower import Learned, ids_of
 
 from streamrec.hashing import hash_text
+from streamrec.models.pipeline import Pipeline
 from streamrec.models.retrieval.history import History, Near
 from streamrec.models.retrieval.pool import Round
 from streamrec.models.retrieval.settings import VisitSettings
 from streamrec.models.retrieval.visits import Visits
 from streamrec.models.settings import ModelSettings
+from streamrec.state.rows import Rows
 
 HOUR = 3_600_000
 START = 1_700_000_000_000
@@ -98,10 +100,54 @@ def test_no_table_has_more_than_the_living(expired):
     assert None not in expired.pipeline.catalogue.names(np.array(sorted(items), np.uint64))
 
 
+def returning(n=260):
+    """Items come again after they were gone, with other features, told by the catalogue or shown by an event."""
+    rng = np.random.default_rng(7)
+    for k in range(n):
+        name, hour = f"i{(k % 170) // 20 + rng.integers(3)}", k / 2
+        if k % 9 == 4:
+            yield told(hour, name, features={"kind": f"told{k}"})
+        else:
+            yield rating(k, hour, f"u{(k % 130) // 10}", name).replace('"k', f'"k{k}')
+
+
 def test_cut_anywhere_the_same_expire():
-    lines = lines_of(passing(200))
-    hashes = {Learned(lines, cut=cut, **SMALL).pipeline.state_sha256() for cut in (1, 7, 500)}
+    hashes = {Learned(list(returning()), cut=cut, **SMALL).pipeline.state_sha256() for cut in (1, 500)}
     assert len(hashes) == 1
+
+
+def resumed(pipeline):
+    """The same model, from what commits hold."""
+    other = Pipeline.from_blob(pipeline.describe())
+    for name, table in pipeline.tables.items():
+        for ids, rows in table.pieces():
+            other.apply(
+                name, Rows(ids[::-1], rows[::-1], np.zeros(len(ids), np.bool_), np.empty(0, np.uint64))
+            )
+    other.restore(pipeline.blobs())
+    return other
+
+
+def test_resumed_at_any_event_the_same_expire():
+    """A sweep is due at every fourth event of the one clock, at every eighth of the other."""
+    lines = list(returning(135))
+    learned, undisturbed = (Learned(lines[:99], **SMALL) for _ in range(2))
+    for start in range(99, len(lines), 3):
+        learned.pipeline = resumed(learned.pipeline)
+        learned.feed(lines[start : start + 3])
+    undisturbed.feed(lines[99:])
+    assert learned.pipeline.state_sha256() == undisturbed.pipeline.state_sha256()
+
+
+def test_nothing_is_compared_with_what_has_gone(monkeypatch):
+    lines = lines_of(passing(200))
+    learned = Learned(lines[:100], **SMALL)
+    bags, asked = learned.pipeline.retriever._bags, []
+    get = bags.get
+    monkeypatch.setattr(bags, "get", lambda items: asked.append(bags.known(items).all()) or get(items))
+    learned.feed(lines[100:], cut=1)
+    assert len(asked) > 20
+    assert all(asked)
 
 
 def test_histories_outlive_items_that_then_do_no_harm():
