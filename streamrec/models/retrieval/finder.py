@@ -195,9 +195,9 @@ class Finder:
         items = items[self._bags.alive(items)]
         if not len(items):
             return
-        counts = self._visits.counts(items)
+        taken, recent = self._visits.expected(items, self._n)
         c, _ = self._towers.candidate(self._bags.get(items))
-        rows = np.concatenate([c, np.log1p(counts.taken)[:, None], counts.recent[:, None]], axis=1)
+        rows = np.concatenate([c, np.log1p(taken)[:, None], recent[:, None]], axis=1)
         self._vectors.upsert(items, np.ascontiguousarray(rows, np.float32))
 
     def query(self, batch: Batch, users: np.ndarray) -> Query:
@@ -227,6 +227,7 @@ class Finder:
         self._bags.put(
             items[there], _picked(chosen_bags(batch, self._item_bags), there, len(self._item_bags))
         )
+        self._visits.meet(np.unique(items[~deleted]), self._n)
         self._bags.delete(items[gone])
         self._vectors.delete(items[gone])
         self._publish(ids)
