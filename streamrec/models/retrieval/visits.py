@@ -243,7 +243,8 @@ class Visits:
     def counts(self, items: np.ndarray) -> Counts:
         """Of items uint64 (N,); zeros of those that nobody took."""
         rows, _ = self._items.get(items)
-        recent = np.log(np.maximum(rows[:, 1].astype(np.float64), 1e-6)) + _last(rows) * self._per_life
+        last = np.where(rows[:, 0] > 0, _last(rows), 0)
+        recent = np.log(np.maximum(rows[:, 1].astype(np.float64), 1e-6)) + last * self._per_life
         return Counts(rows[:, 0], recent, rows[:, 2], rows[:, 3])
 
     def expected(self, items: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
