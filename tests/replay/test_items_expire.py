@@ -29,7 +29,7 @@ PLAN = Plan(
 )
 
 
-def lines(n: int = 500) -> list[str]:
+def lines(n: int = 350) -> list[str]:
     """An event every five minutes of items and users that change; a catalogue that tells of some in time."""
     rng, made, shown = random.Random(1), [], "nothing"
     for k in range(n):
@@ -63,9 +63,9 @@ def undisturbed(stream: Path):
 
 def test_stopped_and_cut_anywhere_the_same_expire(stream: Path, undisturbed) -> None:
     store = new_store()
-    for limit, size in ((130, 900), (133, 300), (381, 4_000)):
+    for limit, size in ((130, 900), (281, 4_000)):
         learn(stream, PLAN, store, limit, chunk_bytes=size)
-    assert outcome(learn(stream, PLAN, store, chunk_bytes=700)) == outcome(undisturbed)
+    assert outcome(learn(stream, PLAN, store, chunk_bytes=1_300)) == outcome(undisturbed)
     tables = undisturbed.parts.pipeline.tables
     assert len(tables["item_met"]) < 20
     assert len(tables["item_named"]) < 40

@@ -5,7 +5,7 @@
 q and c are the towers', v is `Visits`' sum of cosines, n_i how often item i was taken, r_i the same of late.
 α, β and γ are learned with the towers under one sampled softmax. δ is the log odds that an interaction
 repeats one of its user's, at most 0. What depends on the item alone is its published row,
-[c, log(1 + n), log r]; the query is [q/τ, β, γ].
+[c, log(1 + n), log r], n and r being what to expect where nobody took it yet; the query is [q/τ, β, γ].
 """
 
 import struct
@@ -191,7 +191,7 @@ class Finder:
             self._vectors.delete(items)
 
     def _publish(self, items: np.ndarray) -> None:
-        """Items that are there, uint64 (N,), as the index holds them."""
+        """Items that are there, uint64 (N,), as the index is to hold them."""
         items = items[self._bags.alive(items)]
         if not len(items):
             return

@@ -23,7 +23,7 @@ def test_an_item_is_found_until_the_commit_in_which_it_expires():
     lease, scorer = store.acquire("m"), Scorer(store, "m", SystemClock())
     learned = Learned(lines[:60], **SMALL)
     pipeline, found = learned.pipeline, []
-    for seq, start in enumerate(range(60, len(lines), 17), 1):
+    for seq, start in enumerate(range(60, len(lines), 24), 1):
         blobs = {"model": pipeline.describe(), **pipeline.blobs()}
         lease.commit(Commit(seq, pipeline.take_changed(), blobs, seq))
         while scorer.generation is None or scorer.generation.version.seq < seq:
@@ -38,7 +38,7 @@ def test_an_item_is_found_until_the_commit_in_which_it_expires():
             assert np.array_equal(its.seen[0], ours.seen[0])
             assert len(items.attributes) == len(pipeline.tables["item_named"])
             assert not len(mirror.tables["item_met"])  # the learner's own
-        learned.feed(lines[start : start + 17])
+        learned.feed(lines[start : start + 24])
     assert scorer.n_loads == 1  # all the others were followed
     assert "i2" in found[0]
     assert "i2" not in found[-1]
