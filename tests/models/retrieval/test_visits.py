@@ -110,6 +110,8 @@ def test_who_was_never_taken_counts_as_average_at_first_and_less_from_then_on():
     visits.take(cold, np.array([1000]), Near(*(part[:1] for part in nothing)))
     assert visits.expected(cold, 1001)[0].tolist() == [1]
     visits.forget(np.arange(1, 8, dtype=np.uint64))  # of the others 301 are left, in four items
-    assert visits.expected(np.array([77], np.uint64), 1001)[0].tolist() == pytest.approx([301 / 1005], rel=1e-6)
+    assert visits.expected(np.array([77], np.uint64), 1001)[0].tolist() == pytest.approx(
+        [301 / 1005], rel=1e-6
+    )
     visits.meet(np.array([77], np.uint64), 1001)
     assert visits.expected(np.array([77], np.uint64), 1001)[0].tolist() == pytest.approx([301 / 4], rel=1e-6)
