@@ -3,22 +3,33 @@
 Names and features are texts in tables of the pipeline, so they come with the commit that has the vectors. An
 item is known from its first event on. Its features are those of its last catalogue event; as long as there
 was none, those of the first event that showed it, as far as they belong to items.
+
+Where items expire, so do their texts, after twice as long: they are read when an event comes, which may be
+learned only when its click can come no more, and what can be found must have a name. Then there is
+
+    item_named   item → hour of the last event that named it
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 from pydantic_core import from_json, to_json
 
 from streamrec.events.block import ITEM, EventBlock, Rejection
 from streamrec.events.codec import decode_line
+from streamrec.events.feedback import CORRECTION
 from streamrec.events.model import Click, FeatureValue, Item
+from streamrec.state.expiry import EventClock
+from streamrec.state.last_met import SWEEPS, LastMet
+from streamrec.state.table import SparseTable
 from streamrec.state.text import TextTable
 
-__all__ = ["FEATURES", "NAMES", "Catalogue"]
+__all__ = ["FEATURES", "NAMED", "NAMES", "Catalogue"]
 
-#: Tables of a commit.
-NAMES, FEATURES = "item_names", "item_features"
+#: Tables of a commit; rows of the last one are the learner's alone.
+NAMES, FEATURES, NAMED = "item_names", "item_features", "item_named"
+_CLOCK = "catalogue.clock"  # blob
+_LONGER = 2  # than the items themselves
 
 
 class Catalogue:
@@ -28,13 +39,20 @@ class Catalogue:
 
     Args:
         of_item: names of the features that an item takes from the first event that shows it.
+        ttl_s: seconds of event time for which items live that no event tells of; None: for ever.
 
     """
 
-    def __init__(self, of_item: Collection[str]) -> None:
+    def __init__(self, of_item: Collection[str], ttl_s: float | None = None) -> None:
         self._of_item = frozenset(of_item)
         self._names, self._features = TextTable(), TextTable()
-        self.tables: Mapping[str, TextTable] = {NAMES: self._names, FEATURES: self._features}
+        self.texts: Mapping[str, TextTable] = {NAMES: self._names, FEATURES: self._features}
+        self.tables: Mapping[str, SparseTable] = self.texts
+        self._named: LastMet | None = None
+        if ttl_s is not None:
+            ttl_ms = max(1, int(ttl_s * 1000 * _LONGER))
+            self._named, self._clock = LastMet(ttl_ms), EventClock(max(1, ttl_ms // SWEEPS))
+            self.tables = {**self.texts, NAMED: self._named.table}
 
     def see(self, block: EventBlock, data: bytes) -> None:
         """Take names and features from the next events of the stream.
@@ -44,9 +62,31 @@ class Catalogue:
             data: what their `start` and `end` refer to.
 
         """
+        for start, end in self._stretches(block):
+            self._read(block, data, start, end)
+
+    def _stretches(self, block: EventBlock) -> Iterator[tuple[int, int]]:
+        """Stretches of events within which nothing expires; read each when it comes."""
+        if self._named is None:
+            yield 0, len(block)
+            return
+        naming = np.flatnonzero((block.item != 0) & (block.role < CORRECTION))
+        now_ms, due = self._clock.read(block.time_ms[naming])
+        start = first = 0
+        for k in np.flatnonzero(due).tolist():
+            yield start, int(naming[k])
+            self._named.meet(block.item[naming[first:k]], now_ms[first:k])
+            gone = self._named.take_stale(int(now_ms[k]))
+            for texts in self.texts.values():
+                texts.drop(gone)
+            start, first = int(naming[k]), k
+        yield start, len(block)
+        self._named.meet(block.item[naming[first:]], now_ms[first:])
+
+    def _read(self, block: EventBlock, data: bytes, start: int, end: int) -> None:
         names: dict[int, bytes] = {}
         features: dict[int, bytes] = {}
-        for i in self._telling(block):
+        for i in self._telling(block, start, end):
             event = decode_line(data[block.start[i] : block.end[i]])
             assert not isinstance(event, Rejection | Click)  # it was decoded as what it is
             name, of_item = (event.id, None) if isinstance(event, Item) else (event.item, self._of_item)
@@ -56,14 +96,15 @@ class Catalogue:
         self._names.put(list(names), list(names.values()))
         self._features.put(list(features), list(features.values()))
 
-    def _telling(self, block: EventBlock) -> list[int]:
+    def _telling(self, block: EventBlock, start: int, end: int) -> list[int]:
         """Events that tell something new: upserts, and the first of each item that is not known yet."""
-        is_item = block.type == ITEM
-        kept = ~(is_item & (block.value != 0.0))  # deletions tell nothing
-        shown = np.flatnonzero((block.item != 0) & kept)
-        ids, first = np.unique(block.item[shown], return_index=True)
+        is_item = block.type[start:end] == ITEM
+        kept = ~(is_item & (block.value[start:end] != 0.0))  # deletions tell nothing
+        items = block.item[start:end]
+        shown = np.flatnonzero((items != 0) & kept)
+        ids, first = np.unique(items[shown], return_index=True)
         known = self._names.get(ids)[1]
-        return np.union1d(shown[first[~known]], np.flatnonzero(is_item & kept)).tolist()
+        return (start + np.union1d(shown[first[~known]], np.flatnonzero(is_item & kept))).tolist()
 
     def names(self, items: np.ndarray) -> list[str | None]:
         """What items uint64 (N,) are called; None of those that no event has named."""
@@ -76,6 +117,15 @@ class Catalogue:
     def feature_texts(self, items: np.ndarray) -> list[bytes]:
         """The same as JSON objects, as they are kept."""
         return [b"{}" if text is None else text for text in self._features.texts(items)]
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """The clock, where items expire."""
+        return {} if self._named is None else {_CLOCK: self._clock.to_bytes()}
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
+        if self._named is not None and _CLOCK in blobs:
+            self._clock.restore(blobs[_CLOCK])
 
 
 def _packed(features: Mapping[str, FeatureValue], of_item: Collection[str] | None) -> bytes:

@@ -15,7 +15,7 @@ from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.gather import part, picked
-from streamrec.models.catalogue import Catalogue
+from streamrec.models.catalogue import NAMED, Catalogue
 from streamrec.models.inputs import inputs_of
 from streamrec.models.registry import build_model
 from streamrec.models.retriever import Query, Retriever
@@ -51,7 +51,10 @@ class Pipeline:
         self.model = build_model(settings, inputs_of(self.extractor))
         self.spec = spec if settings.kind == "two_tower" else spec.without_sides()
         self.retriever: Retriever | None = getattr(self.model, "retriever", None)
-        self.catalogue = Catalogue(self.retriever.item_features) if self.retriever is not None else None
+        self.catalogue = None
+        if self.retriever is not None:
+            ttl_s = settings.expiring_retrieval().expire_after_s
+            self.catalogue = Catalogue(self.retriever.item_features, ttl_s)
         named = self.catalogue.tables if self.catalogue is not None else {}
         self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables, **named}
         self._decoder: RequestDecoder | None = None
@@ -135,12 +138,15 @@ class Pipeline:
 
     def blobs(self) -> dict[str, bytes]:
         """State that is not in a table."""
-        return {**self.extractor.blobs(), **self.model.blobs()}
+        of_items = self.catalogue.blobs() if self.catalogue is not None else {}
+        return {**self.extractor.blobs(), **self.model.blobs(), **of_items}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         self.extractor.restore(blobs)
         self.model.restore(blobs)
+        if self.catalogue is not None:
+            self.catalogue.restore(blobs)
 
     def take_changed(self) -> dict[str, Rows]:
         """Rows that changed since the last call, by table."""
@@ -276,7 +282,7 @@ class Pipeline:
     def _shadow(self, name: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if name in self.model.tables:
             return self.model.shadow(name, rows)
-        return np.zeros(len(rows), np.bool_)
+        return np.full(len(rows), name == NAMED)
 
 
 def _without_retrieval(settings: dict[str, Any]) -> dict[str, Any]:

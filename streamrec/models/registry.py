@@ -34,7 +34,7 @@ def _two_tower(settings: ModelSettings, inputs: Inputs) -> Model:
     assert settings.ranker is not None  # `ModelSettings` fills it in
     seen = inputs.seen_by(KINDS[settings.ranker.kind].style)
     ranker = build_model(settings.ranker, seen)
-    return TwoTowerModel(ranker, seen.n_bags, Finder(settings.retrieval, inputs))
+    return TwoTowerModel(ranker, seen.n_bags, Finder(settings.expiring_retrieval(), inputs))
 
 
 class _Entry(NamedTuple):

@@ -180,6 +180,12 @@ class ModelSettings(BaseModel):
         object.__setattr__(self, "ranker", ranker)
         return self
 
+    def expiring_retrieval(self) -> RetrievalSettings:
+        """`retrieval`, which expires as the model's rows do where it does not say so itself."""
+        if self.retrieval.expire_after_s is not None:
+            return self.retrieval
+        return self.retrieval.model_copy(update={"expire_after_s": self.expire_after_s})
+
     def link(self) -> tuple[bool, Feedback]:
         """Whether the link is the identity, and what stands between it and what is served."""
         if self.task == "rating":

@@ -76,6 +76,10 @@ class Attributes:
         self._blocks.append(_Entries(self._serial, owner, born, block.entry_field, block.entry_value))
         self._merge()
 
+    def forget(self, items: np.ndarray[Any, Any]) -> None:
+        """Items uint64 (N,) have no features any more; those that are not known are ignored."""
+        self._newest.delete(items, changed=False)
+
     def having(self, field: str, values: Sequence[FeatureValue]) -> np.ndarray[Any, Any]:
         """Items of which a feature is, or has among its elements, one of these values; uint64, ascending."""
         if field not in self._decoder.fields:

@@ -95,6 +95,7 @@ class Items:
         if (rows := tables.get(self.table)) is not None:
             self.take(rows)
         if (rows := tables.get(FEATURES)) is not None:
+            self.attributes.forget(rows.deleted)
             self._describe(rows.ids)
 
     def take(self, rows: Rows) -> None:
@@ -103,7 +104,7 @@ class Items:
 
     def describe_all(self) -> None:
         """Take the features of all items, from the catalogue."""
-        self._describe(np.concatenate([ids for ids, _ in self.catalogue.tables[FEATURES].pieces()]))
+        self._describe(np.concatenate([ids for ids, _ in self.catalogue.texts[FEATURES].pieces()]))
 
     def warm_up(self, query: Query) -> None:
         """Search once, of any size: an installation's first search compiles for seconds.
@@ -165,7 +166,7 @@ class Items:
 
     def _describe(self, ids: np.ndarray[Any, Any]) -> None:
         """Take the features of those ids that are items; others are of further rows of a text."""
-        table = self.catalogue.tables[FEATURES]
+        table = self.catalogue.texts[FEATURES]
         ids = ids[table.has(ids)]
         self.attributes.update(ids, [text or b"{}" for text in table.texts(ids)])
 

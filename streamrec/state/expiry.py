@@ -15,7 +15,7 @@ from streamrec.memory import JIT, load_f32, load_u64, store_f32
 from streamrec.state.probe import find, prefetch_slot, row_address, spread
 from streamrec.state.table import SparseTable
 
-__all__ = ["EventClock", "Expiry"]
+__all__ = ["EventClock", "Expiry", "stale_ids"]
 
 _HOUR_MS = 3_600_000
 _SWEEPS = 16  # a row lives at most a sixteenth longer than asked for; a sweep of 50M rows takes half a second
@@ -50,6 +50,17 @@ def _next_sweep(
             return b
         trusted[b] = min(time_ms[b], state[0])
     return time_ms.size
+
+
+@njit(**JIT)
+def _read(
+    time_ms: np.ndarray, state: np.ndarray, period_ms: int, now_ms: np.ndarray, due: np.ndarray
+) -> None:
+    """Advance the clock by all examples; what it says at each, and which of them made a sweep due."""
+    trusted = np.empty(1, np.int64)
+    for b in range(time_ms.size):
+        due[b] = _next_sweep(time_ms[b : b + 1], trusted, state, period_ms, 0) == 0
+        now_ms[b] = state[0]
 
 
 @njit(**JIT)
@@ -113,6 +124,17 @@ class EventClock:
         clock's.
         """
         return int(_next_sweep(time_ms, trusted, self._state, self._period_ms, start))
+
+    def read(self, time_ms: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Go on by examples of times int64 (B,).
+
+        Returns:
+            Event time at each, int64 (B,) in ms, and bool (B,) at which of them a sweep is due.
+
+        """
+        now_ms, due = np.empty(len(time_ms), np.int64), np.empty(len(time_ms), np.bool_)
+        _read(time_ms, self._state, self._period_ms, now_ms, due)
+        return now_ms, due
 
     def to_bytes(self) -> bytes:
         """Exact state."""
@@ -182,8 +204,13 @@ class Expiry:
 
     def sweep(self, table: SparseTable) -> int:
         """Remove what is too old; returns how many rows."""
-        before = float(np.float32((self.clock.now_ms - self._ttl_ms) / _HOUR_MS))
-        count = _stale(table.directory, table.stride, self._last, before, np.empty(0, np.uint64))
-        ids = np.empty(count, np.uint64)
-        _stale(table.directory, table.stride, self._last, before, ids)
-        return table.delete(ids)
+        return table.delete(stale_ids(table, self.clock.now_ms - self._ttl_ms))
+
+
+def stale_ids(table: SparseTable, before_ms: int) -> np.ndarray[Any, Any]:
+    """Ids whose last slot is an hour before this event time, uint64 (N,), in no order to rely on."""
+    before, last = float(np.float32(before_ms / _HOUR_MS)), np.uint64(4 * (table.width - 1))
+    count = _stale(table.directory, table.stride, last, before, np.empty(0, np.uint64))
+    ids = np.empty(count, np.uint64)
+    _stale(table.directory, table.stride, last, before, ids)
+    return ids

@@ -68,6 +68,12 @@ class SparseTable:
         probe.read_rows(self.directory, self.stride, ids, rows, found)
         return rows, found
 
+    def contains(self, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Which of these ids have a row, bool (N,)."""
+        found = np.zeros(len(ids), np.bool_)
+        probe.read_rows(self.directory, self.stride, ids, np.empty((len(ids), 0), np.float32), found)
+        return found
+
     def upsert(self, ids: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], *, changed: bool = True) -> None:
         """Write rows float32 (N, W) under ids uint64 (N,), the last one counting where an id repeats.
 

@@ -5,7 +5,7 @@
 q and c are the towers', v is `Visits`' sum of cosines, n_i how often item i was taken, r_i the same of late.
 α, β and γ are learned with the towers under one sampled softmax. δ is the log odds that an interaction
 repeats one of its user's, at most 0. What depends on the item alone is its published row,
-[c, log(1 + n), log r]; the query is [q/τ, β, γ].
+[c, log(1 + n), log r], n and r being what to expect where nobody took it yet; the query is [q/τ, β, γ].
 """
 
 import struct
@@ -15,10 +15,12 @@ import numpy as np
 
 from streamrec.features.batch import Batch
 from streamrec.layers.product import columns_times, rows_times, rows_times_transposed
+from streamrec.layers.retention import RetentionSettings
 from streamrec.layers.sampled_softmax import Softmax, sampled_softmax
 from streamrec.models.inputs import Inputs
 from streamrec.models.retrieval.history import REPEAT, History, Near
 from streamrec.models.retrieval.item_bags import Bags, ItemBags, chosen_bags
+from streamrec.models.retrieval.lifetimes import Lifetimes
 from streamrec.models.retrieval.pending import Interactions, interactions_of, joined, to_bytes
 from streamrec.models.retrieval.pool import Pool, Round
 from streamrec.models.retrieval.settings import RetrievalSettings
@@ -67,7 +69,11 @@ class Finder:
         self._visits = Visits(visits, settings.negatives.gap_rate)
         self._pool, self._round = Pool(settings.negatives.kept, settings.seed), Round()
         self._bags = ItemBags(len(self._item_bags), settings.features)
-        self._towers = Towers((len(sides.query), len(sides.candidate)), towers, _START, settings.seed)
+        ttl_s = settings.expire_after_s
+        retention = RetentionSettings(expire_after_s=ttl_s)
+        fields = len(sides.query), len(sides.candidate)
+        self._towers = Towers(fields, towers, _START, settings.seed, retention)
+        self._lifetimes = Lifetimes(ttl_s) if ttl_s else None
         self._vectors = SparseTable(towers.units + 2)
         self._parts = self._history, self._visits, self._pool, self._round, self._bags, self._towers
         self._n = self._repeats = self._step = 0
@@ -79,14 +85,13 @@ class Finder:
         tables: dict[str, Table] = {self.table: self._vectors}
         for part in self._parts:
             tables |= part.tables
-        return tables
+        return {**tables, **(self._lifetimes.tables if self._lifetimes else {})}
 
     def learn(self, batch: Batch) -> None:
         """Take the interactions of a batch: the next of the stream."""
         at = np.flatnonzero(batch.chosen & (batch.user != 0) & (batch.item != 0))
         if not len(at):
             return
-        self._meet(batch, at)
         query, start = chosen_bags(batch, self._query_bags), 0
         while start < len(at):
             end = min(len(at), start + self.settings.micro_batch - self._n % self.settings.micro_batch)
@@ -94,7 +99,7 @@ class Finder:
             start = end
 
     def _meet(self, batch: Batch, at: np.ndarray) -> None:
-        """Remember the features of items that are new."""
+        """Remember the features of items that are new, and that all of them are still there."""
         items, first = np.unique(batch.item[at], return_index=True)
         new = np.sort(at[first[~self._bags.known(items)]])
         if len(new):
@@ -102,9 +107,12 @@ class Finder:
                 batch.item[new], _picked(chosen_bags(batch, self._item_bags), new, len(self._item_bags))
             )
             self._round.add(batch.item[new])
+        if self._lifetimes:
+            self._lifetimes.meet(batch.time_ms[at], batch.item[at], batch.user[at])
 
     def _take(self, batch: Batch, at: np.ndarray, query: Bags) -> None:
         """Interactions into the history and into their micro-batch, which is learned when it is complete."""
+        self._meet(batch, at)
         users, items, times = batch.user[at], batch.item[at], batch.time_ms[at]
         repeats = self._history.append(users, items, times, self._n)
         self._repeats += int(np.count_nonzero(repeats == REPEAT))
@@ -115,13 +123,16 @@ class Finder:
         if self._n % self.settings.micro_batch == 0:
             whole, self._pending = joined(self._pending), []
             self._learn(whole)
+            self._expire()
 
     def _learn(self, taken: Interactions) -> None:
         """One micro-batch."""
         settings = self.settings
         drawn = self._pool.draw(settings.negatives.drawn, self._step)
+        if self._lifetimes:
+            drawn = drawn[self._bags.known(drawn)]
         columns, which = np.unique(np.concatenate([taken.items, drawn]), return_inverse=True)
-        near, seen = self._history.near(taken.users, taken.moments, columns)
+        near, seen = self._near(taken.users, taken.moments, columns)
         counts = self._visits.counts(columns)
         known = counts.taken > 0
         own = which[: len(taken.items)].astype(np.int64)
@@ -164,23 +175,36 @@ class Finder:
         columns_times(ds, q, dc)
         towers.learn((of_query, rows_times(ds, c)), (of_candidate, dc), of_weights / len(own))
         np.maximum(towers.weights, 0.0, out=towers.weights)
+        if self._lifetimes:
+            towers.retain(of_query, of_candidate, np.full(len(own), self._lifetimes.now_ms))
+
+    def _expire(self) -> None:
+        """Items and users that are too old are gone, in whatever table."""
+        if not self._lifetimes:
+            return
+        items, users = self._lifetimes.take_stale()
+        self._history.forget(users)
+        if len(items):
+            self._visits.forget(items)
+            self._bags.forget(items)
+            self._round.remove(items)
+            self._vectors.delete(items)
 
     def _publish(self, items: np.ndarray) -> None:
-        """Items that are there, uint64 (N,), as the index holds them."""
+        """Items that are there, uint64 (N,), as the index is to hold them."""
         items = items[self._bags.alive(items)]
         if not len(items):
             return
-        counts = self._visits.counts(items)
+        taken, recent = self._visits.expected(items, self._n)
         c, _ = self._towers.candidate(self._bags.get(items))
-        rows = np.concatenate([c, np.log1p(counts.taken)[:, None], counts.recent[:, None]], axis=1)
+        rows = np.concatenate([c, np.log1p(taken)[:, None], recent[:, None]], axis=1)
         self._vectors.upsert(items, np.ascontiguousarray(rows, np.float32))
 
     def query(self, batch: Batch, users: np.ndarray) -> Query:
         """What to look up for each user uint64 (B,) in the situation of the batch; pure."""
         nobody = np.zeros(len(users), np.uint64)
         moments = nobody, batch.time_ms, np.full(len(users), _LATER)
-        near, _ = self._history.near(users, moments, np.empty(0, np.uint64))
-        near = self._reach(near)
+        near = self._reach(self._near(users, moments, np.empty(0, np.uint64))[0])
         q, _ = self._towers.query(chosen_bags(batch, self._query_bags), near)
         alpha, beta, gamma = self._towers.weights
         others = np.broadcast_to(np.array([beta, gamma], np.float32), (len(users), 2))
@@ -193,6 +217,8 @@ class Finder:
 
     def see_items(self, batch: Batch, items: np.ndarray, deleted: np.ndarray) -> None:
         """Events of the catalogue: items uint64 (B,) with their features, or deleted, bool (B,)."""
+        if self._lifetimes:
+            self._lifetimes.meet(batch.time_ms, items)
         ids, last = np.unique(items[::-1], return_index=True)
         last = np.sort(len(items) - 1 - last)
         new = np.sort(np.unique(items, return_index=True)[1])
@@ -201,6 +227,7 @@ class Finder:
         self._bags.put(
             items[there], _picked(chosen_bags(batch, self._item_bags), there, len(self._item_bags))
         )
+        self._visits.meet(np.unique(items[~deleted]), self._n)
         self._bags.delete(items[gone])
         self._vectors.delete(items[gone])
         self._publish(ids)
@@ -208,17 +235,22 @@ class Finder:
     def blobs(self) -> Mapping[str, bytes]:
         """Numbers, and interactions that wait."""
         scalars = _STATE.pack(self._n, self._repeats, self._step)
-        return {_SCALARS: scalars, _PENDING: to_bytes(self._pending)}
+        expiry = {**self._lifetimes.blobs(), **self._towers.blobs()} if self._lifetimes else {}
+        return {_SCALARS: scalars, _PENDING: to_bytes(self._pending), **expiry}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         if _SCALARS in blobs:
             self._n, self._repeats, self._step = _STATE.unpack(blobs[_SCALARS])
             self._pending = interactions_of(blobs.get(_PENDING, b""))
+        if self._lifetimes:
+            self._lifetimes.restore(blobs)
+            self._towers.restore(blobs)
 
     def shadow(self, table: str, rows: np.ndarray) -> np.ndarray:
-        """What negatives are drawn from, and whose turn it is, no reader needs."""
-        return np.full(len(rows), table in {**self._pool.tables, **self._round.tables})
+        """What negatives are drawn from, whose turn it is, and when who was met, no reader needs."""
+        met = self._lifetimes.tables if self._lifetimes else {}
+        return np.full(len(rows), table in {**self._pool.tables, **self._round.tables, **met})
 
     def _repeat(self) -> float:
         """δ: the log odds that an interaction repeats one of its user's, at most 0."""
@@ -228,6 +260,16 @@ class Finder:
     def _recent(self, counts: Counts, number: int) -> np.ndarray:
         """log r float64 (N,) as of an interaction; the published one lacks a sum that all items share."""
         return counts.recent - number * (np.log(2.0) / self.settings.visits.half_life)
+
+    def _near(
+        self, users: np.ndarray, moments: tuple[np.ndarray, np.ndarray, np.ndarray], columns: np.ndarray
+    ) -> tuple[Near, np.ndarray]:
+        """`History.near`, without items that are gone: a history outlives them."""
+        near, seen = self._history.near(users, moments, columns)
+        if self._lifetimes:
+            gone = ~self._bags.known(near.items.ravel()).reshape(near.items.shape)
+            near.items[gone], near.weights[gone] = 0, 0
+        return near, seen
 
     def _reach(self, near: Near) -> Near:
         """As far as interest reaches: co-visits may be counted over more."""

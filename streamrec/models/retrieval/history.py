@@ -166,6 +166,18 @@ def _near(
                 items[b, n + d], weights[b, n + d] = np.uint64(entries[first_after + d, 0]), weight
 
 
+@njit(**JIT)
+def _pages_of(users: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Ids of all pages of users who have so many each."""
+    out = np.empty(counts.sum(), np.uint64)
+    n = 0
+    for b in range(users.size):
+        for page in range(counts[b]):
+            out[n] = _page(users[b], page * _PAGE)
+            n += 1
+    return out
+
+
 class History:
     """The newest items of every user.
 
@@ -209,6 +221,13 @@ class History:
             return
         total = self._users.get(np.array([user], np.uint64))[0].view(np.int64)[0, 0]
         self._entries.grow_for(int(combine(np.uint64(user), np.uint64(total % self._most // _PAGE + 1))))
+
+    def forget(self, users: np.ndarray) -> None:
+        """Remove all that users uint64 (N,) took."""
+        totals = self._users.get(users)[0].view(np.int64)[:, 0]
+        pages = -(-np.minimum(totals, self._most) // _PAGE)
+        self._entries.delete(_pages_of(users, pages))
+        self._users.delete(users)
 
     def entries(self, user: int) -> np.ndarray:
         """Item (its bits), time and number of what the user took, int64 (N, 3), oldest first."""

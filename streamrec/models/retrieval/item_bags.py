@@ -70,9 +70,13 @@ class ItemBags:
         rows[:, 0] = _DELETED
         self._table.upsert(items, rows)
 
+    def forget(self, items: np.ndarray) -> None:
+        """Of items uint64 (N,) nothing is known any more, not even that they are gone."""
+        self._table.delete(items)
+
     def known(self, items: np.ndarray) -> np.ndarray:
         """bool (N,): of which there is a row, be it deleted."""
-        return self._table.get(items)[1]
+        return self._table.contains(items)
 
     def alive(self, items: np.ndarray) -> np.ndarray:
         """bool (N,): which are known and not deleted."""

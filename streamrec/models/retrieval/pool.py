@@ -71,6 +71,15 @@ class Round:
         """Further items, uint64 (N,)."""
         _put(self._table, len(self._table) + np.arange(len(items)), items)
 
+    def remove(self, items: np.ndarray) -> None:
+        """Items uint64 (N,) have no turn any more; the last ones take their places."""
+        n = len(self._table)
+        order = _got(self._table, np.arange(n))
+        gone = np.isin(order, items)
+        kept = n - int(np.count_nonzero(gone))
+        _put(self._table, np.flatnonzero(gone[:kept]), order[kept:][~gone[kept:]])
+        self._table.delete(np.arange(kept, n).astype(np.uint64) + np.uint64(1))
+
     def next(self, n: int, step: int) -> np.ndarray:
         """The n whose turn is at a step."""
         if not len(self._table):

@@ -1,9 +1,9 @@
 """Settings of retrieval: what stands in `[model.retrieval]` of a settings file."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from streamrec.optim.adagrad import AdagradSettings
 from streamrec.optim.base import NotNegative, Positive
@@ -102,6 +102,9 @@ class RetrievalSettings(_Frozen):
         refreshed: items a step, besides its own, whose vectors are published anew, in turn.
         features: ids of an item that are remembered of its features.
         seed: of everything that starts at random.
+        expire_after_s: seconds of event time after which an item that was neither taken nor told of by the
+            catalogue is removed, likewise a user who took nothing, and vectors of ids that were not learned;
+            None: as the model's own rows.
 
     """
 
@@ -112,3 +115,12 @@ class RetrievalSettings(_Frozen):
     refreshed: int = Field(16, ge=0, le=4096)
     features: int = Field(24, ge=1, le=1024)
     seed: int = Field(0, ge=0, lt=2**63)
+    expire_after_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where nothing is removed, it is described as before anything was."""
+        described: dict[str, Any] = handler(self)
+        if self.expire_after_s is None:
+            described.pop("expire_after_s", None)
+        return described

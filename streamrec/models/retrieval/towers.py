@@ -17,6 +17,7 @@ from streamrec.layers.dense import Dense
 from streamrec.layers.embedding import EmbeddingSettings, EmbeddingTable
 from streamrec.layers.mlp import MLP
 from streamrec.layers.normalise import L2Normalise
+from streamrec.layers.retention import RetentionSettings
 from streamrec.models.deep.parameters import DenseParameters
 from streamrec.models.retrieval.history import Near
 from streamrec.models.retrieval.item_bags import Bags
@@ -35,8 +36,10 @@ class _Tape(NamedTuple):
 class _Tower:
     """One of the two; bags of several kinds stand side by side."""
 
-    def __init__(self, name: str, fields: list[int], settings: TowerSettings, seed: int) -> None:
-        vectors = EmbeddingSettings(width=settings.width, optimizer=settings.vectors)
+    def __init__(
+        self, name: str, fields: list[int], settings: TowerSettings, seed: int, retention: RetentionSettings
+    ) -> None:
+        vectors = EmbeddingSettings(width=settings.width, optimizer=settings.vectors, retention=retention)
         hidden = settings.query if name == "query" else settings.candidate
         self.embedding = EmbeddingTable(f"{name}_vectors", vectors, seed)
         self._poolings = [Pooling(n, settings.width, "weighted") for n in fields if n]
@@ -64,6 +67,13 @@ class _Tower:
             at += pooling.units
         return gradients
 
+    def retain(self, tape: _Tape, time_ms: np.ndarray) -> None:
+        """The vectors of a tape were used at these times, int64 (B,), all of them at the last one."""
+        ids = np.concatenate([its.ids for its in tape.bags])
+        ends = np.zeros(len(time_ms), np.int64)
+        ends[-1] = len(ids)
+        self.embedding.retain(ids, ends, time_ms, np.zeros((2, len(time_ms))))
+
 
 class Towers:
     """Both towers, and `weights` of other parts of the score, learned by one optimizer each.
@@ -73,14 +83,21 @@ class Towers:
         settings: of both.
         weights: what these start with.
         seed: of both.
+        retention: which ids' vectors are removed again.
 
     """
 
     def __init__(
-        self, fields: tuple[int, int], settings: TowerSettings, weights: tuple[float, ...], seed: int
+        self,
+        fields: tuple[int, int],
+        settings: TowerSettings,
+        weights: tuple[float, ...],
+        seed: int,
+        retention: RetentionSettings | None = None,
     ) -> None:
-        self._query = _Tower("query", [fields[0], 1] if fields[0] else [1], settings, seed)
-        self._candidate = _Tower("candidate", [fields[1]], settings, seed + 1)
+        kept = retention or RetentionSettings()
+        self._query = _Tower("query", [fields[0], 1] if fields[0] else [1], settings, seed, kept)
+        self._candidate = _Tower("candidate", [fields[1]], settings, seed + 1, kept)
         self._has_fields = fields[0] > 0
         self._weights = Dense(len(weights), 1, bias=False)
         self._weights.parameters["kernel"][:, 0] = weights
@@ -121,3 +138,17 @@ class Towers:
         self._dense.apply("query", of_query)
         self._dense.apply("candidate", of_candidate)
         self._dense.apply("weights", {"kernel": of_weights.astype(np.float32)[:, None]})
+
+    def retain(self, query: _Tape, candidate: _Tape, time_ms: np.ndarray) -> None:
+        """The vectors of tapes were used at these times, int64 (B,); others are removed where that is due."""
+        self._query.retain(query, time_ms)
+        self._candidate.retain(candidate, time_ms)
+
+    def blobs(self) -> Mapping[str, bytes]:
+        """The clocks, where vectors are removed."""
+        return {**self._query.embedding.blobs(), **self._candidate.embedding.blobs()}
+
+    def restore(self, blobs: Mapping[str, bytes]) -> None:
+        """Take back what `blobs` gave."""
+        self._query.embedding.restore(blobs)
+        self._candidate.embedding.restore(blobs)

@@ -1,7 +1,7 @@
 """How often items were taken, and which near which, as rows.
 
     items       item → times taken; the same of late; gap between two of its interactions; weight of its
-                pairs; number of the last one
+                pairs; number of the last one, before there is one: of that from which on it is known
     neighbours  item → ids and weights of those most often taken near it
 
 The gap is that of Yi et al. (2019, algorithm 2), B ← (1 − α)·B + α·(t − A), but t counts interactions, not
@@ -108,6 +108,35 @@ def _take(
 
 
 @njit(**INNER)
+def _drop(at: np.uint64, n: int, identity: np.uint64) -> bool:
+    """Take an item out of a row of n neighbours, the last one into its place; whether it was there."""
+    last = n
+    while last > 0 and load_u64(at + np.uint64(last - 1) * _PAIR) == np.uint64(0):
+        last -= 1
+    for k in range(last):
+        entry, end = at + np.uint64(k) * _PAIR, at + np.uint64(last - 1) * _PAIR
+        if load_u64(entry) == identity:
+            store_u64(entry, load_u64(end))
+            store_f32(entry + _8, load_f32(end + _8))
+            store_u64(end, np.uint64(0))
+            store_f32(end + _8, np.float32(0))
+            return True
+    return False
+
+
+@njit(**JIT)
+def _drop_each(table: _Table, n: int, items: np.ndarray) -> None:
+    """Take items out of the rows of those that stand in theirs."""
+    for i in range(items.size):
+        own = _pairs_of(table, items[i])
+        for k in range(n if own != np.uint64(0) else 0):
+            other = load_u64(own + np.uint64(k) * _PAIR)
+            at = _pairs_of(table, other) if other != np.uint64(0) else np.uint64(0)
+            if at != np.uint64(0) and _drop(at, n, items[i]):
+                _at(table, other)
+
+
+@njit(**INNER)
 def _pairs_of(table: _Table, identity: np.uint64) -> np.uint64:
     """The address of an item's neighbours; 0: there are none."""
     h = spread(identity)
@@ -155,6 +184,11 @@ def _all(
     return count
 
 
+def _last(rows: np.ndarray) -> np.ndarray:
+    """int64 (N,), number of the interaction in which an item was taken last, or from which on it is known."""
+    return rows[:, 4:6].copy().view(np.int64)[:, 0]
+
+
 class Visits:
     """Counts of items and of pairs of them, and the score that pairs give.
 
@@ -173,24 +207,59 @@ class Visits:
     def __init__(self, settings: VisitSettings, gap_rate: float) -> None:
         self._settings = settings
         self._rates = gap_rate, settings.half_life, settings.window, settings.neighbours
+        self._per_life = np.log(2.0) / settings.half_life
         self._items = SparseTable(_WIDTH, numbers=False)
         self._neighbours = SparseTable(3 * settings.neighbours, numbers=False)
+        self._n_taken: int | None = None  # see `_total`
         self.tables: Mapping[str, SparseTable] = {"items": self._items, "neighbours": self._neighbours}
 
     def take(self, items: np.ndarray, numbers: np.ndarray, near: Near) -> None:
         """Count B interactions, int64 numbers (B,) in the stream, and what was taken near them."""
+        self._n_taken = self._total() + len(items)
         ids = np.unique(np.concatenate([items, near.items.ravel()]))
         self._create(ids[ids != 0])
         kernels = _kernel(self._items), _kernel(self._neighbours)
         _take(kernels, (items, numbers), tuple(near), self._rates)
 
+    def forget(self, items: np.ndarray) -> None:
+        """Remove items uint64 (N,), and what their neighbours' rows say of them.
+
+        A pair adds to both rows alike, so whose row has the item is in the item's own, unless that was full:
+        then a pair may be left over, whose weight was little beside the item's others. It scores an item that
+        no index has; if the item comes again, it is taken for the new one's.
+        """
+        self._n_taken = self._total() - int(self.counts(items).taken.sum(dtype=np.float64))
+        _drop_each(_kernel(self._neighbours), self._settings.neighbours, items)
+        self._neighbours.delete(items)
+        self._items.delete(items)
+
+    def meet(self, items: np.ndarray, number: int) -> None:
+        """From an interaction on, items uint64 (N,) are known, those among them that nobody took yet."""
+        new = items[~self._items.contains(items)]
+        rows = np.zeros((len(new), _WIDTH), np.float32)
+        rows[:, 4:6] = np.array([number], np.int64).view(np.float32)
+        self._items.upsert(new, rows)
+
     def counts(self, items: np.ndarray) -> Counts:
         """Of items uint64 (N,); zeros of those that nobody took."""
         rows, _ = self._items.get(items)
-        last = rows[:, 4:6].copy().view(np.int64)[:, 0]
-        recent = np.log(np.maximum(rows[:, 1].astype(np.float64), 1e-6))
-        recent += last * (np.log(2.0) / self._settings.half_life)
+        last = np.where(rows[:, 0] > 0, _last(rows), 0)
+        recent = np.log(np.maximum(rows[:, 1].astype(np.float64), 1e-6)) + last * self._per_life
         return Counts(rows[:, 0], recent, rows[:, 2], rows[:, 3])
+
+    def expected(self, items: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """`taken` and `recent` of items uint64 (N,) as of an interaction, and what to expect of the untaken.
+
+        These count as if they had always been taken at the rate 1/(M + a), M being how many items were taken
+        and a how many interactions the item is known for: at first the rate of an average item, and less the
+        longer nobody takes it (the mean under a gamma prior of shape 1 on the rates of a Poisson process).
+        """
+        counts, last = self.counts(items), _last(self._items.get(items)[0])
+        rate = 1.0 / np.maximum(len(self._neighbours) + number - last, 1)
+        remembered = -np.expm1(-self._per_life * number) / self._per_life  # of `number` interactions
+        recent = np.log(np.maximum(rate * remembered, 1e-6)) + number * self._per_life
+        untaken, taken = counts.taken == 0, (self._total() * rate).astype(np.float32)
+        return np.where(untaken, taken, counts.taken), np.where(untaken, recent, counts.recent)
 
     def scores(self, near: Near, columns: np.ndarray) -> np.ndarray:
         """s float32 (B, N) of N different items."""
@@ -220,6 +289,12 @@ class Visits:
         """1/√(c_i + λ), float32 (N,); at least one pair of weight 1 is assumed."""
         pairs = self._items.get(items)[0][:, 3]
         return (1.0 / np.sqrt(np.maximum(pairs, 1.0) + self._settings.shrinkage)).astype(np.float32)
+
+    def _total(self) -> int:
+        """How often all items that are there were taken; after a restart they are asked once."""
+        if self._n_taken is None:
+            self._n_taken = sum(int(rows[:, 0].sum(dtype=np.float64)) for _, rows in self._items.pieces())
+        return self._n_taken
 
     def _create(self, ids: np.ndarray) -> None:
         for table in (self._items, self._neighbours):

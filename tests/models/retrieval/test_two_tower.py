@@ -120,6 +120,19 @@ def test_a_cold_item_is_found_by_its_features_at_once():
     assert towers("u2") > max(towers(user) for user in ("u0", "u1", "u3")) + 0.5
 
 
+def test_a_cold_item_is_among_the_first_for_whom_its_features_suit():
+    """Of 50 items, 13 of which their group takes itself; popularity of 0 would make it the last for everybody."""
+    learned = Learned(list(planted()))
+    learned.feed([catalogue("cold", features={"kind": "g2", "of": ["x", "w2"]})])
+    cold = hash_text("cold")
+    of_group = [
+        np.median([learned.best(f"u{u}", 50).index(cold) for u in range(group, 80, GROUPS)])
+        for group in range(GROUPS)
+    ]
+    assert of_group[2] < 16
+    assert min(of_group[0], of_group[1], of_group[3]) > 40
+
+
 def test_a_deleted_item_stays_away_until_the_catalogue_has_it_again():
     learned = Learned(list(planted(600)))
     learned.feed([catalogue("hit", deleted=True)])
@@ -139,7 +152,8 @@ def test_asking_changes_nothing(learned):
 
 
 def test_cut_anywhere_it_is_the_same():
-    lines = list(planted(400))
+    """Also where items are new up to the end: nobody knows of those that come later in a block."""
+    lines = [rating(k, f"u{k % 7}", f"i{max(k - k % 4 * 9, 0)}", k % 3) for k in range(300)]
     whole, cut = Learned(lines), Learned(lines, cut=1)
     assert whole.pipeline.state_sha256() == cut.pipeline.state_sha256()
 

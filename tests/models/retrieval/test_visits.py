@@ -90,3 +90,28 @@ def test_recent_popularity_is_halved_by_what_comes_after():
         visits.take(np.array([item], np.uint64), np.array([number]), nothing)
     one, two = np.exp(visits.counts(np.array([1, 2], np.uint64)).recent)
     assert one / two == pytest.approx((1 + 0.25) / 0.5, rel=1e-5)
+
+
+def test_who_was_never_taken_counts_as_average_at_first_and_less_from_then_on():
+    """Ten items by turns, and one that is known from interaction 500 on."""
+    visits, cold = Visits(VisitSettings(half_life=100), 0.05), np.array([99], np.uint64)
+    nothing = Near(np.zeros((1000, 2), np.uint64), np.zeros((1000, 2), np.float32))
+    items, numbers = 1 + np.arange(1000, dtype=np.uint64) % 10, np.arange(1000)
+    visits.take(items[:500], numbers[:500], Near(*(part[:500] for part in nothing)))
+    visits.meet(np.array([99, 3], np.uint64), 500)
+    taken, recent = visits.expected(np.array([99, 1, 5], np.uint64), 500)
+    assert taken.tolist() == [50, 50, 50]
+    assert recent[1] < recent[0] < recent[2] + 0.1  # 1 was taken longer ago than 5
+    visits.take(items[500:], numbers[500:], Near(*(part[500:] for part in nothing)))
+    taken, recent = visits.expected(np.array([99, 1, 3], np.uint64), 1000)
+    assert taken.tolist() == pytest.approx([1000 / 510, 100, 100], rel=1e-6)
+    assert np.exp(recent[0] - recent[1:].mean()) == pytest.approx(10 / 510, rel=0.1)
+    assert visits.counts(cold).taken.tolist() == [0]  # as it is learned
+    visits.take(cold, np.array([1000]), Near(*(part[:1] for part in nothing)))
+    assert visits.expected(cold, 1001)[0].tolist() == [1]
+    visits.forget(np.arange(1, 8, dtype=np.uint64))  # of the others 301 are left, in four items
+    assert visits.expected(np.array([77], np.uint64), 1001)[0].tolist() == pytest.approx(
+        [301 / 1005], rel=1e-6
+    )
+    visits.meet(np.array([77], np.uint64), 1001)
+    assert visits.expected(np.array([77], np.uint64), 1001)[0].tolist() == pytest.approx([301 / 4], rel=1e-6)
