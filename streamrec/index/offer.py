@@ -17,6 +17,7 @@ from streamrec.memory import INNER, JIT, address, load_byte, load_i64, load_u64,
 __all__ = [
     "Asked",
     "Best",
+    "Listed",
     "Query",
     "Slots",
     "ask",

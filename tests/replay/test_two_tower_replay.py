@@ -5,6 +5,8 @@ from replay_runs import learn, new_store
 from replay_streams import mixed_lines
 
 from streamrec.clock import SystemClock
+from streamrec.index.item_index import ItemIndex
+from streamrec.index.settings import IndexSettings
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.settings import LearnerSettings
 from streamrec.learner.start import Plan
@@ -32,7 +34,7 @@ def test_a_scorer_that_follows_asks_what_the_learner_would(tmp_path):
         pipeline = learn(stream, plan, store, limit, finish=False).parts.pipeline
         while scorer.generation is None or scorer.generation.version != tuple(store.head(plan.name)):
             scorer.step()
-        with scorer.reading() as (mirror, _):
+        with scorer.retrieving() as (mirror, _, items):
             its, ours = mirror.query_lines(lines), pipeline.query_lines(lines)
             for one, other in zip(
                 (its.vectors, *its.seen, *(array for b in its.boosted for array in b)),
@@ -41,8 +43,14 @@ def test_a_scorer_that_follows_asks_what_the_learner_would(tmp_path):
             ):
                 assert one.tobytes() == other.tobytes()
             assert its.repeat == ours.repeat
-            table = mirror.tables["item_vectors"]
-            assert table.digest() == pipeline.tables["item_vectors"].digest()
+            table = pipeline.tables["item_vectors"]
+            ids, rows = (np.concatenate(parts) for parts in zip(*table.pieces(), strict=True))
+            learned = ItemIndex(IndexSettings(dim=table.width))
+            learned.update(ids, rows, ids[:0])
+            assert len(items) == len(ids)
+            for vector in ours.vectors:
+                same = (index.score(vector, ids).scores.tobytes() for index in (items.index, learned))
+                assert next(same) == next(same)
         vectors.add(ours.vectors.tobytes())
         assert len(ours.seen[0])
         assert not len(ours.seen[2])

@@ -50,6 +50,7 @@ class LibrdkafkaConsumer:
         self._positions: dict[Partition, int] = {}  # of what is assigned
         self._ends: dict[Partition, int] = {}  # where the library said that it had read to the end
         self._fault: StreamrecError | None = None  # met behind records that were handed out
+        self._doubted: set[Partition] = set()  # of which the library has lost its place
 
     def partitions(self, topics: Collection[str]) -> list[Partition]:
         """All partitions of these topics."""
@@ -63,7 +64,7 @@ class LibrdkafkaConsumer:
                 self._library.resume([TopicPartition(*each) for each in told])
             self._library.assign([TopicPartition(*p, int(offset)) for p, offset in positions.items()])
         self._positions = {p: int(offset) for p, offset in positions.items()}
-        self._ends, self._fault = {}, None
+        self._ends, self._fault, self._doubted = {}, None, set()
 
     def subscribe(self, topics: Collection[str], listener: GroupListener) -> None:
         """Join the group."""
@@ -132,6 +133,7 @@ class LibrdkafkaConsumer:
     def _fetch(self, timeout_s: float, max_records: int) -> dict[Partition, list[Message]]:
         """Messages by partition."""
         self._raise_fault()
+        self._settle_doubts()
         messages = self._parking.take(max_records) or self._unparked(timeout_s, max_records)
         if any(map(Message.error, messages)):
             messages = [each for each in messages if not self._is_event(each)]
@@ -206,12 +208,37 @@ class LibrdkafkaConsumer:
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[partition] = self._positions[partition] = message.offset()
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._fault = self._fault or self._out_of_range(partition)
+            self._doubted.add(partition)
         elif passes(error) or error.code() == KafkaError._MAX_POLL_EXCEEDED:
             _LOG.debug("librdkafka: %s: %s", partition, error)
         else:
             self._fault = self._fault or clear(error, f"{self._url.shown}: {partition}")
         return True
+
+    def _settle_doubts(self) -> None:
+        """Go on where the library has lost its place, as after a broker's restart; unless that is gone.
+
+        Of a partition that has no leader just now the next call asks again.
+
+        Raises:
+            SourceError: what was to be read next is not there any more.
+
+        """
+        for partition in sorted(self._doubted & self._positions.keys()):
+            try:
+                begin, end = self._range(partition)
+            except BrokerUnavailable as fault:
+                _LOG.debug("librdkafka: %s: %s", partition, fault)
+                continue
+            self._doubted.discard(partition)
+            wanted = self._positions[partition]
+            if not begin <= wanted <= end:
+                raise SourceError(
+                    f"{self._url.shown}: {partition}: offset {wanted} was to be read next, but there is "
+                    f"{begin} to {end}: records were deleted (retention), or the topic was made anew"
+                )
+            _LOG.debug("librdkafka: %s: lost its place at offset %d, which is there", partition, wanted)
+            self.seek(partition, wanted)
 
     def _raise_fault(self) -> None:
         fault, self._fault = self._fault, None
@@ -357,13 +384,6 @@ class LibrdkafkaConsumer:
             yield
         except KafkaException as fault:
             raise clear(fault, self._url.shown) from None
-
-    def _out_of_range(self, partition: Partition) -> SourceError:
-        wanted, (begin, end) = self._positions[partition], self._range(partition)
-        return SourceError(
-            f"{self._url.shown}: {partition}: offset {wanted} was to be read next, but there is {begin} to "
-            f"{end}: records were deleted (retention), or the topic was made anew"
-        )
 
 
 def _settings(group: str | None, reading: Reading) -> dict[str, Any]:
