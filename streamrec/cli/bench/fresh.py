@@ -29,16 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["figures"]
 
-_EVENTS_PER_S, _CLICKED, _N_FIELDS, _DISTINCT = 5000, 0.2, 20, 50_000
+_EVENTS_PER_S, _N_FIELDS, _DISTINCT = 5000, 20, 50_000
+#: By a field of ten values: of noise alone a model learns to trust no feature, and probes would not move.
+_CLICKED = (0.05, 0.35)
 #: How long the stream beside it goes on, and how long it goes on before anything is measured, at least.
 _STREAM_S, _WARM_S = 120, 15
 _PROBES, _MEASURED_S = 8, 40
 #: Events of a probe before anything is measured, and how long they may take to be served.
 _INTRODUCED, _INTRODUCED_S = 60, 3
 _PATIENCE_S = 20
+#: From a showing to its click, and from a click that was seen to the next showing: any phase of the commits.
+_BETWEEN_S = (0.4, 0.8)
 _LOOK_S = 0.004
 #: Of log odds: what one click of a probe moves, and no rounding does.
-_MOVED = 1e-3
+_MOVED = 1e-4
 _LIMITS_MS = (100.0, 250.0)
 
 
@@ -89,9 +93,10 @@ def _stream(rng: np.random.Generator) -> Iterator[str]:
             yield f'{{"type":"click","id":"c{n}","time":{time_ms},"impression":"i{n}"}}\n'
             continue
         values = (rng.random(_N_FIELDS) ** 3 * _DISTINCT).astype(int).tolist()
+        values[2] %= 10
         features = {f"f{f}": f"v{value}" for f, value in enumerate(values)}
         yield _impression(f"i{i}", time_ms, f"u{values[0]}", f"m{values[1]}", features) + "\n"
-        if rng.random() < _CLICKED:
+        if rng.random() < _CLICKED[values[2] % 2]:
             clicked.append(i)
 
 
@@ -157,51 +162,56 @@ def _logit(probability: float) -> float:
 
 
 class _Probe:
-    """One item: shown, clicked a moment after that is in its score, then shown again."""
+    """One item: shown, clicked a while later, and shown again a while after the click is in its score."""
 
     def __init__(self, item: str, producer: "Producer", rng: random.Random) -> None:
         self._item, self._producer, self._rng = item, producer, rng
         self._n = 0
-        self._awaiting: str | None = None  # what was produced and is not yet in the score
-        self._produced_s, self._due_s, self._evidence = 0.0, 0.0, 0.0
-        self._next = "impression"
+        self._shown = False
+        self._clicked_s: float | None = None  # while the click is not yet in the score
+        self._due_s, self._before = 0.0, 0.0
 
     def introduce(self, times: int) -> None:
-        """Learned well enough for every event to show: a weight that was seen once may still be 0 by L1."""
+        """Learned well enough for a click to show: a weight that was seen once may still be 0 by L1."""
         for i in range(times):
-            self._produce("impression")
+            self._show()
             if i % 2:
-                self._produce("click")
-        self._awaiting, self._next = None, "impression"
+                self._click()
+        self._shown = False
 
     def look(self, evidence: float, seen_s: float) -> float | None:
         """Go on where it is time; seconds since the click that this look is the first to show."""
-        if self._awaiting is None:
-            if seen_s >= self._due_s:
-                self._evidence = evidence
-                self._produce(self._next)
+        if self._clicked_s is None:
+            if seen_s >= self._due_s and self._shown:
+                self._before = evidence
+                self._click()
+                self._clicked_s = perf_counter()
+            elif seen_s >= self._due_s:
+                self._show()
+                self._due_s = seen_s + self._rng.uniform(*_BETWEEN_S)
             return None
-        if seen_s > self._produced_s + _PATIENCE_S:
+        took_s = seen_s - self._clicked_s
+        if took_s > _PATIENCE_S:
             raise RuntimeError(
-                f"{self._item}: its {self._awaiting} was not in its score after {_PATIENCE_S} s"
+                f"{self._item}: a click was not in its score after {_PATIENCE_S} s: "
+                f"{self._before:.6f}, now {evidence:.6f}"
             )
-        up = 1 if self._awaiting == "click" else -1
-        if up * (evidence - self._evidence) < _MOVED:
+        if evidence - self._before < _MOVED:
             return None
-        took_s = seen_s - self._produced_s if self._awaiting == "click" else None
-        self._awaiting, self._due_s = None, seen_s + self._rng.uniform(0.05, 0.3)
+        self._clicked_s, self._due_s = None, seen_s + self._rng.uniform(*_BETWEEN_S)
         return took_s
 
-    def _produce(self, kind: str) -> None:
-        key, now_ms = f"{self._item}-{self._n}", _now_ms()
-        if kind == "impression":
-            line = _impression(key, now_ms, f"of {self._item}", self._item, {"f1": self._item})
-        else:
-            line = json.dumps({"type": "click", "id": f"c{key}", "time": now_ms, "impression": key})
-            self._n += 1
+    def _show(self) -> None:
+        self._n, self._shown, item = self._n + 1, True, self._item
+        key = f"{item}-{self._n}"
+        self._send(key, _impression(key, _now_ms(), f"of {item}", item, {"f1": item}))
+
+    def _click(self) -> None:
+        self._shown, key = False, f"{self._item}-{self._n}"
+        self._send(key, json.dumps({"type": "click", "id": f"c{key}", "time": _now_ms(), "impression": key}))
+
+    def _send(self, key: str, line: str) -> None:
         self._producer.send("events", line.encode(), key.encode())
-        self._produced_s, self._awaiting = perf_counter(), kind
-        self._next = "click" if kind == "impression" else "impression"
 
 
 def _clicks(broker: str, service: _Service) -> list[float]:
