@@ -50,6 +50,8 @@ MODEL = "model"
 COPY = "copy"
 #: Blob of the last commit of a model that its guards stopped: why. Nobody learns it until it is gone.
 CUT_OFF = "cut_off"
+#: Of a learner's time that commits may take: large ones come less often than `commit_interval_s` asks for.
+_COMMIT_SHARE = 0.1
 
 
 class Parts(NamedTuple):
@@ -112,6 +114,7 @@ class Learner:
         self._stopping = False
         self._submitted: Position = dict(parts.progress.position)
         self._measured = parts.measures.guards.n  # as of the last commit
+        self._commit_s = 0.0  # that it took
         self._acknowledged: Position = self._submitted
 
     def run(
@@ -216,7 +219,8 @@ class Learner:
         settings, n = self._settings, self._parts.progress.events - committed_events
         if self._parts.rejects.full:
             return True
-        is_over = self._clock.monotonic_s() >= committed_s + settings.commit_interval_s
+        interval_s = max(settings.commit_interval_s, self._commit_s / _COMMIT_SHARE)
+        is_over = self._clock.monotonic_s() >= committed_s + interval_s
         many = settings.commit_events is not None and n >= settings.commit_events
         return (is_over or many) and self._committer.ready
 
@@ -335,6 +339,7 @@ class Learner:
         parts, progress = self._parts, self._parts.progress
         if not self._wait():
             return False
+        began_s = self._clock.monotonic_s()
         progress.joiners[parts.source.stream] = self._joiner.checkpoint()
         if parts.predictions is not None:
             progress.predictions_bytes = parts.predictions.position()
@@ -353,6 +358,7 @@ class Learner:
         self._seq += 1
         self._submitted = dict(progress.position)
         self._measured = parts.measures.guards.n
+        self._commit_s = self._clock.monotonic_s() - began_s
         return True
 
     def _commit_cut_off(self, reason: str) -> bool:
