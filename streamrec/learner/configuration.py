@@ -33,7 +33,7 @@ __all__ = [
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 #: Between two commits of a learner that follows a topic: what it learns is served soon after. A commit of 250
 #: new examples takes some 3 ms of its time.
-_LIVE_COMMIT_S = 0.05
+_LIVE_COMMIT_S, _LIVE_SHARE = 0.05, 0.1
 
 
 class Settings(BaseModel):
@@ -106,7 +106,9 @@ def learning_from_options(options: Mapping[str, Any]) -> tuple[Plan, Job]:
         rejects = beside(source, f"{parse_url(source).some_topics()[0]}.rejects")
     plan = plan_from_options({**options, "rejects": rejects})
     if is_live and "commit_interval_s" not in plan.learner.model_fields_set:
-        learner = plan.learner.model_copy(update={"commit_interval_s": _LIVE_COMMIT_S})
+        learner = plan.learner.model_copy(
+            update={"commit_interval_s": _LIVE_COMMIT_S, "commit_share": _LIVE_SHARE}
+        )
         plan = dataclasses.replace(plan, learner=learner)
     port = options.get("metrics_port")
     metrics = None if port is None else (options["metrics_host"], port)

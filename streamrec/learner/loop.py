@@ -50,8 +50,6 @@ MODEL = "model"
 COPY = "copy"
 #: Blob of the last commit of a model that its guards stopped: why. Nobody learns it until it is gone.
 CUT_OFF = "cut_off"
-#: Of a learner's time that commits may take: large ones come less often than `commit_interval_s` asks for.
-_COMMIT_SHARE = 0.1
 
 
 class Parts(NamedTuple):
@@ -219,7 +217,7 @@ class Learner:
         settings, n = self._settings, self._parts.progress.events - committed_events
         if self._parts.rejects.full:
             return True
-        interval_s = max(settings.commit_interval_s, self._commit_s / _COMMIT_SHARE)
+        interval_s = max(settings.commit_interval_s, self._commit_s / settings.commit_share)
         is_over = self._clock.monotonic_s() >= committed_s + interval_s
         many = settings.commit_events is not None and n >= settings.commit_events
         return (is_over or many) and self._committer.ready

@@ -218,6 +218,7 @@ def test_model_state(client: Client) -> None:
         "position": None,
         "metrics": {"ne": 0.9},
         "spec": {"kind": "fake"},
+        "stopped": None,
     }
 
 

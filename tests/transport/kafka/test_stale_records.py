@@ -53,6 +53,7 @@ def test_one_record_from_before(is_shared, monkeypatch):
     monkeypatch.setattr(module, "Message", Message)
     consumer = object.__new__(module.LibrdkafkaConsumer)
     consumer._positions, consumer._ends, consumer._fault = {A: 7}, {}, None
+    consumer._doubted = set()
     consumer._link = type("Link", (), {"hear_answer": lambda self: None})()
     consumer._url, consumer._parking, consumer._coming = None, module.Parking(), None
     consumer._library = Library(consumer, is_shared)
