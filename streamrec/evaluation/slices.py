@@ -54,16 +54,19 @@ class SliceTable:
         self._names: dict[int, str] = {}  # value id → text
         self._sums = np.zeros((2, 6))
 
-    def update(self, examples: Examples, fields: Sequence[str], predictions: np.ndarray) -> None:
-        """Add examples with their predictions float32 (B,).
+    def update(
+        self, examples: Examples, fields: Sequence[str], predictions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Add examples with their predictions float32 (B,); returns their `places`."""
+        owners, slots = self.places(examples, fields)
+        _add(self._sums, owners, slots, predictions, examples.labels, examples.weights)
+        return owners, slots
+
+    def places(self, examples: Examples, fields: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Which example is in which slice, in order: indices and numbers of slices, int64 (V,).
 
         `fields` are the decoder's, which `entry_field` counts.
         """
-        owners, slots = self.places(examples, fields)
-        _add(self._sums, owners, slots, predictions, examples.labels, examples.weights)
-
-    def places(self, examples: Examples, fields: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Which example is in which slice, in order: indices and numbers of slices, int64 (V,)."""
         owners, ids, _ = _values(examples, fields, self.field)
         slots = np.array([self._slot(id_) for id_ in ids.tolist()], np.int64)
         missing = 2 + len(self._slots) - len(self._sums)

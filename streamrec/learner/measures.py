@@ -19,7 +19,7 @@ from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.evaluation.slices import SliceTable
 from streamrec.events.block import EventBlock, Examples
 from streamrec.events.feedback import CONFIRMED
-from streamrec.learner.arrivals import Resolved, Watched
+from streamrec.learner.arrivals import Resolved
 from streamrec.models.settings import Task
 
 __all__ = ["GUARDS", "METRICS", "Measures"]
@@ -69,22 +69,16 @@ class Measures:
         """
         known, predictions = resolved.measured
         self.curves.update(self.metrics, predictions, known.labels, known.weights)
+        measured = Measured(resolved.watched.outcomes, None, _nameless)
         if self.slices is not None:
             self._warn_of_bare_confirmations(known)
-            self.slices.update(known, fields, predictions)
-        for alarm in self.guards.update(self._guarded(examples, fields, resolved.watched)):
+            places = self.slices.update(known, fields, predictions)
+            if known is not examples:
+                places = self.slices.places(examples, fields)
+            slices = _watched_places(places, resolved.watched.which, len(examples))
+            measured = Measured(resolved.watched.outcomes, slices, self.slices.name)
+        for alarm in self.guards.update(measured):
             _log.warning("%s", _told(alarm, self.slices.field if self.slices is not None else ""))
-
-    def _guarded(self, examples: Examples, fields: Sequence[str], watched: Watched) -> Measured:
-        if self.slices is None:
-            return Measured(watched.outcomes, None, _nameless)
-        owners, slots = self.slices.places(examples, fields)
-        firsts = np.searchsorted(owners, np.arange(len(examples) + 1))
-        sizes = np.diff(firsts)[watched.which]
-        begins = np.cumsum(sizes) - sizes
-        at = np.repeat(firsts[watched.which] - begins, sizes) + np.arange(sizes.sum())
-        of = np.repeat(np.arange(len(watched.which)), sizes)
-        return Measured(watched.outcomes, (of, slots[at]), self.slices.name)
 
     def _warn_of_bare_confirmations(self, examples: Examples) -> None:
         """A topic of examples names the features of a negative once only, when it is early."""
@@ -157,6 +151,18 @@ class Measures:
 def _nameless(number: int) -> str:
     """Of a slice where there are none."""
     return f"#{number}"
+
+
+def _watched_places(
+    places: tuple[np.ndarray, np.ndarray], which: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of n examples' places those of the watched ones, int64 (V,) each."""
+    owners, slots = places
+    firsts = np.searchsorted(owners, np.arange(n + 1))
+    sizes = np.diff(firsts)[which]
+    begins = np.cumsum(sizes) - sizes
+    at = np.repeat(firsts[which] - begins, sizes) + np.arange(sizes.sum())
+    return np.repeat(np.arange(len(which)), sizes), slots[at]
 
 
 def _told(alarm: Alarm, field: str) -> str:

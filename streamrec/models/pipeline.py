@@ -78,6 +78,10 @@ class Pipeline:
                 f"stored model: expected format {_FORMAT}, got {str(error).splitlines()[0]}; "
                 "it was made by another version of streamrec: start over with --fresh"
             ) from None
+        except RecursionError:  # no learner nests so deep
+            raise StoreMismatch(
+                "stored model: not written by streamrec (nested too deep): start over with --fresh"
+            ) from None
 
     def describe(self) -> bytes:
         """Kind, settings and spec as one JSON object: the commit's blob "model"."""

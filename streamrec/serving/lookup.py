@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from streamrec.clock import Clock
-from streamrec.errors import StoreError, StoreMismatch, StoreUnavailable
+from streamrec.errors import StoreError, StoreUnavailable
 from streamrec.serving.generation import Generation, generation_of
 from streamrec.serving.lookup_metrics import LookupCollector, Lookups
 from streamrec.serving.rows_missing import RowsMissing
@@ -290,9 +290,4 @@ def _is_at(generation: Generation, head: Head) -> bool:
 def _pipeline(blob: bytes) -> "LookupPipeline":
     from streamrec.serving.lookup_pipeline import LookupPipeline  # compiled code
 
-    try:
-        return LookupPipeline.from_blob(blob)
-    except RecursionError:  # no learner nests so deep
-        raise StoreMismatch(
-            "stored model: not written by streamrec (nested too deep): start over with --fresh"
-        ) from None
+    return LookupPipeline.from_blob(blob)

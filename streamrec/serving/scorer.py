@@ -9,12 +9,12 @@ memory and says so.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from streamrec.clock import Clock
-from streamrec.errors import NoRetriever, StoreMismatch, StoreUnavailable
+from streamrec.errors import NoRetriever, StoreUnavailable
 from streamrec.serving.api import MAX_CANDIDATES
+from streamrec.serving.background import Background
 from streamrec.serving.generation import (
     Generation,
     Mirror,
@@ -60,12 +60,7 @@ class Status(NamedTuple):
 def _pipeline(blob: bytes) -> Mirror:
     from streamrec.models.pipeline import Pipeline  # compiled code: loaded when the first model is there
 
-    try:
-        return Pipeline.from_blob(blob)
-    except RecursionError:  # no learner nests so deep
-        raise StoreMismatch(
-            "stored model: not written by streamrec (nested too deep): start over with --fresh"
-        ) from None
+    return Pipeline.from_blob(blob)
 
 
 def warm_up(mirror: Mirror) -> None:
@@ -121,8 +116,7 @@ class Scorer:
         self._follow_s = FOLLOW_S
         self._current = False  # the generation can be continued by following the log
         self._trouble = f"waiting for the first commit of model {model!r}"
-        self._stopping = Event()
-        self._thread: Thread | None = None
+        self._following = Background(f"scorer-{model}", self._run)
 
     @property
     def generation(self) -> Generation | None:
@@ -182,17 +176,11 @@ class Scorer:
 
     def start(self) -> None:
         """Follow the model in a thread; calling it again changes nothing."""
-        if self._thread is None:
-            self._stopping.clear()
-            self._thread = Thread(target=self._run, name=f"scorer-{self.model}", daemon=True)
-            self._thread.start()
+        self._following.start()
 
     def stop(self) -> None:
         """Stop following; what is in memory stays and can still be asked."""
-        if self._thread is not None:
-            self._stopping.set()
-            self._thread.join()
-            self._thread = None
+        self._following.stop()
 
     def load(self) -> bool:
         """Build the newest generation and answer from it; False where the store has no commit of it."""
@@ -223,7 +211,7 @@ class Scorer:
         if generation is None or not self._current:
             if not self.load():
                 self._note(f"waiting for the first commit of model {self.model!r}")
-                self._stopping.wait(RETRY_S)
+                self._following.stopping.wait(RETRY_S)
             return
         commits = self._store.follow(self.model, generation.version.seq, timeout_s=self._follow_s)
         self._current = commits is not None
@@ -283,17 +271,17 @@ class Scorer:
         self.history.add(point_of(generation.version, generation.blob))
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._following.stopping.is_set():
             try:
                 self.step()
             except StoreUnavailable as error:
                 self._note(f"the store is away: {error}")
-                self._stopping.wait(RETRY_S)
+                self._following.stopping.wait(RETRY_S)
             except Exception as error:  # a damaged or foreign commit must not end the thread: load afresh
                 self._current = False
                 if self._note(f"model {self.model!r} cannot be mirrored: {error}"):
                     log.debug("model %r", self.model, exc_info=True)
-                self._stopping.wait(RETRY_S)
+                self._following.stopping.wait(RETRY_S)
 
     def _note(self, trouble: str) -> bool:
         """Keep the trouble (empty: none) and log it once; whether it is new."""

@@ -7,11 +7,11 @@ when it can.
 
 import logging
 from collections.abc import Callable, Mapping
-from threading import Event, Thread
 
 from streamrec.clock import Clock
 from streamrec.errors import Outdated, StoreError, StoreMismatch
 from streamrec.serving.arms import Arms, State
+from streamrec.serving.background import Background
 from streamrec.serving.scorer import Scorer, Status
 from streamrec.serving.split import Split, setting_name
 from streamrec.store.base import Store
@@ -49,8 +49,7 @@ class StoredArms(Arms):
         self._first = dict(first or {})
         self._trouble = ""
         self._started: set[str] = set()
-        self._stopping = Event()
-        self._thread: Thread | None = None
+        self._following = Background(f"arms-{name}", self._run)
 
     @property
     def trouble(self) -> str:
@@ -64,17 +63,11 @@ class StoredArms(Arms):
 
     def start(self) -> None:
         """Follow the setting in a thread; scorers start once it is known. Again changes nothing."""
-        if self._thread is None:
-            self._stopping.clear()
-            self._thread = Thread(target=self._run, name=f"arms-{self.name}", daemon=True)
-            self._thread.start()
+        self._following.start()
 
     def stop(self) -> None:
         """Stop following, and the scorers."""
-        if self._thread is not None:
-            self._stopping.set()
-            self._thread.join()
-            self._thread = None
+        self._following.stop()
         super().stop()
         self._started.clear()
 
@@ -138,13 +131,13 @@ class StoredArms(Arms):
                 scorer.stop()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._following.stopping.is_set():
             try:
                 self.look()
             except Exception as error:  # whatever it is, who answers now goes on answering
                 self._note(f"they cannot be looked at: {error}")
                 log.debug("arms of %r", self.name, exc_info=True)
-            self._stopping.wait(LOOK_S)
+            self._following.stopping.wait(LOOK_S)
 
     def _note(self, trouble: str) -> None:
         """Keep the trouble (empty: none) and log it once."""
