@@ -120,9 +120,9 @@ def command(
 ) -> None:
     """Serve live scores of a model over HTTP until stopped.
 
-    Waits for a model that is not there yet: /readyz answers 503 until then. A model of a kind that retrieves
-    also answers /v1/retrieve and /v1/recommend; --events takes the impressions of the latter, too. With
-    --lookup a model may be larger than this process's memory; it gives the same scores.
+    Waits for a store or a model that is not there yet: /readyz answers 503 until then. A model of a kind
+    that retrieves also answers /v1/retrieve and /v1/recommend; --events takes the impressions of the latter,
+    too. With --lookup a model may be larger than this process's memory; it gives the same scores.
 
     Arms are changed while it serves by streamrec models arms set and streamrec models promote.
     """
@@ -146,7 +146,7 @@ def command(
     open_events = open_sink(events) if events else None
     protected = _protection(**protection)
     mode = _mode(approximate_above, lookup, rows=rows, stale_ms=stale_ms)
-    store = open_store(store_url)
+    store = open_store(store_url, late=True)
     try:
         run(store, name, listen(host, port), tell, open_events, protected, mode, shares)
     finally:

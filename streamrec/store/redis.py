@@ -4,6 +4,7 @@ On one server or on a cluster: the wires know the way (`wire.py`, `cluster.py`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +64,11 @@ class RedisStore:
         limits: sizes to work with.
         clock: for waiting.
         fault: called at every step of a commit and a flush.
+        late: the server may come later: the first call that reaches it looks at its version.
+
+    Raises:
+        StoreUnavailable: it does not answer, and is not `late`.
+        StoreError: it refuses the login, or is too old.
 
     """
 
@@ -75,6 +81,7 @@ class RedisStore:
         limits: Limits = Limits(),  # noqa: B008  (immutable)
         clock: Clock | None = None,
         fault: Fault = no_fault,
+        late: bool = False,
     ) -> None:
         self._wires = wires or server_wires(url)
         self.url = self._wires.url
@@ -85,17 +92,24 @@ class RedisStore:
         #: The birth of each model as it was when this object first saw it: `--fresh` starts counting
         #: commits anew.
         self._births: dict[str, int] = {}
-        self.version = self._version()
+        #: Of the server; nothing while it has not answered yet.
+        self.version: tuple[int, ...] = ()
+        try:
+            with self._lent():
+                pass
+        except StoreUnavailable:
+            if not late:
+                raise
 
     def models(self) -> list[str]:
         """Names of the models that have a commit, sorted."""
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             names = sorted(name.decode() for name in wire.call("SMEMBERS", MODELS))
         return [name for name in names if self.head(name).seq]
 
     def head(self, model: str) -> Head:
         """The newest commit; `Head(0, 0, 0)` for an unknown model."""
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             return _head(wire.call("HMGET", Keys(model).head, "seq", "epoch", "time_ms"))
 
     def acquire(self, model: str, *, fresh: bool = False) -> RedisLease:
@@ -113,7 +127,7 @@ class RedisStore:
         was reorganised under it.
         """
         keys = Keys(model)
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             for left in range(_TRIES - 1, -1, -1):
                 start = self._start(wire, keys)
                 # rows that a node has lost are still in the log
@@ -152,7 +166,7 @@ class RedisStore:
         """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""
         keys = Keys(model)
         deadline = self._clock.monotonic_s() + timeout_s
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             while True:
                 seq, birth = (int(field or 0) for field in wire.call("HMGET", keys.head, "seq", "birth"))
                 if after > seq or birth != self._births.setdefault(model, birth):
@@ -173,7 +187,7 @@ class RedisStore:
         finally:
             lease.close(flush=False)
         keys = Keys(model)
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             if wire.call("HLEN", keys.trash):
                 return
             wire.calls([("UNLINK", key) for group in range(GROUPS) for key in keys.of_group(group)])
@@ -183,7 +197,7 @@ class RedisStore:
 
     def setting(self, name: str) -> Setting:
         """The value of this name as it is now."""
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             version, value = wire.call("HMGET", setting_key(name), "version", "value")
         if version is not None and not (version.isdigit() and len(version) < _DIGITS):
             raise StoreMismatch(
@@ -195,7 +209,7 @@ class RedisStore:
     def change(self, name: str, value: bytes, seen: int) -> Setting:
         """Set a value, unless somebody else has set it since."""
         key = setting_key(name)
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             answer, version = wire.run(scripts.CHANGE, (key,), seen, value)
             if answer != b"OK":
                 raise Outdated(outdated(name, seen, int(version)))
@@ -207,9 +221,15 @@ class RedisStore:
         self._rows.close()
         self._wires.close()
 
-    def _version(self) -> tuple[int, ...]:
+    @contextmanager
+    def _lent(self) -> Iterator[Wire]:
+        """A wire to a server that is known to be new enough."""
         with self._wires.lent() as wire:
-            lines = wire.call("INFO", "server").decode().split("\r\n")
+            self.version = self.version or self._version(wire)
+            yield wire
+
+    def _version(self, wire: Wire) -> tuple[int, ...]:
+        lines = wire.call("INFO", "server").decode().split("\r\n")
         info = dict(line.split(":", 1) for line in lines if ":" in line)
         version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
         if version < _OLDEST:
@@ -232,7 +252,7 @@ class RedisStore:
     ) -> Iterator[tuple[str, Rows]]:
         spaces, shadow = wish
         renewed = self._clock.monotonic_s()
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             try:
                 for space in spaces:
                     for rows in read_space(wire, keys, space):
@@ -250,7 +270,7 @@ class RedisStore:
 
     def _check(self, keys: Keys, start: _Start) -> None:
         """Keep the pin, and see that nothing was written or moved that it should have kept from that."""
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             owned = (keys.head, keys.pins, keys.spaces)
             target, birth, pinned, pairs = wire.run(
                 scripts.CHECK, owned, start.reader, start.head.seq, PIN_MS
@@ -264,7 +284,7 @@ class RedisStore:
         """See that no rows were lost, or written again, while they were read."""
         if not start.marks:
             return
-        with self._wires.lent() as wire:
+        with self._lent() as wire:
             marks = read_marks(wire, keys, start.birth)
         for then, now in zip(start.marks, marks, strict=True):
             if now.low < start.flushed or now.high > start.head.seq or now.mend != then.mend:
@@ -283,7 +303,7 @@ class RedisStore:
 
     def _unpin(self, keys: Keys, reader: int) -> None:
         if reader:
-            with self._wires.lent() as wire:
+            with self._lent() as wire:
                 wire.run(scripts.UNPIN, (keys.pins,), reader)
 
     def _commits(self, wire: Wire, keys: Keys, after: int, upto: int) -> Iterator[Commit] | None:

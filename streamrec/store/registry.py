@@ -15,31 +15,31 @@ _FORMS = (
 )
 
 
-def _memory(url: str) -> Store:
+def _memory(url: str, late: bool) -> Store:  # noqa: ARG001  (it is there)
     return MemoryStore(url.partition(":")[2])
 
 
-def _embedded(url: str) -> Store:
+def _embedded(url: str, late: bool) -> Store:  # noqa: ARG001  (it is started here)
     from streamrec.store.embedded import EmbeddedStore
 
     return EmbeddedStore(url.partition(":")[2] or None)
 
 
-def _redis(url: str) -> Store:
+def _redis(url: str, late: bool) -> Store:
     from streamrec.store.redis import RedisStore
 
-    return RedisStore(url)
+    return RedisStore(url, late=late)
 
 
-def _cluster(url: str) -> Store:
+def _cluster(url: str, late: bool) -> Store:
     from streamrec.store.cluster import cluster_wires
     from streamrec.store.redis import RedisStore
 
-    return RedisStore(url, wires=cluster_wires(url))
+    return RedisStore(url, wires=cluster_wires(url), late=late)
 
 
 #: What opens the URLs of a scheme. The client library is imported when it is needed: it takes 0.2 s.
-SCHEMES: dict[str, Callable[[str], Store]] = {
+SCHEMES: dict[str, Callable[[str, bool], Store]] = {
     "embedded": _embedded,
     "memory": _memory,
     "redis": _redis,
@@ -50,8 +50,8 @@ SCHEMES: dict[str, Callable[[str], Store]] = {
 }
 
 
-def open_store(url: str) -> Store:
-    """The store at this URL.
+def open_store(url: str, *, late: bool = False) -> Store:
+    """The store at this URL; `late`: it need not answer yet, for who can wait for it.
 
     Raises:
         UsageError: no such kind of store.
@@ -60,7 +60,7 @@ def open_store(url: str) -> Store:
     """
     scheme = url.partition(":")[0]
     if scheme in SCHEMES:
-        return SCHEMES[scheme](url)
+        return SCHEMES[scheme](url, late)
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UsageError(f"store {url!r}: expected {_FORMS}, got {scheme!r}{hint}")

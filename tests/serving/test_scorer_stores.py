@@ -9,6 +9,7 @@ import pytest
 from serving_fakes import FakeMirror, commit
 
 from streamrec.clock import SystemClock
+from streamrec.errors import StoreUnavailable
 from streamrec.serving.scorer import Scorer
 from streamrec.store import open_store
 from streamrec.store.base import Store
@@ -160,6 +161,24 @@ def test_redis_stops_and_comes_back(redis_server: RedisServer) -> None:
     scorer.stop()
     lease.close()
     store.close()
+
+
+@pytest.mark.integration
+def test_a_scorer_may_start_before_its_redis(redis_server: RedisServer) -> None:
+    redis_server.stop()
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        open_store(redis_server.url)
+    with closing(open_store(redis_server.url, late=True)) as store:
+        scorer = Scorer(store, "m", SystemClock(), build=lambda _: FakeMirror())
+        scorer.start()
+        until(lambda: scorer.status().reason.startswith("the store is away: "))
+        redis_server.start()
+        lease = store.acquire("m")
+        lease.commit(commit(1))
+        until(lambda: state(scorer) == (1, 1.0))
+        assert scorer.status().ready
+        scorer.stop()
+        lease.close()
 
 
 @pytest.mark.integration
