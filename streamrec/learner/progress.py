@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamrec.errors import StoreMismatch
@@ -44,7 +44,7 @@ class Progress:
 
     def blobs(self) -> dict[str, bytes]:
         """As a commit stores it; of the dead letters `rejects_blob` does, since they may be known later."""
-        everything = asdict(self)
+        everything = dict(vars(self))  # `asdict` would copy all that is in it, for half a millisecond
         position = everything.pop("position")
         everything.pop("rejects")
         return {PROGRESS: _json(everything), POSITION: _json(position)}

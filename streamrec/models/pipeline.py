@@ -164,7 +164,7 @@ class Pipeline:
     def trouble(self, changed: Mapping[str, Rows]) -> str:
         """Which of the model's changed rows are of no use; empty where all weights are finite."""
         for name, table in self.model.tables.items():
-            if name in changed and table.numbers:
+            if name in changed and table.numbers and not np.isfinite(changed[name].rows).all():
                 served = changed[name].rows[~changed[name].shadow]
                 bad = int(np.count_nonzero(~np.isfinite(served).all(axis=1)))
                 if bad:
