@@ -158,7 +158,7 @@ class RowCache:
         ends = np.cumsum([0, *(int(known.directory[s, 2]) for s in turn)]).tolist()
         ids, rows = np.empty(ends[-1], np.uint64), np.empty((ends[-1], _WIDTH), np.float32)
         for s, start, end in zip(turn, ends, ends[1:], strict=False):
-            gather(known.directory, known.stride, s, False, ids[start:end], rows[start:end])
+            gather(known.directory, known.stride, s, ids[start:end], rows[start:end])
         return ids, rows.view(np.uint32)
 
     def _drop(self, ids: np.ndarray, entries: np.ndarray, n: int, floor: int, now: int) -> None:

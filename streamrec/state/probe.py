@@ -10,7 +10,16 @@ than four fifths full.
 import numpy as np
 from numba import njit
 
-from streamrec.memory import JIT, address, load_f32, load_u64, prefetch, store_f32, store_u64
+from streamrec.memory import (
+    JIT,
+    address,
+    load_f32,
+    load_u64,
+    prefetch,
+    store_f32,
+    store_u64,
+    trailing_zeros,
+)
 
 __all__ = [
     "FULL",
@@ -278,43 +287,49 @@ def read_rows(
 
 
 @njit(**JIT)
-def gather(
-    directory: np.ndarray, stride: np.uint64, s: int, changed: bool, ids: np.ndarray, rows: np.ndarray
-) -> int:
-    """Copy the rows of segment s into ids uint64 (N,) and rows float32 (N, W); returns how many.
-
-    With `changed` only those whose dirty bit is set, and the bits are cleared.
-    """
+def gather(directory: np.ndarray, stride: np.uint64, s: int, ids: np.ndarray, rows: np.ndarray) -> int:
+    """Copy the rows of segment s into ids uint64 (N,) and rows float32 (N, W); returns how many."""
     n = 0
     base, capacity = directory[s, 0], directory[s, 1]
-    for word_index in range((capacity + _63) >> _6):
-        at = base + capacity * stride + (np.uint64(word_index) << _3)
-        word = load_u64(at)
-        if changed:
-            if word == _0:
-                continue
-            store_u64(at, _0)
-        for bit in range(64):
-            slot = (np.uint64(word_index) << _6) + np.uint64(bit)
-            if slot >= capacity or (changed and not (word >> np.uint64(bit)) & _1):
-                continue
-            source = base + slot * stride
-            identity = load_u64(source)
-            if identity != _0:
-                ids[n] = identity
-                for j in range(rows.shape[1]):
-                    rows[n, j] = load_f32(source + _8 + _4 * np.uint64(j))
-                n += 1
+    for slot in range(capacity):
+        source = base + np.uint64(slot) * stride
+        identity = load_u64(source)
+        if identity != _0:
+            ids[n] = identity
+            for j in range(rows.shape[1]):
+                rows[n, j] = load_f32(source + _8 + _4 * np.uint64(j))
+            n += 1
     return n
 
 
 @njit(**JIT)
-def gather_changed(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, rows: np.ndarray) -> int:
-    """`gather` of the changed rows of every segment."""
+def gather_changed(directory: np.ndarray, stride: np.uint64, ids: np.ndarray, rows: np.ndarray) -> None:
+    """Copy the changed rows of every segment into ids uint64 (N,) and rows float32 (N, W), N of
+    `count_changed`, and clear their dirty bits.
+
+    Their addresses are found first, so that rows come from memory while others are copied.
+    """
     n = 0
     for s in range(directory.shape[0]):
-        n += gather(directory, stride, s, True, ids[n:], rows[n:])
-    return n
+        base, capacity = directory[s, 0], directory[s, 1]
+        for word_index in range((capacity + _63) >> _6):
+            at = base + capacity * stride + (np.uint64(word_index) << _3)
+            word = load_u64(at)
+            if word == _0:
+                continue
+            store_u64(at, _0)
+            while word != _0:
+                slot = (np.uint64(word_index) << _6) + np.uint64(trailing_zeros(word))
+                word &= word - _1
+                ids[n] = base + slot * stride
+                n += 1
+    for i in range(n):
+        if i + 8 < n:
+            prefetch(ids[i + 8])
+        source = ids[i]
+        ids[i] = load_u64(source)
+        for j in range(rows.shape[1]):
+            rows[i, j] = load_f32(source + _8 + _4 * np.uint64(j))
 
 
 @njit(**JIT)

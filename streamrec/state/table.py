@@ -114,7 +114,7 @@ class SparseTable:
         for s in range(probe.SEGMENTS):
             n = int(self.directory[s, 2])
             ids, rows = np.empty(n, np.uint64), np.empty((n, self.width), np.float32)
-            probe.gather(self.directory, self.stride, s, False, ids, rows)
+            probe.gather(self.directory, self.stride, s, ids, rows)
             order = np.argsort(ids)
             yield ids[order], rows[order]
 
