@@ -4,7 +4,8 @@ Steps of one round; a crash between any two of them loses nothing, because rows 
 log is trimmed last:
 
 1. begin    fix the target: the head, but nothing that a reader of an older generation has not read (its pin)
-2. collect  the commits after `flushed` up to the target: from the learner's memory, else from the log
+2. collect  the commits after `flushed` up to the target: from the learner's memory, else from the log;
+            then, for one range of ids after the other,
 3. merge    the last value of every id
 4. room     make or widen the spaces that would get too full: write new buckets, publish them, leave the
             old to step 7
@@ -16,6 +17,9 @@ Why a reader gets one generation: it reads `flushed` = F and the head H, then ro
 H. A row that it read is as of some s with F ≤ s ≤ H (no target passes H while its pin holds). If that differs
 from the row at H, then a commit in (s, H] changed, moved or deleted it, and that commit is in the log that it
 applies afterwards.
+
+A flush in the background rests between its pieces (`pace.py`): on a small machine learning, scoring and
+Redis would all be late while it lasts.
 
 On a cluster a transaction is of one group, nodes work at the same time, every group gets a mark (`marks.py`),
 and a replica confirms each step before the next relies on it. Step 2 begins at the lowest mark, so that rows
@@ -37,7 +41,17 @@ from streamrec.store.keys import GROUPS, Keys, Space
 from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner, checked
 from streamrec.store.marks import Mark, Round, read_marks, remove_buckets
 from streamrec.store.merge import newest, tables_of
-from streamrec.store.rows import MIN_BITS, RUNG, Batch, batch_commands, read_space, set_commands, space_bits
+from streamrec.store.pace import Pace
+from streamrec.store.rows import (
+    MIN_BITS,
+    RUNG,
+    Batch,
+    batch_commands,
+    buckets_of,
+    read_space,
+    set_commands,
+    space_bits,
+)
 from streamrec.store.wire import Script, ServerWire, Wires
 
 __all__ = ["Flusher", "Limits", "no_fault"]
@@ -59,6 +73,8 @@ class Limits(NamedTuple):
     flush_bytes: int = 64 << 20
     #: … or after this long, so that little log is read at a start.
     flush_s: float = 30.0
+    #: A flush in the background takes this share of the time, unless twice `flush_bytes` wait.
+    flush_share: float = 0.25
     #: Learning waits for the flush when this much of the log is not flushed, whoever reads meanwhile.
     log_bytes: int = 512 << 20
     #: What stays in the log for scorers that are a little behind.
@@ -69,17 +85,22 @@ class Limits(NamedTuple):
     mean_rows: int = 256
     #: Rows of one transaction: about 10 ms in which Redis answers nobody else.
     batch_rows: int = 8192
+    #: Changes that are merged at once: 10 ms.
+    merge_rows: int = 1 << 16
 
 
 class Flusher:
     """Writes the rows of one learner's commits."""
 
-    def __init__(self, wires: Wires, keys: Keys, owner: Owner, limits: Limits, fault: Fault) -> None:
+    def __init__(
+        self, wires: Wires, keys: Keys, owner: Owner, limits: Limits, pace: Pace, fault: Fault
+    ) -> None:
         self._wires = wires
         self._wire = wires.take()
         self._keys = keys
         self._owner = owner
         self._limits = limits
+        self._pace = pace
         self._fault = fault
         self._spaces: dict[str, Space] = {}
         self._marks: Round | None = None
@@ -92,6 +113,7 @@ class Flusher:
             Forgotten, Behind: the store lost what it knew of this learner, or commits up to `upto`.
 
         """
+        self._pace.begin()
         force = int(backlog.waiting_bytes > self._limits.log_bytes)
         flushed, target, pinned, birth, seq = self._script(
             scripts.BEGIN_FLUSH, (self._keys.head, self._keys.pins), upto, force
@@ -108,16 +130,10 @@ class Flusher:
             return bool(pinned)
         entries = self._collect(backlog, since, target)  # 2
         self._fault("flush 2 collect")
-        commits = [
-            unpack(entry.data, f"model {self._keys.name!r}, log entry {entry.seq}") for entry in entries
-        ]
-        changes = {name: newest(parts) for name, parts in tables_of(commits).items()}  # 3
-        self._fault("flush 3 merge")
+        commits = [self._unpacked(entry) for entry in entries]
         self._replace(marks)
-        for name, rows in changes.items():
-            self._room(name, rows)  # 4
-            self._fault("flush 4 room")
-            self._write(self._batches(name, rows))  # 5
+        for name, changes in tables_of(commits).items():
+            self._bring_up(name, changes)  # 3 to 5
         if self._marks is not None:
             self._marks.done(target)
         self._fault("flush 5 write")
@@ -131,6 +147,23 @@ class Flusher:
         self._sweep()  # 7
         self._fault("flush 7 sweep")
         return bool(pinned)
+
+    def _unpacked(self, entry: Entry) -> Commit:
+        commit = unpack(entry.data, f"model {self._keys.name!r}, log entry {entry.seq}")
+        self._pace.rest()
+        return commit
+
+    def _bring_up(self, table: str, changes: list[Rows]) -> None:
+        """Steps 3 to 5 for one table, by ranges of ids."""
+        n = sum(len(change.ids) + len(change.deleted) for change in changes)
+        bits = min(MIN_BITS, (n // self._limits.merge_rows).bit_length())
+        for number in range(1 << bits):
+            rows = newest([_range(change, bits, number) for change in changes])  # 3
+            self._fault("flush 3 merge")
+            self._pace.rest()
+            self._room(table, rows, (1 << bits) - number)  # 4
+            self._fault("flush 4 room")
+            self._write(self._batches(table, rows))  # 5
 
     def is_whole(self) -> bool:
         """Whether no node has lost rows that the head says are written."""
@@ -203,10 +236,12 @@ class Flusher:
             if groups and self._marks is not None:
                 self._marks.place(space)
 
-    def _room(self, table: str, rows: Rows) -> None:
+    def _room(self, table: str, rows: Rows, ranges: int) -> None:
+        """Room for these rows, where so many ranges of about as many are coming."""
         width, mean = rows.rows.shape[1], self._limits.mean_rows
         n_shadow = int(rows.shadow.sum())
-        for shadow, incoming in ((False, len(rows.ids) - n_shadow), (True, n_shadow)):
+        for shadow, n in ((False, len(rows.ids) - n_shadow), (True, n_shadow)):
+            incoming = n * ranges
             wanted = Space(table, shadow, width, space_bits(incoming, mean), 0, 0)
             space = self._spaces.get(wanted.field)
             if space is None:
@@ -291,6 +326,7 @@ class Flusher:
                 space = self._spaces[field]
                 self._spaces[field] = space._replace(rows=max(0, space.rows + sign * total))
         self._fault("flush batch")
+        self._pace.rest()
 
     def _send(self, node: ServerWire, batch: Batch) -> Batch:
         """Run the commands as one transaction, if the fences are this learner's; returns what was sent."""
@@ -346,6 +382,14 @@ class Flusher:
             numbers = range(start, min(1 << bits, start + 1024))
             self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
         return True
+
+
+def _range(change: Rows, bits: int, number: int) -> Rows:
+    """What a change has of the ids with these upper bits."""
+    if not bits:
+        return change
+    here, gone = (buckets_of(ids, bits) == number for ids in (change.ids, change.deleted))
+    return Rows(change.ids[here], change.rows[here], change.shadow[here], change.deleted[gone])
 
 
 def _groups(rows: Rows) -> Iterator[Rows]:

@@ -25,6 +25,7 @@ from streamrec.store.codec import pack
 from streamrec.store.flush import Flusher, Limits
 from streamrec.store.keys import GROUPS, MODELS, Keys
 from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner
+from streamrec.store.pace import Pace
 from streamrec.store.wire import Wires
 
 __all__ = ["PIN_MS", "RedisLease"]
@@ -58,8 +59,10 @@ class RedisLease:
         self.epoch = self._owner.epoch
         self._attempt = 0
         self._backlog = Backlog(0)
-        self._flusher = Flusher(wires, self._keys, self._owner, limits, fault)
+        pace = Pace(limits.flush_share, self._is_pressing, clock)
+        self._flusher = Flusher(wires, self._keys, self._owner, limits, pace, fault)
         self._flushing = Lock()
+        self._awaited = 0  # by how many a flush is waited for
         self._sending = Lock()
         self._wake = Condition()
         self._closed = False
@@ -182,6 +185,20 @@ class RedisLease:
         return entries
 
     def _flush_once(self) -> bool:
+        """A round that somebody waits for: also one under way rests no longer."""
+        with self._wake:
+            self._awaited += 1
+        try:
+            return self._flush_gently()
+        finally:
+            with self._wake:
+                self._awaited -= 1
+
+    def _is_pressing(self) -> bool:
+        waiting = self._backlog.waiting_bytes
+        return self._closed or self._awaited > 0 or waiting > 2 * self._limits.flush_bytes
+
+    def _flush_gently(self) -> bool:
         with self._flushing:
             upto = self._seq
             for _ in range(_FORGOTTEN):
@@ -208,7 +225,7 @@ class RedisLease:
                     return
             pause = self._limits.flush_s
             try:
-                self._flush_once()
+                self._flush_gently()
             except (StoreFull, StoreUnavailable):
                 pause = _RETRY_S  # the log has it; commits tell the learner what is wrong with the store
             except BaseException as error:  # fenced, damaged, or a fault of ours: the next commit raises it

@@ -20,7 +20,9 @@ from streamrec.testing.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 
-SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
+SMALL = Limits(
+    part_bytes=1024, mean_rows=1, batch_rows=32, merge_rows=16, flush_s=float("inf"), tail_commits=2
+)
 COMMIT_STEPS = ["commit 1 pack", "commit part", "commit 2 send", "commit 3 keep"]
 FLUSH_STEPS = [
     "flush 1 begin",

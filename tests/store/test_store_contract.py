@@ -17,7 +17,9 @@ from streamrec.store.registry import SCHEMES
 
 #: Small enough that a few hundred rows come in parts, in several transactions, and in more buckets than at
 #: first.
-SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
+SMALL = Limits(
+    part_bytes=1024, mean_rows=1, batch_rows=32, merge_rows=16, flush_s=float("inf"), tail_commits=2
+)
 Opener = Callable[[], Store]
 
 
