@@ -285,7 +285,7 @@ class Learner:
             if not len(examples):
                 return
         resolved = parts.arrivals.resolve(examples, predictions)
-        parts.measures.update(examples, self._decoder.fields, resolved)
+        parts.measures.update(examples, self._decoder.fields, resolved.watched)
         if parts.measures.guards.trouble:
             raise CutOff(parts.measures.guards.trouble)
         if parts.predictions is not None:
