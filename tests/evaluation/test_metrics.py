@@ -115,10 +115,22 @@ def test_once_clicks_have_come_all_is_as_if_labels_had_been_known(spread, delay)
     assert len(early.to_bytes()) < 60_000
 
 
+def test_bins_that_are_emptied_and_filled_again_count_once():
+    """1,500 bins are used: too few to merge any, however often each was."""
+    p = (1 / (1 + np.exp(1 - np.arange(1500) / 4096))).astype(np.float32)
+    ones = np.ones_like(p)
+    early, late = measured(*shown_then_clicked(p, ones, ones, 1)), measured(p, ones, ones)
+    assert len(early.to_bytes()) == len(late.to_bytes()) > 1500 * 20
+
+
 @pytest.mark.parametrize("delay", [50, 5000])
 def test_recent_rates_are_right_however_late_clicks_are(delay):
+    """An outcome's age is counted in examples that came later."""
     p, y, w = simulated(-1, 1, 1, n=60_000)
-    recent = measured(*(x[:70_000] for x in shown_then_clicked(p, y, w, delay)), window=1000).recent()
+    outcomes = Outcomes(*(x[:70_000] for x in shown_then_clicked(p, y, w, delay)))
+    recent, numbers = measured(*outcomes, window=1000).recent(), np.cumsum(outcomes.counts, dtype=float)
+    decayed = outcomes.weights * np.exp((numbers - numbers[-1]) / 1000)
+    assert recent["base_rate"] == pytest.approx((decayed @ outcomes.labels) / decayed.sum(), rel=1e-9)
     assert recent["base_rate"] == pytest.approx(np.average(y, weights=w), rel=0.15)
     assert recent["calibration"] == pytest.approx(1, rel=0.15)
     assert recent["auc"] == pytest.approx(measured(p, y, w).result()["auc"], abs=0.05)
