@@ -117,7 +117,7 @@ def test_once_clicks_have_come_all_is_as_if_labels_had_been_known(spread, delay)
 
 def test_bins_that_are_emptied_and_filled_again_count_once():
     """1,500 bins are used: too few to merge any, however often each was."""
-    p = (1 / (1 + np.exp(1 - np.arange(1500) / 4096))).astype(np.float32)
+    p = (1 / (1 + np.exp(1 - (np.arange(1500) + 0.5) / 16_384))).astype(np.float32)
     ones = np.ones_like(p)
     early, late = measured(*shown_then_clicked(p, ones, ones, 1)), measured(p, ones, ones)
     assert len(early.to_bytes()) == len(late.to_bytes()) > 1500 * 20
