@@ -1,4 +1,7 @@
-"""Prometheus metrics of a learner, read when they are asked for: nothing is counted per event."""
+"""What a learner tells those who ask: Prometheus metrics, and whether it is ready.
+
+All is read when it is asked for: nothing is counted per event.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -8,7 +11,12 @@ from prometheus_client.registry import Collector
 from streamrec.clock import Clock
 from streamrec.learner.report import Report
 
-__all__ = ["LearnerCollector"]
+__all__ = ["STARTING", "STOPPING", "LearnerCollector"]
+
+#: Stages at which nothing is learned. Starting takes until a model is there, for a new one without a feature
+#: spec until it has seen its first examples.
+STARTING = "starting: opens source and store, then reads the model, or infers a new one from first examples"
+STOPPING = "stopping"
 
 #: Metric → its key among a commit's metrics, and what it is.
 _QUALITY = {
@@ -32,19 +40,31 @@ class LearnerCollector(Collector):
         self._model, self._clock = model, clock
         self._report: Callable[[], Report] | None = None
         self._rate: tuple[float, int] | None = None  # when, and how many examples: of the scrape before
-        #: Whether the guards stopped learning, and nobody has released it.
-        self.cut_off = False
+        #: Why the guards stopped learning, as long as nobody has released it.
+        self.cut_off = ""
+        #: What a learner that does not run yet, or any more, is at.
+        self.stage = STARTING
 
     def watch(self, report: Callable[[], Report] | None) -> None:
         """From now on the state comes from here; called from the thread of a request. None: from nowhere."""
         self._report = report
+
+    def unready(self) -> str:
+        """Why nothing can be learned or stored now, in one line; empty where it can. From any thread.
+
+        A learner that has nothing to learn is ready.
+        """
+        report = self._report
+        return self.cut_off or (self.stage if report is None else report().trouble)
 
     def collect(self) -> Iterable[Metric]:
         """All metrics, now."""
         yield self._gauge(
             "streamrec_learning", "1 while a learner runs, 0 while it starts.", bool(self._report)
         )
-        yield self._gauge("streamrec_cut_off", "1 while learning is stopped by its guards.", self.cut_off)
+        yield self._gauge(
+            "streamrec_cut_off", "1 while learning is stopped by its guards.", bool(self.cut_off)
+        )
         if self._report is None:
             return
         report, now_ms = self._report(), self._clock.now_ms()
