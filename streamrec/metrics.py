@@ -6,11 +6,26 @@ from contextlib import contextmanager
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from streamrec.errors import UsageError
 
-__all__ = ["exported"]
+__all__ = ["counter", "exported", "gauge"]
+
+
+def gauge(name: str, text: str, model: str, value: float) -> GaugeMetricFamily:
+    """A number of one model as it is now; `text` says what it is."""
+    family = GaugeMetricFamily(name, text, labels=("model",))
+    family.add_metric((model,), value)
+    return family
+
+
+def counter(name: str, text: str, model: str, value: float) -> CounterMetricFamily:
+    """A number of one model that only grows; Prometheus calls it `name`_total."""
+    family = CounterMetricFamily(name, text, labels=("model",))
+    family.add_metric((model,), value)
+    return family
 
 
 @contextmanager
