@@ -1,7 +1,8 @@
 """Whether the worker of this container answers, for Docker's HEALTHCHECK: `python -m workers.health`.
 
 STREAMREC_HEALTH_URL (http://127.0.0.1:8080/healthz, the scoring service; the other workers answer at
-http://127.0.0.1:9464/metrics): what is asked. Ends with 0 on any 2xx answer, else with 1 and one line.
+http://127.0.0.1:9464/healthz): what is asked. Ends with 0 on any 2xx answer, else with 1 and one line, which
+has the reason where a `/readyz` is asked.
 
 On loopback an https:// URL is asked without a look at whose certificate it is: the container asks itself, and
 a certificate names the service, not 127.0.0.1. STREAMREC_HEALTH_CERT: PEM file with a certificate and its
@@ -9,6 +10,7 @@ key, where the service wants one of its clients.
 """
 
 import ssl
+import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ __all__ = ["main"]
 
 #: Docker's own time-out is set to 5 s: the reason shall be told before.
 _ANSWER_S = 4.0
+_MOST_BYTES = 2000  # of a reason
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -33,7 +36,11 @@ def main() -> None:
     try:
         with _opener(url).open(url, timeout=_ANSWER_S) as answer:
             answer.read()
-    except (OSError, ValueError) as error:  # HTTPError and time-outs are OSErrors
+    except urllib.error.HTTPError as error:
+        with error:
+            reason = " ".join(error.read(_MOST_BYTES).decode(errors="replace").split())
+        raise ServiceError(f"{url}: expected an answer, got: {error} {reason}".rstrip()) from None
+    except (OSError, ValueError) as error:  # time-outs are OSErrors
         raise ServiceError(f"{url}: expected an answer, got: {error}") from None
 
 

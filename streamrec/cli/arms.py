@@ -122,9 +122,9 @@ def report(stream: str, as_json: bool, **options: Any) -> None:
     """Say which arm gets more clicks an impression, and how sure that is, from the events of STREAM.
 
     STREAM has impressions that name their arm, as /v1/recommend writes them, and clicks. Users are what is
-    counted, and the interval may be looked at as often as one likes: it has the truth at all looks together
-    in 95 of 100 experiments, each arm by itself. Compare what came after the last change of shares, as days
-    differ.
+    counted, and the intervals may be looked at as often as one likes: those of all arms have the truth at all
+    looks together in 95 of 100 experiments, however many arms are compared with one. Compare what came after
+    the last change of shares, as days differ.
     """
     from streamrec.cli.arms_report import print_report, reported
 

@@ -29,13 +29,15 @@ def reported(
     since_ms = changed_ms if since is None else round(since.replace(tzinfo=UTC).timestamp() * 1000)
     seen = _seen(stream, Exposures(round(1000 * window_s), since_ms))
     against = _compared_with(seen.arms, against or champion)
+    n = len(seen.arms) - 1
     return {
         "against": against,
         "since_ms": since_ms,
         "mixed_users": seen.mixed_users,
+        "comparisons": n,
         "arms": {arm: its._asdict() for arm, its in seen.arms.items()},
         "differences": {
-            arm: _difference(seen.arms, (against, arm), expected) for arm in seen.arms if arm != against
+            arm: _difference(seen.arms, (against, arm), expected, n) for arm in seen.arms if arm != against
         },
     }
 
@@ -61,18 +63,29 @@ def print_report(report: dict[str, Any]) -> None:
         click.echo(
             f"{arm} − {against}: {100 * found['difference']:+.3f} % "
             f"({100 * found['lift']:+.1f} % of {against}'s), "
-            f"95 % interval at every look {100 * found['low']:+.3f} to {100 * found['high']:+.3f} %"
+            f"{_level(report['comparisons'])} % interval at every look "
+            f"{100 * found['low']:+.3f} to {100 * found['high']:+.3f} %"
         )
         end = "decided" if found["decided"] else "not decided: 0 is in the interval"
         click.echo(f"{better} is better: {100 * sure:.1f} % sure; {end}")
+    if (n := report["comparisons"]) > 1:
+        click.echo(
+            f"{n} arms are compared with {against}: each interval is of {_level(n)} %, so that all of them "
+            "together have the truth at every look in 95 of 100 experiments"
+        )
 
 
-def _difference(arms: Any, names: tuple[str, str], expected: float) -> dict[str, Any]:
+def _level(n_comparisons: int) -> str:
+    """Of each interval, per cent."""
+    return f"{100 - 5 / n_comparisons:.4g}"
+
+
+def _difference(arms: Any, names: tuple[str, str], expected: float, n: int) -> dict[str, Any]:
     from streamrec.errors import UsageError
     from streamrec.evaluation.online import difference
 
     try:
-        return difference(arms[names[0]], arms[names[1]], expected, names)._asdict()
+        return difference(arms[names[0]], arms[names[1]], expected, names, n)._asdict()
     except UsageError as early:
         return {"too_early": str(early)}
 

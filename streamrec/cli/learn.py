@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
-    help="Serve Prometheus metrics here; 0 takes a free port.",
+    help="Serve Prometheus metrics, /healthz and /readyz here; 0 takes a free port.",
 )
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Address for metrics; 0.0.0.0 for all."

@@ -17,7 +17,11 @@ WIDTH = 5
 
 
 class Outcomes(NamedTuple):
-    """Predictions and what came of them; float32 (B,) each."""
+    """Predictions and what came of them, in order; float32 (B,) each.
+
+    An impression counts as a negative from when it is shown. If its click comes, two outcomes make up for
+    that: one takes the negative back, the other has the click's label (`learner/arrivals.py`).
+    """
 
     predictions: np.ndarray
     labels: np.ndarray

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamrec.errors import StoreMismatch, UsageError
+from streamrec.evaluation.blocks import Outcomes
 from streamrec.evaluation.metrics import ProgressiveMetrics
 
 __all__ = ["CURVES", "Curves", "check_plot", "plot"]
@@ -26,23 +27,24 @@ _NO_MATPLOTLIB = "plots need matplotlib: pip install 'streamrec[plot]'"
 class Curves:
     """Points at every `interval` examples, a number that doubles as the stream grows.
 
-    Where a point lies depends on the number of examples only, so batches may be cut anywhere.
+    Where a point lies depends on the number of examples only, so batches may be cut anywhere. It tells what
+    was known there: a click that came later is in later points.
     """
 
     def __init__(self) -> None:
         self.interval = _FIRST_INTERVAL
         self._points: list[tuple[float, ...]] = []
 
-    def update(
-        self, metrics: ProgressiveMetrics, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray
-    ) -> None:
-        """`metrics.update`, and points where they are due; all three arrays float32 (B,)."""
+    def update(self, metrics: ProgressiveMetrics, outcomes: Outcomes) -> None:
+        """`metrics.update`, and points where they are due: behind the example that is the interval's last."""
         at, n = 0, metrics.n + metrics.n_bad
-        while at < len(predictions):
-            end = min(len(predictions), at + self.interval - n % self.interval)
-            metrics.update(predictions[at:end], labels[at:end], weights[at:end])
-            n, at = n + end - at, end
-            if n % self.interval == 0:
+        numbers = n + np.cumsum(outcomes.counts, dtype=np.int64)
+        while at < len(numbers):
+            due = n + self.interval - n % self.interval
+            end = int(np.searchsorted(numbers, due)) + 1  # of those with this number only the first counts
+            metrics.update(*(column[at:end] for column in outcomes))
+            at, n = min(end, len(numbers)), metrics.n + metrics.n_bad
+            if n == due:
                 self._record(n, metrics.recent())
 
     def points(self) -> np.ndarray:

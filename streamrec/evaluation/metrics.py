@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit
 
 from streamrec.errors import StoreMismatch
-from streamrec.evaluation.scores import area_under_curve, entropy, logarithms, ratio
+from streamrec.evaluation.blocks import Outcomes
+from streamrec.evaluation.scores import area_under_curve, entropy, logarithms, mean, ratio
 from streamrec.memory import JIT
 
 __all__ = ["ProgressiveMetrics"]
@@ -63,8 +64,15 @@ def _used(bins: np.ndarray) -> np.ndarray:
 class ProgressiveMetrics:
     """Log loss, NE, AUC and calibration of a stream of predictions, over all of it and over its end.
 
-    The state is a fixed number of sums, added up in float64 one example after another: it does not depend on
-    how the examples are cut into batches, and `to_bytes` gives it back to the last bit.
+    The state is a fixed number of sums, added up in float64 one outcome after another: it does not depend on
+    how they are cut into batches, and `to_bytes` gives it back to the last bit.
+
+    An impression may count as a negative before anybody knows whether it will be clicked (`blocks.Outcomes`).
+    Its click takes that back, out of every sum and out of the histogram, and puts itself there. So `result`
+    is of the labels as they are known by now; once all are final, it is what waiting for them gives, but for
+    rounding (1e-12). In `recent` a click weighs what an example weighs when it comes, not when its impression
+    was shown: then clicks a second over impressions a second is right however late clicks are, as long as
+    both go on.
 
     - log_loss: Σ w·(−y·ln p − (1 − y)·ln(1 − p)) / Σ w, with p clipped as in `scores.EPSILON`.
     - ne: log loss / entropy of the base rate of the same examples; 1 is knowing the base rate only.
@@ -72,7 +80,8 @@ class ProgressiveMetrics:
       the exact value as long as the standard deviation of the logits is .01 or more.
     - calibration: Σ w·p / Σ w·y. base_rate: Σ w·y / Σ w. rmse: sqrt(Σ w·(p − y)² / Σ w).
 
-    What is not defined (no positives, no negatives, no examples, a loss for the rating task) is None.
+    What is not defined (no positives, no negatives, no examples, a loss for the rating task, a recent loss
+    where nothing is shown any more and clicks of what was go on) is None.
 
     Args:
         task: click (labels in [0, 1]) or rating (any number).
@@ -98,14 +107,22 @@ class ProgressiveMetrics:
         """Examples left out of everything because prediction, label or weight was not a finite number."""
         return int(self._sums[_BAD])
 
-    def update(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
-        """Add examples; all three float32 (B,)."""
-        state = (self._sums, self._bins, self._recent, self._recent_bins)
+    def update(
+        self,
+        predictions: np.ndarray,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        counts: np.ndarray | None = None,
+    ) -> None:
+        """Add outcomes, float32 (B,) each, as `blocks.Outcomes` has them; None: all are new examples."""
+        counts = np.ones(len(labels), np.float32) if counts is None else counts
+        outcomes = Outcomes(predictions, labels, weights, counts)
         growth = math.exp(1.0 / self.window)
         if self.task == "click":
-            _add_clicks(predictions, labels, weights, growth, *state)
+            of_all, of_end = (self._sums, self._bins), (self._recent, self._recent_bins)
+            _add_clicks(outcomes, growth, *of_all, *of_end)
         else:
-            _add_ratings(predictions, labels, weights, growth, self._sums, self._recent)
+            _add_ratings(outcomes, growth, self._sums, self._recent)
 
     def result(self) -> dict[str, float | None]:
         """Over all examples: log_loss, ne, auc, calibration, base_rate, rmse."""
@@ -116,9 +133,10 @@ class ProgressiveMetrics:
         return self._metrics(self._recent, self._recent_bins)
 
     def _metrics(self, sums: np.ndarray, bins: np.ndarray) -> dict[str, float | None]:
-        is_click, bins = self.task == "click", bins[_used(_in_reach(sums, bins))]
+        # clicks of what was shown earlier may take more out of a recent bin than is left in it
+        is_click, bins = self.task == "click", np.maximum(bins[_used(_in_reach(sums, bins))], 0.0)
         weight, label, prediction, loss, square = (float(x) for x in sums[_WEIGHT : _SQUARE + 1])
-        log_loss, base_rate, mean_square = ratio(loss, weight), ratio(label, weight), ratio(square, weight)
+        log_loss, base_rate, mean_square = mean(loss, weight), ratio(label, weight), mean(square, weight)
         return {
             "log_loss": log_loss if is_click else None,
             "ne": ratio(log_loss, entropy(base_rate)) if is_click and log_loss and base_rate else None,
@@ -176,24 +194,25 @@ class ProgressiveMetrics:
 
 @njit(**JIT)
 def _add_clicks(
-    predictions: np.ndarray,
-    labels: np.ndarray,
-    weights: np.ndarray,
+    outcomes: Outcomes,
     growth: float,
     sums: np.ndarray,
     bins: np.ndarray,
     recent: np.ndarray,
     recent_bins: np.ndarray,
 ) -> None:
+    predictions, labels, weights, counts = outcomes
     for i in range(len(predictions)):
         p, y, w = np.float64(predictions[i]), np.float64(labels[i]), np.float64(weights[i])
         if not math.isfinite(p + y + w):
-            sums[_BAD] += 1
+            sums[_BAD] += counts[i]
             continue
         log_p, log_q = logarithms(p)
         loss = -y * log_p - (1.0 - y) * log_q
         logit = log_p - log_q
-        _grow(recent, recent_bins, growth)
+        if counts[i]:
+            _grow(recent, recent_bins, growth)
+        sums[_N] += counts[i]
         _add(sums, p, y, w, loss)
         _add(recent, p, y, w * recent[_SCALE], loss)
         _count(sums, bins, logit, y, w, _MOST_USED)
@@ -201,27 +220,22 @@ def _add_clicks(
 
 
 @njit(**JIT)
-def _add_ratings(
-    predictions: np.ndarray,
-    labels: np.ndarray,
-    weights: np.ndarray,
-    growth: float,
-    sums: np.ndarray,
-    recent: np.ndarray,
-) -> None:
+def _add_ratings(outcomes: Outcomes, growth: float, sums: np.ndarray, recent: np.ndarray) -> None:
+    predictions, labels, weights, counts = outcomes
     for i in range(len(predictions)):
         p, y, w = np.float64(predictions[i]), np.float64(labels[i]), np.float64(weights[i])
         if not math.isfinite(p + y + w):
-            sums[_BAD] += 1
+            sums[_BAD] += counts[i]
             continue
-        _grow(recent, recent[:0].reshape(-1, 2), growth)
+        if counts[i]:
+            _grow(recent, recent[:0].reshape(-1, 2), growth)
+        sums[_N] += counts[i]
         _add(sums, p, y, w, 0.0)
         _add(recent, p, y, w * recent[_SCALE], 0.0)
 
 
 @njit(**JIT)
 def _add(sums: np.ndarray, p: float, y: float, w: float, loss: float) -> None:
-    sums[_N] += 1
     sums[_WEIGHT] += w
     sums[_LABEL] += w * y
     sums[_PREDICTION] += w * p
@@ -232,9 +246,11 @@ def _add(sums: np.ndarray, p: float, y: float, w: float, loss: float) -> None:
 @njit(**JIT)
 def _count(sums: np.ndarray, bins: np.ndarray, logit: float, y: float, w: float, most_used: int) -> None:
     at = int((logit + _LOGIT_RANGE) * sums[_PER_LOGIT])
-    sums[_USED] += w != 0.0 and bins[at, 0] == 0.0 and bins[at, 1] == 0.0
+    was_empty = bins[at, 0] == 0.0 and bins[at, 1] == 0.0
     bins[at, 0] += w * (1.0 - y)
     bins[at, 1] += w * y
+    is_empty = bins[at, 0] == 0.0 and bins[at, 1] == 0.0
+    sums[_USED] += np.int64(was_empty) - np.int64(is_empty)
     if sums[_USED] > most_used:
         _merge(sums, bins)
 
@@ -248,7 +264,7 @@ def _merge(sums: np.ndarray, bins: np.ndarray) -> None:
     for at in range(half):
         negatives, positives = bins[2 * at, 0] + bins[2 * at + 1, 0], bins[2 * at, 1] + bins[2 * at + 1, 1]
         bins[at, 0], bins[at, 1] = negatives, positives
-        sums[_USED] += negatives > 0.0 or positives > 0.0
+        sums[_USED] += negatives != 0.0 or positives != 0.0
     bins[half:] = 0.0
 
 

@@ -17,8 +17,16 @@ has the truth in 1 − α of all experiments, so whoever looks every hour and st
 the truth in 34 of 100 simulated experiments, this one in 1. It holds for large samples (Waudby-Smith et al.
 2024, Ann. Statist. 52): hence the least numbers of users and clicks.
 
+Of k arms that are compared with the same one, each interval is that of α/k (Bonferroni: it holds whatever
+the arms have in common). So all k have the truth at all looks together in 1 − α of all experiments, and
+whoever takes the first arm whose interval is without 0 is wrong in 5 of 100 at most, however many were tried.
+k is known before looking: arms that come later are another experiment. Of four arms that differ in nothing
+from a fifth, one is called better or worse in 8 of 100 simulated experiments without this, in 2 with it; an
+interval is an eighth wider for it.
+
 τ is how large a difference is expected: intervals are narrowest near d = τ, right whatever it is. The chance
-that b is better is that of the same model, differences N(0, τ²) before anything was seen:
+that b is better is that of the same model, differences N(0, τ²) before anything was seen, and b's own: it
+does not depend on how many others there are.
 
     P(d > 0) = Φ(d·τ / (σ·√(σ² + τ²)))
 """
@@ -53,8 +61,8 @@ class Difference(NamedTuple):
     """What arm b has more than arm a, in clicks an impression."""
 
     difference: float
-    low: float  # with `high` an interval that has the true one at every look, in 95 of 100 experiments
-    high: float
+    low: float  # with `high` the interval: those of all comparisons have the true ones at every look,
+    high: float  # in 95 of 100 experiments
     lift: float  # the difference in parts of a's rate
     b_is_better: float  # probability
     decided: bool  # 0 is not in the interval
@@ -68,7 +76,13 @@ def arm_of(impressions: np.ndarray, clicks: np.ndarray) -> Arm:
     return Arm(n, m, int(clicks.sum()), rate, n / (n - 1) * float(residuals @ residuals) / m**2)
 
 
-def difference(a: Arm, b: Arm, expected: float = EXPECTED, names: tuple[str, str] = ("a", "b")) -> Difference:
+def difference(
+    a: Arm,
+    b: Arm,
+    expected: float = EXPECTED,
+    names: tuple[str, str] = ("a", "b"),
+    n_comparisons: int = 1,
+) -> Difference:
     """Compare two arms.
 
     Args:
@@ -77,6 +91,7 @@ def difference(a: Arm, b: Arm, expected: float = EXPECTED, names: tuple[str, str
         expected: the difference at which the interval is narrowest, in parts of the common rate; above 0.
             Choose it before looking.
         names: of the two, for errors.
+        n_comparisons: how many arms the experiment compares with a, b among them; at least 1.
 
     Raises:
         UsageError: too little was seen of one of them.
@@ -91,6 +106,7 @@ def difference(a: Arm, b: Arm, expected: float = EXPECTED, names: tuple[str, str
     d, s2 = b.rate - a.rate, a.variance + b.variance
     tau = expected * (a.clicks + b.clicks) / (a.impressions + b.impressions)
     t2 = tau * tau
-    half = math.sqrt(s2 * (s2 + t2) / t2 * math.log((s2 + t2) / (s2 * _ALPHA**2)))
+    alpha = _ALPHA / n_comparisons
+    half = math.sqrt(s2 * (s2 + t2) / t2 * math.log((s2 + t2) / (s2 * alpha**2)))
     better = 0.5 * math.erfc(-d * tau / math.sqrt(2 * s2 * (s2 + t2)))
     return Difference(d, d - half, d + half, d / a.rate, better, abs(d) > half)

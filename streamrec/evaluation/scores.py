@@ -7,11 +7,13 @@ from numba import njit
 
 from streamrec.memory import JIT
 
-__all__ = ["EPSILON", "area_under_curve", "entropy", "log_loss", "logarithms", "ratio"]
+__all__ = ["EPSILON", "area_under_curve", "entropy", "log_loss", "logarithms", "mean", "ratio"]
 
 #: Probabilities are clipped to [EPSILON, 1 - EPSILON] before a logarithm is taken: float32 knows none nearer
 #: to 1. One example's loss is at most 16.6. Labels and predictions in between are not touched.
 EPSILON = 2.0**-24
+#: What may be left of 0 where as much was taken back as was added.
+_ROUNDING = 1e-9
 
 
 @njit(**JIT)
@@ -35,6 +37,16 @@ def log_loss(probability: float, label: float) -> float:
 def ratio(a: float, b: float) -> float | None:
     """a / b; None where b is 0."""
     return a / b if b else None
+
+
+def mean(total: float, weight: float) -> float | None:
+    """total / weight, of losses, which are never below 0; None where it is, or weight is 0.
+
+    It is where more was taken back of late than was added: clicks come of what was shown long ago, and little
+    is shown now.
+    """
+    value = ratio(total, weight)
+    return None if value is None or value < -_ROUNDING else max(value, 0.0)
 
 
 def entropy(rate: float) -> float:

@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 
 from streamrec.errors import StoreMismatch
-from streamrec.evaluation.scores import entropy, logarithms, ratio
+from streamrec.evaluation.blocks import Outcomes
+from streamrec.evaluation.scores import entropy, logarithms, mean, ratio
 from streamrec.events.block import NUMBER, EventBlock, Examples
 from streamrec.hashing import hash_text
 from streamrec.memory import JIT
@@ -54,13 +55,9 @@ class SliceTable:
         self._names: dict[int, str] = {}  # value id → text
         self._sums = np.zeros((2, 6))
 
-    def update(
-        self, examples: Examples, fields: Sequence[str], predictions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Add examples with their predictions float32 (B,); returns their `places`."""
-        owners, slots = self.places(examples, fields)
-        _add(self._sums, owners, slots, predictions, examples.labels, examples.weights)
-        return owners, slots
+    def update(self, places: tuple[np.ndarray, np.ndarray], outcomes: Outcomes) -> None:
+        """Add outcomes; `places` are theirs, as the method gives those of examples."""
+        _add(self._sums, *places, outcomes)
 
     def places(self, examples: Examples, fields: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Which example is in which slice, in order: indices and numbers of slices, int64 (V,).
@@ -165,8 +162,8 @@ class SliceTable:
 
     def _measured(self, name: str, sums: np.ndarray) -> Slice:
         n, weight, label, prediction, loss, square = (float(x) for x in sums)
-        base_rate, mean_square = ratio(label, weight), ratio(square, weight)
-        log_loss = ratio(loss, weight) if self.is_click else None
+        base_rate, mean_square = ratio(label, weight), mean(square, weight)
+        log_loss = mean(loss, weight) if self.is_click else None
         ne = ratio(log_loss, entropy(base_rate)) if log_loss is not None and base_rate is not None else None
         rmse = mean_square**0.5 if mean_square is not None else None
         return Slice(name, int(n), base_rate, log_loss, ne, ratio(prediction, label), rmse)
@@ -196,19 +193,13 @@ def _texts(line: bytes, field: str, is_feature: bool) -> dict[int, str]:
 
 
 @njit(**JIT)
-def _add(
-    sums: np.ndarray,
-    owners: np.ndarray,
-    slots: np.ndarray,
-    predictions: np.ndarray,
-    labels: np.ndarray,
-    weights: np.ndarray,
-) -> None:
+def _add(sums: np.ndarray, owners: np.ndarray, slots: np.ndarray, outcomes: Outcomes) -> None:
+    predictions, labels, weights, counts = outcomes
     for j in range(len(owners)):
         i, s = owners[j], slots[j]
         p, y, w = np.float64(predictions[i]), np.float64(labels[i]), np.float64(weights[i])
         log_p, log_q = logarithms(p)
-        sums[s, _COUNT] += 1
+        sums[s, _COUNT] += counts[i]
         sums[s, _WEIGHT] += w
         sums[s, _LABEL] += w * y
         sums[s, _PREDICTION] += w * p

@@ -98,12 +98,8 @@ class _Bounded:
 class _BoundedLive(_Bounded):
     def __init__(self, source: LiveSource, start: Position, end: Position) -> None:
         super().__init__(source, start, end)
-        self.hold, self.lags, self.lag, self.acknowledge = (
-            source.hold,
-            source.lags,
-            source.lag,
-            source.acknowledge,
-        )
+        self.hold, self.acknowledge = source.hold, source.acknowledge
+        self.lags, self.lag, self.trouble = source.lags, source.lag, source.trouble
 
 
 def _before(chunk: Chunk, end: int) -> Chunk:

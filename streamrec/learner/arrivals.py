@@ -1,10 +1,18 @@
-"""What was predicted when an impression arrived, kept until its label is known: that is what is measured.
+"""What was predicted when an impression arrived, kept until its label is final: that is what is measured.
 
-Once for each impression, by its final label, whatever was learned from it and when:
+Once for each impression, whatever was learned from it and when. `Measured` has those whose label is final,
+`Watched` all that were shown, by their labels as they are known by now:
 
-    ARRIVAL, EARLY         keep the prediction, and the weight with which it counts (the first one stays)
-    CORRECTION, CONFIRMED  measure what was kept, by this label; where nothing was, nothing is measured
-    FINAL                  measure what an ARRIVAL kept, else the prediction made now
+    role                   prediction                          measured       watched
+    ARRIVAL, EARLY         keep it and its weight, if first    -              if first: a negative
+    CORRECTION, CONFIRMED  what was kept; if none was, nothing  by this label  if its label is not 0: take the
+    FINAL after ARRIVAL    what was kept                        by this label  negative back, count this label
+    FINAL                  the one made now                     by this label  by this label
+
+Once all labels are final both have counted the same. A negative's label is final when its window is over, a
+click's at once: after a start or a pause of the stream all that are measured are clicks. So metrics and
+guards watch; `--predictions` writes what is measured. With `feedback = "wait"` and without arrivals nobody
+knows of an impression before its label is final: there both see clicks only for the first window.
 
 No FINAL follows an EARLY: one with its key is another event, a rating perhaps, that has the same id.
 
@@ -20,7 +28,7 @@ from numba import njit
 
 from streamrec.evaluation.blocks import Outcomes
 from streamrec.events.block import Examples
-from streamrec.events.feedback import ARRIVAL, CORRECTION, EARLY, FINAL
+from streamrec.events.feedback import ARRIVAL, EARLY, FINAL
 from streamrec.join.gather import picked
 from streamrec.memory import JIT, load_f32, store_f32
 from streamrec.state import probe
@@ -34,7 +42,8 @@ ARRIVALS = "arrivals"
 _WEIGHT = np.uint64(4)  # byte offset behind the prediction
 #: A row whose weight is NaN is as good as gone, and is gone at the end of its block.
 _BLANK = np.array([0, np.nan], np.float32)
-_PENDING, _NOW, _KEPT, _FIRST = range(4)  # what becomes of an example; _FIRST: its prediction is kept
+#: What becomes of an example: nothing yet, its prediction counts, one that was kept does, its own is kept.
+_PENDING, _NOW, _KEPT, _FIRST = range(4)
 
 
 class Measured(NamedTuple):
@@ -45,13 +54,7 @@ class Measured(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """Examples as they come, for whoever must not wait for their final label.
-
-    An EARLY negative counts at once. Where its click comes, two make up for it: one takes the negative back,
-    the other has the click's label. Only so do clicks count beside what was shown at that time: a negative's
-    final label is known when its window is over, a click's at once, so after a start or a pause of the stream
-    all that are known are clicks.
-    """
+    """What is known of examples as they come, see above."""
 
     which: np.ndarray  # int64 (W,): examples of the batch, ascending
     outcomes: Outcomes
@@ -122,13 +125,11 @@ class Arrivals:
 
 def _watched(examples: Examples, predictions: np.ndarray, found: np.ndarray) -> Watched:
     """Of examples with the weights and predictions that count."""
-    now = (found == _NOW) | ((found == _FIRST) & (examples.role == EARLY))
-    now |= (found == _KEPT) & (examples.role == FINAL)
-    clicked = (found == _KEPT) & (examples.role == CORRECTION)
-    which = np.repeat(np.arange(len(examples)), now + 2 * clicked)
+    shown, clicked = found == _FIRST, (found == _KEPT) & (examples.labels != 0)
+    which = np.repeat(np.arange(len(examples)), (found == _NOW) + shown + 2 * clicked)
     labels, weights = examples.labels[which], examples.weights[which]
     back = clicked[which] & np.append(np.diff(which) == 0, False)  # the first of the two
-    labels[back] = 0
+    labels[back | shown[which]] = 0
     weights[back] *= -1
     counts = (~clicked[which]).astype(np.float32)
     return Watched(which, Outcomes(predictions[which], labels, weights, counts))

@@ -55,7 +55,8 @@ class Committer:
         self._give_up_at_s = float("inf")
         self._waiting: Handed | None = None
         self._error: BaseException | None = None
-        self._refused = False
+        #: Why the commit under way was refused the last time; empty while it was not.
+        self.trouble = ""
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="streamrec-commit", daemon=True)
@@ -66,7 +67,7 @@ class Committer:
         """A commit can be given without waiting, or the store is in trouble and the learner should wait for
         it.
         """
-        return self._waiting is None or self._refused or self._error is not None
+        return self._waiting is None or bool(self.trouble) or self._error is not None
 
     @property
     def is_idle(self) -> bool:
@@ -130,7 +131,7 @@ class Committer:
                 self._error = error
                 if error is None:
                     self._waiting = None
-                self._refused = False
+                self.trouble = ""
                 self._changed.notify_all()
 
     def _store(self, handed: Handed) -> None:
@@ -143,7 +144,7 @@ class Committer:
                     commit, before = commit._replace(blobs={**commit.blobs, **handed.before()}), False
                 self._lease.commit(commit)
             except _AWAY as error:
-                self._refused = True
+                self.trouble = str(error)
                 outage_s = self._clock.monotonic_s() - started
                 if outage_s >= self._patience_s or self._closed:
                     raise _gave_up(error, commit, outage_s) from None
@@ -154,7 +155,7 @@ class Committer:
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             else:
                 self.stored = Head(commit.seq, self._lease.epoch, commit.time_ms)
-                if self._refused:
+                if self.trouble:
                     _log.warning("commit %d is stored, learning goes on", commit.seq)
                 return
 

@@ -1,4 +1,7 @@
-"""Prometheus metrics of a learner, read when they are asked for: nothing is counted per event."""
+"""What a learner tells those who ask: Prometheus metrics, and whether it is ready.
+
+All is read when it is asked for: nothing is counted per event.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -7,8 +10,14 @@ from prometheus_client.registry import Collector
 
 from streamrec.clock import Clock
 from streamrec.learner.report import Report
+from streamrec.metrics import counter, gauge
 
-__all__ = ["LearnerCollector"]
+__all__ = ["STARTING", "STOPPING", "LearnerCollector"]
+
+#: Stages at which nothing is learned. Starting takes until a model is there, for a new one without a feature
+#: spec until it has seen its first examples.
+STARTING = "starting: opens source and store, then reads the model, or infers a new one from first examples"
+STOPPING = "stopping"
 
 #: Metric → its key among a commit's metrics, and what it is.
 _QUALITY = {
@@ -32,36 +41,62 @@ class LearnerCollector(Collector):
         self._model, self._clock = model, clock
         self._report: Callable[[], Report] | None = None
         self._rate: tuple[float, int] | None = None  # when, and how many examples: of the scrape before
-        #: Whether the guards stopped learning, and nobody has released it.
-        self.cut_off = False
+        #: Why the guards stopped learning, as long as nobody has released it.
+        self.cut_off = ""
+        #: What a learner that does not run yet, or any more, is at.
+        self.stage = STARTING
 
     def watch(self, report: Callable[[], Report] | None) -> None:
         """From now on the state comes from here; called from the thread of a request. None: from nowhere."""
         self._report = report
 
+    def unready(self) -> str:
+        """Why nothing can be learned or stored now, in one line; empty where it can. From any thread.
+
+        A learner that has nothing to learn is ready.
+        """
+        report = self._report
+        return self.cut_off or (self.stage if report is None else report().trouble)
+
     def collect(self) -> Iterable[Metric]:
         """All metrics, now."""
-        yield self._gauge(
-            "streamrec_learning", "1 while a learner runs, 0 while it starts.", bool(self._report)
+        yield gauge(
+            "streamrec_learning",
+            "1 while a learner runs, 0 while it starts.",
+            self._model,
+            bool(self._report),
         )
-        yield self._gauge("streamrec_cut_off", "1 while learning is stopped by its guards.", self.cut_off)
+        yield gauge(
+            "streamrec_cut_off", "1 while learning is stopped by its guards.", self._model, bool(self.cut_off)
+        )
         if self._report is None:
             return
         report, now_ms = self._report(), self._clock.now_ms()
-        yield self._counter("streamrec_events", "Records read, rejected ones included.", report.events)
-        yield self._counter("streamrec_examples", "Examples learned.", report.examples)
-        yield self._counter("streamrec_rejected", "Records that could not be used.", report.rejected)
-        yield self._counter("streamrec_commits", "Sequence number of the last commit.", report.stored.seq)
-        yield self._gauge("streamrec_waiting_impressions", "Events without their other half.", report.waiting)
-        yield self._gauge("streamrec_examples_per_second", "Since the scrape before.", self._speed(report))
+        yield counter("streamrec_events", "Records read, rejected ones included.", self._model, report.events)
+        yield counter("streamrec_examples", "Examples learned.", self._model, report.examples)
+        yield counter("streamrec_rejected", "Records that could not be used.", self._model, report.rejected)
+        yield counter(
+            "streamrec_commits", "Sequence number of the last commit.", self._model, report.stored.seq
+        )
+        yield gauge(
+            "streamrec_waiting_impressions", "Events without their other half.", self._model, report.waiting
+        )
+        yield gauge(
+            "streamrec_examples_per_second", "Since the scrape before.", self._model, self._speed(report)
+        )
         if report.stored.seq:
             age_s = max(0, now_ms - report.stored.time_ms) / 1000
-            yield self._gauge("streamrec_commit_age_seconds", "Since the last commit was made.", age_s)
+            yield gauge("streamrec_commit_age_seconds", "Since the last commit was made.", self._model, age_s)
         if report.watermark_ms is not None:
             mark_s = report.watermark_ms / 1000
-            yield self._gauge("streamrec_event_time_seconds", "Event time: the latest one seen.", mark_s)
-            yield self._gauge(
-                "streamrec_event_time_lag_seconds", "How far event time is behind.", now_ms / 1000 - mark_s
+            yield gauge(
+                "streamrec_event_time_seconds", "Event time: the latest one seen.", self._model, mark_s
+            )
+            yield gauge(
+                "streamrec_event_time_lag_seconds",
+                "How far event time is behind.",
+                self._model,
+                now_ms / 1000 - mark_s,
             )
         yield self._lag(report)
         yield from self._quality(report)
@@ -100,14 +135,4 @@ class LearnerCollector(Collector):
         for name, n in report.metrics.get("drift", {}).items():
             if name != "last":
                 metric.add_metric((self._model, *name.split(".")), n)
-        return metric
-
-    def _counter(self, name: str, text: str, value: float) -> Metric:
-        metric = CounterMetricFamily(name, text, labels=("model",))
-        metric.add_metric((self._model,), value)
-        return metric
-
-    def _gauge(self, name: str, text: str, value: float) -> Metric:
-        metric = GaugeMetricFamily(name, text, labels=("model",))
-        metric.add_metric((self._model,), value)
         return metric

@@ -16,7 +16,8 @@ happens at once or not at all, sequence numbers go on, and where things are stor
 The position in the stream is part of a generation. It goes back, too, and the next learner learns again what
 came after it, as if the commits in between had never been. Or it is kept: then what was learned since is not
 learned again, dead letters and impressions that wait for a click stay as they are, and the cut-off compares
-with what comes now. Corrections of impressions that the copy has not seen are learned all the same.
+with what comes now. Corrections of impressions that the copy has not seen are learned and measured all the
+same: about as many as its metrics miss of those that it has seen and whose clicks came in between.
 """
 
 import json

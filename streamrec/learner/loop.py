@@ -197,7 +197,11 @@ class Learner:
         if self._started_s is not None:
             elapsed_s = max(self._clock.monotonic_s() - self._started_s, 1e-9)
             rate = (progress.examples - self._learned_before) / elapsed_s
-        source, joiner = self._parts.source, self._joiner
+        source, joiner, trouble = self._parts.source, self._joiner, self._committer.trouble
+        if trouble:
+            trouble = f"commit {self._committer.stored.seq + 1} waits: {trouble}"
+        elif isinstance(source, LiveSource):
+            trouble = source.trouble()
         return Report(
             progress.events,
             progress.examples,
@@ -210,6 +214,7 @@ class Learner:
             joiner.watermark_ms,
             source.lag() if isinstance(source, LiveSource) else {},
             self._parts.measures.committed,
+            trouble,
         )
 
     def _is_due(self, committed_s: float, committed_events: int) -> bool:
@@ -285,7 +290,7 @@ class Learner:
             if not len(examples):
                 return
         resolved = parts.arrivals.resolve(examples, predictions)
-        parts.measures.update(examples, self._decoder.fields, resolved)
+        parts.measures.update(examples, self._decoder.fields, resolved.watched)
         if parts.measures.guards.trouble:
             raise CutOff(parts.measures.guards.trouble)
         if parts.predictions is not None:

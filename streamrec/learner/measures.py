@@ -18,8 +18,7 @@ from streamrec.evaluation.guards import Alarm, Guards, Measured
 from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.evaluation.slices import SliceTable
 from streamrec.events.block import EventBlock, Examples
-from streamrec.events.feedback import CONFIRMED
-from streamrec.learner.arrivals import Resolved
+from streamrec.learner.arrivals import Watched
 from streamrec.models.settings import Task
 
 __all__ = ["GUARDS", "METRICS", "Measures"]
@@ -35,6 +34,8 @@ _STATE, _CURVES, _SLICES = "metrics.state", "metrics.curves", "metrics.slices"
 
 class Measures:
     """Progressive validation: every prediction is measured before its example is learned.
+
+    By labels as they are known by now: an impression is a negative until its click comes (`arrivals.py`).
 
     Args:
         task: click or rating.
@@ -52,7 +53,6 @@ class Measures:
         self.metrics = ProgressiveMetrics(task)
         self.curves = Curves()
         self.guards = Guards(guards, is_click=task == "click")
-        self._warned = False
         self.slices = None if slices is None else SliceTable(slices, is_click=task == "click")
         #: What the last `blobs` said for readers, for those who look from another thread.
         self.committed: Mapping[str, Any] = {}
@@ -62,38 +62,20 @@ class Measures:
         if self.slices is not None:
             self.slices.read_names(block, data, fields)
 
-    def update(self, examples: Examples, fields: Sequence[str], resolved: Resolved) -> None:
-        """Count what the next examples of the stream gave rise to.
+    def update(self, examples: Examples, fields: Sequence[str], watched: Watched) -> None:
+        """Count what is known of the next examples of the stream.
 
         `fields` are the decoder's, which `entry_field` counts.
         """
-        known, predictions = resolved.measured
-        self.curves.update(self.metrics, predictions, known.labels, known.weights)
-        measured = Measured(resolved.watched.outcomes, None, _nameless)
+        self.curves.update(self.metrics, watched.outcomes)
+        measured = Measured(watched.outcomes, None, _nameless)
         if self.slices is not None:
-            self._warn_of_bare_confirmations(known)
-            places = self.slices.update(known, fields, predictions)
-            if known is not examples:
-                places = self.slices.places(examples, fields)
-            slices = _watched_places(places, resolved.watched.which, len(examples))
-            measured = Measured(resolved.watched.outcomes, slices, self.slices.name)
+            places = self.slices.places(examples, fields)
+            slices = _watched_places(places, watched.which, len(examples))
+            self.slices.update(slices, watched.outcomes)
+            measured = Measured(watched.outcomes, slices, self.slices.name)
         for alarm in self.guards.update(measured):
             _log.warning("%s", _told(alarm, self.slices.field if self.slices is not None else ""))
-
-    def _warn_of_bare_confirmations(self, examples: Examples) -> None:
-        """A topic of examples names the features of a negative once only, when it is early."""
-        assert self.slices is not None
-        confirmed = examples.role == CONFIRMED
-        by_feature = self.slices.field not in ("user", "item")
-        if self._warned or not by_feature or not confirmed.any():
-            return
-        if not np.diff(examples.entry_offsets)[confirmed].any():
-            self._warned = True
-            _log.warning(
-                "slices by %r: here confirmations of negatives have no features, so these count as (absent); "
-                "slice the recorded impressions and clicks instead",
-                self.slices.field,
-            )
 
     def result(self) -> dict[str, Any]:
         """The metrics so far; None where one is undefined."""

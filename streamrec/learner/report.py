@@ -22,3 +22,4 @@ class Report(NamedTuple):
     watermark_ms: int | None  # event time
     lag: Mapping[str, int]  # by partition, records at the broker that were not given yet
     metrics: Mapping[str, Any]  # as of the last commit that was made
+    trouble: str = ""  # why it does not get on: a store or brokers that are away; one line

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any, NamedTuple, TypeVar
 
-from streamrec.clock import Clock, SystemClock
-from streamrec.errors import CutOff, StoreUnavailable
-from streamrec.learner.exporter import LearnerCollector
+from streamrec.clock import SystemClock
+from streamrec.errors import CutOff, StoreUnavailable, StreamrecError
+from streamrec.learner.exporter import STARTING, STOPPING, LearnerCollector
 from streamrec.learner.loop import CUT_OFF
 from streamrec.learner.report import Report
 from streamrec.learner.start import Plan, Started, start
@@ -101,7 +101,9 @@ def run(plan: Plan, job: Job, watch: Callable[[Report], None] = lambda _: None) 
     try:
         with signals, ExitStack() as stack:
             if job.metrics is not None:
-                _log.info("metrics: %s", stack.enter_context(exported(collector, *job.metrics)))
+                _log.info(
+                    "metrics: %s", stack.enter_context(exported(collector, *job.metrics, collector.unready))
+                )
             while True:
                 try:
                     return _run(plan, job, watch, signals, collector)
@@ -111,6 +113,7 @@ def run(plan: Plan, job: Job, watch: Callable[[Report], None] = lambda _: None) 
                     if not (job.live and stop.is_stored):
                         raise reason from None
                 _log.error("%s", reason)
+                collector.cut_off = str(reason)
                 if not _released(plan, job, signals, collector):
                     return None
                 plan = dataclasses.replace(plan, fresh=False)
@@ -120,11 +123,9 @@ def run(plan: Plan, job: Job, watch: Callable[[Report], None] = lambda _: None) 
 
 
 def _released(plan: Plan, job: Job, signals: StopSignals, collector: LearnerCollector) -> bool:
-    """Wait until somebody has changed the model, its metrics telling that it is cut off; False: a signal."""
+    """Wait until somebody has changed the model, which is cut off; False: a signal."""
     stop = threading.Event()
     signals.ask(stop.set)
-    collector.watch(None)
-    collector.cut_off = True
     while not stop.is_set():
         try:
             with closing(open_store(job.store)) as store:
@@ -132,7 +133,7 @@ def _released(plan: Plan, job: Job, signals: StopSignals, collector: LearnerColl
                 while not stop.wait(_LOOK_S):
                     head = store.head(plan.name)
                     if head != seen and CUT_OFF not in store.load(plan.name).blobs:
-                        collector.cut_off = False
+                        collector.cut_off = ""
                         return True
                     seen = head
         except StoreUnavailable:
@@ -149,11 +150,14 @@ def _run(
 ) -> Ended:
     clock = SystemClock()
     with ExitStack() as stack:
-        started = _open(plan, job, stack, clock)
+        collector.stage = STARTING
+        started = _open(plan, job, stack, collector)
         stack.callback(lambda: started.parts.close(flush=not signals.received))
         learner = started.learner
         signals.ask(learner.stop)
+        stack.callback(lambda: collector.watch(None))
         collector.watch(learner.report)
+        collector.stage = STOPPING  # once it is watched no more
         if job.worker:
             stack.enter_context(telling_status(learner.report, plan.learner.log_interval_s, clock))
         ended = Ended(started, learner.run(limit=job.limit, watch=watch), signals.received)
@@ -162,11 +166,21 @@ def _run(
         return ended
 
 
-def _open(plan: Plan, job: Job, stack: ExitStack, clock: Clock) -> Started:
-    """The learner over its source and store, which the stack closes."""
+def _open(plan: Plan, job: Job, stack: ExitStack, collector: LearnerCollector) -> Started:
+    """The learner over its source and store, which the stack closes; what it waits for is the collector's."""
+    clock = SystemClock()
 
     def insist(attempt: Callable[[], _Given]) -> _Given:
-        return patiently(attempt, plan.learner.patience_s, clock) if job.worker else attempt()
+        def told() -> _Given:
+            try:
+                given = attempt()
+            except StreamrecError as error:
+                collector.stage = f"starting: {error}"
+                raise
+            collector.stage = STARTING
+            return given
+
+        return patiently(told, plan.learner.patience_s, clock) if job.worker else attempt()
 
     def begin() -> Started:
         if isinstance(source, LiveSource):

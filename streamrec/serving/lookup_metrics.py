@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
+
+from streamrec.metrics import counter, gauge
 
 if TYPE_CHECKING:
     from streamrec.serving.lookup import LookupScorer
@@ -67,9 +69,7 @@ class LookupCollector(Collector):
             ("evictions", "Ids that were forgotten for others", lookups.evicted),
             ("failures", "Round trips without an answer", lookups.failures),
         ):
-            counter = CounterMetricFamily(f"streamrec_scorer_lookup_{name}", text, labels=("model",))
-            counter.add_metric((model,), value)
-            yield counter
+            yield counter(f"streamrec_scorer_lookup_{name}", text, model, value)
         if held is None:
             return
         for name, text, value in (
@@ -77,6 +77,4 @@ class LookupCollector(Collector):
             ("tail_rows", "Those of them that the store's keyed rows do not have yet", held.tail),
             ("bytes", "Memory that they take", held.nbytes),
         ):
-            gauge = GaugeMetricFamily(f"streamrec_scorer_lookup_{name}", text, labels=("model",))
-            gauge.add_metric((model,), value)
-            yield gauge
+            yield gauge(f"streamrec_scorer_lookup_{name}", text, model, value)

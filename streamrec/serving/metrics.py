@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamrec.clock import Clock
+from streamrec.metrics import counter, gauge
 from streamrec.serving.arms import Arms, Choice
 from streamrec.serving.pressure import Lines
 from streamrec.serving.scorer import Scorer
@@ -115,9 +116,9 @@ class _ScorerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         arms, lines = self._arms, self._lines
         under_way = float(sum(line.under_way for line in lines))
-        yield _gauge("under_way", "Requests that are not answered yet", arms.name, under_way)
+        yield gauge("streamrec_scorer_under_way", "Requests that are not answered yet", arms.name, under_way)
         delay_s = lines.scoring.delay_s()
-        yield _gauge("delay_seconds", "How long a request would wait", arms.name, delay_s)
+        yield gauge("streamrec_scorer_delay_seconds", "How long a request would wait", arms.name, delay_s)
         families: dict[str, Metric] = {}
         for scorer in arms.scorers.values():
             for metric in self._of(scorer):  # one family of a name, with a sample for each arm
@@ -130,35 +131,31 @@ class _ScorerCollector(Collector):
 
     def _of(self, scorer: Scorer) -> Iterator[Metric]:
         generation = scorer.generation
-        yield _gauge("ready", "1 while /readyz says yes", scorer.model, float(scorer.status().ready))
-        yield _loads(scorer)
+        yield gauge(
+            "streamrec_scorer_ready", "1 while /readyz says yes", scorer.model, float(scorer.status().ready)
+        )
+        text = "Generations built from the store: 1 after a start, one more whenever following was not enough"
+        yield counter("streamrec_scorer_generations", text, scorer.model, scorer.n_loads)
         for its in scorer.collectors:
             yield from its.collect()
         if generation is None:
             return  # absent, not 0: a model that is not there has no age
         version = generation.version
         staleness_s = scorer.staleness_ms(version) / 1000
-        yield _gauge("model_seq", "Sequence number of the commit served", scorer.model, version.seq)
-        yield _gauge("model_epoch", "Epoch of the learner that made it", scorer.model, version.epoch)
-        yield _gauge("staleness_seconds", "Age of the commit served", scorer.model, staleness_s)
+        yield gauge(
+            "streamrec_scorer_model_seq", "Sequence number of the commit served", scorer.model, version.seq
+        )
+        yield gauge(
+            "streamrec_scorer_model_epoch", "Epoch of the learner that made it", scorer.model, version.epoch
+        )
+        yield gauge(
+            "streamrec_scorer_staleness_seconds", "Age of the commit served", scorer.model, staleness_s
+        )
         if (items := generation.items) is not None:
-            yield _gauge("index_items", "Items that can be found", scorer.model, len(items))
+            yield gauge("streamrec_scorer_index_items", "Items that can be found", scorer.model, len(items))
             if (recall := items.recall) is not None:
                 text = "Share of the exact answers' items in the approximate ones, by live queries"
-                yield _gauge("index_recall", text, scorer.model, recall)
-
-
-def _gauge(name: str, text: str, model: str, value: float) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"streamrec_scorer_{name}", text, labels=("model",))
-    family.add_metric((model,), value)
-    return family
-
-
-def _loads(scorer: Scorer) -> CounterMetricFamily:
-    text = "Generations built from the store: 1 after a start, one more whenever following was not enough"
-    family = CounterMetricFamily("streamrec_scorer_generations", text, labels=("model",))
-    family.add_metric((scorer.model,), scorer.n_loads)
-    return family
+                yield gauge("streamrec_scorer_index_recall", text, scorer.model, recall)
 
 
 def _shares(arms: Arms) -> GaugeMetricFamily:

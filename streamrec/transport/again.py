@@ -57,6 +57,7 @@ class AgainLive(Again):
         super().__init__(source)
         self._live = source
         self.lags, self.lag, self.acknowledge = source.lags, source.lag, source.acknowledge
+        self.trouble = source.trouble
 
     def hold(self, partitions: Collection[str]) -> None:
         """Give nothing of these; what comes again comes all the same."""

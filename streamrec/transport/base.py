@@ -88,6 +88,10 @@ class LiveSource(Source, Protocol):
         """By partition, records at the broker that were not given yet."""
         ...
 
+    def trouble(self) -> str:
+        """Why nothing can come, in one line: brokers that are away; else empty. From any thread."""
+        ...
+
     def acknowledge(self, position: Position) -> None:
         """Everything before this position is learned and stored: for tools that show the lag."""
         ...

@@ -112,9 +112,30 @@ def test_the_report_says_which_arm_is_better(stream: str, store: MemoryStore) ->
     assert found["decided"]
     text = call("arms", "report", stream, "--against", "a")
     assert "b is better: 100.0 % sure; decided" in text
+    assert "95 % interval at every look" in text
+    assert "together" not in text
     early = call_json("arms", "report", stream, "--since", "2023-11-14 23:53:00")
     (told,) = early["differences"].values()
     assert "expected 100 users and 20 clicks at least, got 10 and" in told["too_early"]
+
+
+def test_a_report_of_many_arms_is_sure_of_all_together(stream: str, store: MemoryStore) -> None:
+    alone = call_json("arms", "report", stream, "--against", "b")["differences"]["a"]
+    more = [line for line in Path(stream).read_text().splitlines() if '"arm": "a"' in line]
+    with Path(stream).open("a") as file:
+        for arm in ("c", "d"):  # as many users of their own, who see what those of a see and never click
+            for line in more:
+                shown = json.loads(line)
+                shown |= {"arm": arm, "user": f"{arm}{shown['user']}", "id": f"{arm}{shown['id']}"}
+                file.write(json.dumps(shown) + "\n")
+    report = call_json("arms", "report", stream, "--against", "b")
+    among = report["differences"]["a"]
+    assert report["comparisons"] == 3
+    assert among["difference"] == alone["difference"]
+    assert among["low"] < alone["low"] < alone["high"] < among["high"]
+    text = call("arms", "report", stream, "--against", "b")
+    assert text.count("98.33 % interval at every look") == 1  # the others are too early to tell
+    assert "3 arms are compared with b: each interval is of 98.33 %, so that all of them together" in text
 
 
 def test_a_report_needs_two_arms(stream: str, store: MemoryStore) -> None:

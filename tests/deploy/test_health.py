@@ -19,6 +19,7 @@ def answering(status: int, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
+            self.wfile.write(b'{"detail":\n"the store is away"}')
 
         def log_message(self, *_: object) -> None: ...
 
@@ -57,6 +58,7 @@ def test_a_bad_answer_is_1_and_one_line(status: int) -> None:
         done = health(url)
     assert done.returncode == 1
     assert str(status) in done.stderr
+    assert "the store is away" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -93,17 +93,26 @@ def test_probes_ask_for_what_is_there(pod: Pod) -> None:
     workload, _, container = pod
     ports = {port["name"] for port in container["ports"]}
     app = create_app(Scorer(MemoryStore("probes"), "m", SystemClock()))
-    routes = {getattr(route, "path", "") for route in app.routes}
+    answered = {
+        "streamrec-scorer": {getattr(route, "path", "") for route in app.routes},
+        "streamrec-learner": {"/metrics", "/healthz", "/readyz"},  # streamrec/metrics.py
+        "streamrec-joiner": {"/metrics", "/healthz"},
+    }
     for kind, get in probes(container):
         assert get["port"] in ports, kind
-        path = get["path"].partition("?")[0]
-        assert path in (routes if "scorer" in workload["metadata"]["name"] else {"/metrics"}), kind
+        assert get["path"].partition("?")[0] in answered[workload["metadata"]["name"]], kind
 
 
 def test_a_scorer_whose_store_is_away_stays_in_the_service() -> None:
     asked = dict(probes(PODS["streamrec-scorer"][2]))
     assert asked["readinessProbe"]["path"] == "/readyz?memory=true"  # else it says no while the store is away
     assert asked["livenessProbe"]["path"] == "/healthz"
+
+
+def test_a_learner_that_waits_or_is_cut_off_is_not_ready_and_is_left_alive() -> None:
+    asked = dict(probes(PODS["streamrec-learner"][2]))
+    assert asked["readinessProbe"]["path"] == "/readyz"
+    assert asked["livenessProbe"]["path"] == asked["startupProbe"]["path"] == "/healthz"
 
 
 def test_a_disruption_leaves_somebody(pod: Pod) -> None:

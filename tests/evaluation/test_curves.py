@@ -10,22 +10,27 @@ from hypothesis import strategies as st
 
 from streamrec.errors import StoreMismatch, UsageError
 from streamrec.evaluation import Curves, ProgressiveMetrics, plot
+from streamrec.evaluation.blocks import Outcomes
 from streamrec.evaluation.curves import CURVES
 
 
-def examples(n: int, seed: int = 0):
+def examples(n: int, seed: int = 0) -> Outcomes:
+    """n outcomes, of which a tenth are the first of two that make up for an earlier negative."""
     rng = np.random.default_rng(seed)
-    p = rng.uniform(0.05, 0.95, n).astype(np.float32)
-    return p, (rng.random(n) < p).astype(np.float32), np.ones(n, np.float32)
+    p, w, counts = rng.uniform(0.05, 0.95, n).astype(np.float32), np.ones(n), np.ones(n)
+    y = (rng.random(n) < p).astype(np.float32)
+    back = 1 + np.flatnonzero(rng.random(max(0, n - 2)) < 0.1)
+    y[back], w[back], counts[back], counts[back + 1] = 0, -1, 0, 0
+    return Outcomes(p, y, w.astype(np.float32), counts.astype(np.float32))
 
 
 def followed(n: int, cuts: int = 0, task="click") -> Curves:
     curves, metrics, rng, at = Curves(), ProgressiveMetrics(task), np.random.default_rng(cuts), 0
-    p, y, w = examples(n)
+    outcomes = examples(n)
     while at < n:
         end = at + int(rng.integers(1, 3000)) if cuts else n
         curves = Curves.from_bytes(curves.to_bytes()) if cuts else curves
-        curves.update(metrics, p[at:end], y[at:end], w[at:end])
+        curves.update(metrics, Outcomes(*(column[at:end] for column in outcomes)))
         at = end
     return curves
 
@@ -37,23 +42,25 @@ def test_points_do_not_depend_on_batches_or_storage(n, cuts):
 
 
 def test_points_are_bounded_and_evenly_spaced():
-    for n in (25_500, 25_600, 120_000):
-        at = followed(n).points()[:, 0]
+    for n in (30_000, 35_000, 140_000):
+        curves, shown = followed(n), int(examples(n).counts.sum())
+        at = curves.points()[:, 0]
         assert len(at) <= 255
-        assert at.tolist() == list(range(followed(n).interval, n + 1, followed(n).interval))
-    assert len(followed(120_000).to_bytes()) < 15_000
+        assert at.tolist() == list(range(curves.interval, shown + 1, curves.interval))
+    assert len(curves.to_bytes()) < 15_000
 
 
 def test_a_point_is_what_the_metrics_were_there():
-    metrics = ProgressiveMetrics()
-    metrics.update(*(x[:300] for x in examples(1000)))
+    metrics, outcomes = ProgressiveMetrics(), examples(1000)
+    end = 1 + int(np.flatnonzero(outcomes.counts)[299])
+    metrics.update(*(x[:end] for x in outcomes))
     row = followed(1000).points()[2]
     assert row.tolist() == [300, *(metrics.recent()[name] for name in CURVES)]
 
 
 def test_metrics_that_are_followed_are_the_same():
     curves, metrics, plain = Curves(), ProgressiveMetrics(), ProgressiveMetrics()
-    curves.update(metrics, *examples(12_345))
+    curves.update(metrics, examples(12_345))
     plain.update(*examples(12_345))
     assert metrics.to_bytes() == plain.to_bytes()
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamrec.errors import StoreMismatch
+from streamrec.evaluation.blocks import Outcomes
 from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.evaluation.scores import area_under_curve, entropy
 
@@ -28,9 +29,9 @@ def exact_auc(p, y, w) -> float:
     return float(wp @ above @ wn / (wp.sum() * wn.sum()))
 
 
-def measured(p, y, w, **kwargs) -> ProgressiveMetrics:
+def measured(p, y, w, counts=None, **kwargs) -> ProgressiveMetrics:
     metrics = ProgressiveMetrics(**kwargs)
-    metrics.update(p, y, w)
+    metrics.update(p, y, w, counts)
     return metrics
 
 
@@ -87,6 +88,62 @@ def test_batches_and_storage_change_no_bit(seed, n, task):
     assert parts.to_bytes() == whole.to_bytes()
     assert parts.result() == whole.result()
     assert parts.recent() == whole.recent()
+
+
+def shown_then_clicked(p, y, w, delay: int) -> Outcomes:
+    """Every example as a negative at once, and a click `delay` examples later as what makes up for it."""
+    rows = [(i, (p[i], 0.0, w[i], 1.0)) for i in range(len(p))]
+    for i in np.flatnonzero(y):
+        rows += [(i + delay, (p[i], 0.0, -w[i], 0.0)), (i + delay, (p[i], y[i], w[i], 0.0))]
+    ordered = [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+    return Outcomes(*np.array(ordered, np.float32).T)
+
+
+@pytest.mark.parametrize(("spread", "delay"), [(0.001, 1), (1, 300), (5, 5000)])
+def test_once_clicks_have_come_all_is_as_if_labels_had_been_known(spread, delay):
+    """The histogram too, whose bins are merged at other moments."""
+    p, y, w = simulated(-2, spread, 1)
+    w /= np.float32(0.3)  # no weight is exact
+    early, late = measured(*shown_then_clicked(p, y, w, delay)), measured(p, y, w)
+    assert early.n == late.n == len(p)
+    assert early.result() == pytest.approx(late.result(), rel=1e-11)
+    ones = np.ones_like(w)  # of these counts are whole
+    assert (
+        measured(*shown_then_clicked(p, y, ones, delay)).result()["auc"]
+        == measured(p, y, ones).result()["auc"]
+    )
+    assert len(early.to_bytes()) < 60_000
+
+
+def test_bins_that_are_emptied_and_filled_again_count_once():
+    """1,500 bins are used: too few to merge any, however often each was."""
+    p = (1 / (1 + np.exp(1 - (np.arange(1500) + 0.5) / 16_384))).astype(np.float32)
+    ones = np.ones_like(p)
+    early, late = measured(*shown_then_clicked(p, ones, ones, 1)), measured(p, ones, ones)
+    assert len(early.to_bytes()) == len(late.to_bytes()) > 1500 * 20
+
+
+@pytest.mark.parametrize("delay", [50, 5000])
+def test_recent_rates_are_right_however_late_clicks_are(delay):
+    """An outcome's age is counted in examples that came later."""
+    p, y, w = simulated(-1, 1, 1, n=60_000)
+    outcomes = Outcomes(*(x[:70_000] for x in shown_then_clicked(p, y, w, delay)))
+    recent, numbers = measured(*outcomes, window=1000).recent(), np.cumsum(outcomes.counts, dtype=float)
+    decayed = outcomes.weights * np.exp((numbers - numbers[-1]) / 1000)
+    assert recent["base_rate"] == pytest.approx((decayed @ outcomes.labels) / decayed.sum(), rel=1e-9)
+    assert recent["base_rate"] == pytest.approx(np.average(y, weights=w), rel=0.15)
+    assert recent["calibration"] == pytest.approx(1, rel=0.15)
+    assert recent["auc"] == pytest.approx(measured(p, y, w).result()["auc"], abs=0.05)
+
+
+def test_clicks_that_come_alone_leave_metrics_what_they_can_be():
+    """Nothing is shown any more, and clicks of what was go on: more than there are recent examples."""
+    p, y, w = simulated(0, 1, 1, n=5000)
+    metrics = measured(*shown_then_clicked(p, y, w, delay=10_000), window=100)
+    assert metrics.result()["base_rate"] == pytest.approx(np.average(y, weights=w))
+    recent = metrics.recent()
+    assert recent["auc"] is None or 0 <= recent["auc"] <= 1
+    assert all(value is None or math.isfinite(value) for value in recent.values())
 
 
 def test_state_stays_small_and_exact_when_bins_merge():

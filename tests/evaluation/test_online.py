@@ -49,6 +49,29 @@ def test_looking_at_every_hour_is_wrong_no_more_often_than_it_says() -> None:
     assert wrong_at_a_fixed_horizon > 9  # so looking does matter
 
 
+def called(rng: np.random.Generator, n_others: int) -> tuple[bool, bool]:
+    """Arms that differ in nothing from one: whether any is called at any look, with the correction and without.
+
+    What is seen of a rate is a random walk over the time, here from a handful of users to a million times as many.
+    """
+    times = np.geomspace(1e3, 1e9, 50)  # 1 / variance
+    steps = rng.normal(0, np.sqrt(np.diff(times, prepend=0)), (n_others + 1, len(times)))
+    rates = 0.1 + np.cumsum(steps, axis=1) / times
+    corrected = plain = False
+    for at, time in enumerate(times):
+        a, *others = (Arm(1000, 10_000, 1000, float(rate), 1 / time) for rate in rates[:, at])
+        corrected |= any(difference(a, b, n_comparisons=n_others).decided for b in others)
+        plain |= any(difference(a, b).decided for b in others)
+    return corrected, plain
+
+
+def test_of_many_arms_none_is_called_falsely_more_often_than_it_says() -> None:
+    rng = np.random.default_rng(3)
+    corrected, plain = np.mean([called(rng, 4) for _ in range(400)], axis=0)
+    assert corrected <= 0.05
+    assert plain > 0.07  # so many arms do matter
+
+
 def test_a_difference_is_found_and_the_interval_has_it() -> None:
     rng = np.random.default_rng(1)
     decided = inside = 0
@@ -88,6 +111,11 @@ def test_numbers_worked_by_hand() -> None:
         math.sqrt(s2 * (s2 + t2) / t2 * math.log((s2 + t2) / (s2 * 0.0025)))
     )
     assert found.decided
+    of_five = difference(a, b, 0.1, n_comparisons=4)
+    assert of_five.high - 0.02 == pytest.approx(
+        math.sqrt(s2 * (s2 + t2) / t2 * math.log((s2 + t2) / (s2 * 0.0125**2)))
+    )
+    assert of_five.b_is_better == found.b_is_better
     assert difference(b, a).b_is_better == pytest.approx(1 - found.b_is_better)
 
 

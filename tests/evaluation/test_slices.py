@@ -7,6 +7,7 @@ import pytest
 
 from streamrec.errors import StoreMismatch
 from streamrec.evaluation import ProgressiveMetrics, SliceTable
+from streamrec.evaluation.blocks import Outcomes
 from streamrec.events.block import BOOLEAN, NUMBER, STRING, EventBlock, Examples
 from streamrec.hashing import hash_text
 
@@ -73,8 +74,12 @@ def table_of(field: str, *, batch: int = 400, **kwargs) -> SliceTable:
             *(column[first:last] for column in examples[9:]),
         )
         table = SliceTable.from_bytes(table.to_bytes())
-        table.update(part, FIELDS, p[at:end])
+        table.update(table.places(part, FIELDS), outcomes(part, p[at:end]))
     return table
+
+
+def outcomes(examples: Examples, p: np.ndarray) -> Outcomes:
+    return Outcomes(p, examples.labels, examples.weights, np.ones(len(p), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +115,17 @@ def test_batches_and_storage_change_no_bit(batch):
     assert table_of("genres", batch=batch).to_bytes() == table_of("genres").to_bytes()
 
 
+def test_what_is_taken_back_never_was():
+    examples, _, _, p, _ = made()
+    expected, table = table_of("genres").top(), SliceTable("genres")
+    places, y, w = table.places(examples, FIELDS), examples.labels, examples.weights
+    none, one = np.zeros_like(y), np.ones_like(y)
+    for labels, weights, counts in ((none, w, one), (none, -w * y, none), (y, w * y, none)):
+        table.update(places, Outcomes(p, labels, weights, counts))
+    assert [(s.examples, s.base_rate) for s in table.top()] == [(s.examples, s.base_rate) for s in expected]
+    assert [s.log_loss for s in table.top()] == pytest.approx([s.log_loss for s in expected], rel=1e-12)
+
+
 def test_small_slices_are_pooled():
     full, two = table_of("genres").top(), table_of("genres").top(2)
     assert [s.value for s in two] == ["drama", "comedy", "(other)", "(absent)"]
@@ -140,7 +156,7 @@ def test_text_is_a_table():
 def test_a_value_without_a_name_shows_its_id():
     examples, _, _, p, _ = made()
     table = SliceTable("genres")
-    table.update(examples, FIELDS, p)
+    table.update(table.places(examples, FIELDS), outcomes(examples, p))
     assert table.top(1)[0].value == f"#{hash_text('drama'):016x}"
 
 

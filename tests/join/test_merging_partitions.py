@@ -69,6 +69,9 @@ class Live:
     def lag(self):
         return {}
 
+    def trouble(self):
+        return ""
+
     def acknowledge(self, position):
         self.acknowledged = position
 

@@ -100,15 +100,28 @@ def test_what_was_never_predicted_is_not_measured(role):
 def outcomes(rows) -> list[tuple[int, float, float, float, float]]:
     """What is watched: example, prediction, label, weight, count."""
     made, predictions = examples(rows)
+    made.labels[made.role == CONFIRMED] = 0
     watched = Arrivals().resolve(made, predictions).watched
     return list(zip(watched.which.tolist(), *(column.tolist() for column in watched.outcomes), strict=True))
+
+
+def test_an_arrival_is_watched_once_whatever_follows():
+    rows = [(7, ARRIVAL, 2.0), (7, EARLY, 9.0), (8, ARRIVAL, 1.0), (7, CORRECTION, 9.0), (8, FINAL, 9.0)]
+    assert outcomes(rows) == [
+        (0, 0, 0, 2, 1),
+        (2, 2, 0, 1, 1),
+        (3, 0, 0, -2, 0),
+        (3, 0, 3, 2, 0),
+        (4, 2, 0, -1, 0),
+        (4, 2, 4, 1, 0),
+    ]
 
 
 def test_an_early_negative_is_watched_at_once_and_its_click_makes_up_for_it():
     rows = [(7, EARLY, 2.0), (8, EARLY, 1.0), (7, CORRECTION, 1.0), (8, CONFIRMED, 1.0), (9, FINAL, 3.0)]
     assert outcomes(rows) == [
         (0, 0, 0, 2, 1),
-        (1, 1, 1, 1, 1),  # an early one's label is 0 in a stream; here it is the row's number
+        (1, 1, 0, 1, 1),  # whatever its label says
         (2, 0, 0, -2, 0),
         (2, 0, 2, 2, 0),
         (4, 4, 4, 3, 1),
@@ -118,12 +131,11 @@ def test_an_early_negative_is_watched_at_once_and_its_click_makes_up_for_it():
 @settings(max_examples=200, deadline=None)
 @given(STREAMS)
 def test_in_the_end_what_is_watched_counts_as_what_is_measured(rows):
-    """Of streams in which every early negative comes to an end; those of ARRIVAL have none."""
-    rows = [(key, role, 1.0) for key, role, _ in rows if role != ARRIVAL]
-    kept = dict.fromkeys(key for key, role, _ in rows if role == EARLY)
+    """Of streams in which everything that waits comes to an end."""
+    kept = dict.fromkeys(key for key, role, _ in rows if role in (ARRIVAL, EARLY))
     rows += [(key, CONFIRMED, 1.0) for key in kept]
     made, predictions = examples(rows)
-    labels = np.where(np.isin(made.role, (EARLY, CONFIRMED)), np.float32(0), made.labels)
+    labels = np.where(made.role == CONFIRMED, np.float32(0), made.labels)
     made = Examples(**(made._asdict() | {"labels": labels}))
     measured, watched = Arrivals().resolve(made, predictions)
     assert watched.outcomes.counts.sum() == len(measured.examples)

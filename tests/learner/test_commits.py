@@ -4,6 +4,7 @@ import json
 import uuid
 from threading import Event
 
+import numpy as np
 import pytest
 from topics import examples
 
@@ -24,10 +25,10 @@ def learner(tmp_path):
     file.write_text("".join(f"{line}\n" for _, line in examples(N)))
     store, opened = MemoryStore(uuid.uuid4().hex), []
 
-    def make(**settings):
+    def make(clock=SystemClock(), **settings):  # noqa: B008  (has no state)
         source = open_source(str(file), chunk_bytes=1000)
         plan = Plan(model=ModelSettings(kind="ftrl"), learner=LearnerSettings(**settings))
-        opened.extend((source, start(plan, source, store, SystemClock())))
+        opened.extend((source, start(plan, source, store, clock)))
         return store, opened[-1]
 
     yield make
@@ -46,6 +47,51 @@ def test_commits_come_by_time(learner):
     store, started = learner(commit_interval_s=0.001)
     started.learner.run()
     assert store.head("default").seq > 5
+
+
+class Clock:
+    """Stands still unless it is told to go on."""
+
+    def __init__(self):
+        self.s = 1000.0
+
+    def now_ms(self):
+        return round(1000 * self.s)
+
+    def monotonic_s(self):
+        return self.s
+
+    def sleep(self, seconds):
+        self.s += seconds
+
+
+#: What a chunk takes, a commit, and the time between two commits at least, in seconds.
+CHUNK_S, COMMIT_S, INTERVAL_S = 0.01, 0.06, 0.05
+
+
+@pytest.mark.parametrize(("share", "wait_s"), [(1, 0.06), (0.5, 0.12), (0.1, 0.6), (0.05, 1.2)])
+def test_commits_take_no_more_than_their_share_of_the_time(learner, monkeypatch, share, wait_s):
+    """From the end of one to the beginning of the next; the last one is that of the stream's end."""
+    clock, begun_s = Clock(), []
+    _, started = learner(clock, commit_interval_s=INTERVAL_S, commit_share=share)
+    blobs = started.parts.measures.blobs
+
+    def slow():
+        begun_s.append(clock.s)
+        clock.s += COMMIT_S
+        return blobs()
+
+    def learn_slowly(_):
+        clock.s += CHUNK_S
+        started.learner._committer.wait()  # how long a store takes is not what this is about
+
+    monkeypatch.setattr(started.parts.measures, "blobs", slow)
+    began_s = clock.s
+    started.learner.run(watch=learn_slowly)
+    assert begun_s[0] - began_s == pytest.approx(INTERVAL_S, abs=CHUNK_S)
+    waits = np.diff(begun_s) - COMMIT_S
+    assert len(waits) > 1
+    assert all(wait_s <= wait + 1e-9 <= wait_s + 1.01 * CHUNK_S for wait in waits[:-1])
 
 
 def test_without_either_there_is_one_at_the_end(learner):

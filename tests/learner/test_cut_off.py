@@ -137,6 +137,7 @@ def test_a_worker_waits_to_be_released(
             time.sleep(0.01)
         time.sleep(0.1)
         told.append({m.name: m.samples[0].value for m in collectors[0].collect() if m.samples})
+        told.append(collectors[0].unready())
         stored.release(store, "default", CLOCK)
 
     collectors, made = [], run.LearnerCollector
@@ -154,9 +155,9 @@ def test_a_worker_waits_to_be_released(
     person.join()
     assert ended is not None
     assert ended.report.events == N
-    assert told == [{"streamrec_learning": 0, "streamrec_cut_off": 1}]
-    assert not collectors[0].cut_off
     (line,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert told == [{"streamrec_learning": 0, "streamrec_cut_off": 1}, line]
+    assert not collectors[0].cut_off
     assert "model 'default': learning is stopped: after example" in line
     assert "streamrec models release" in line
 

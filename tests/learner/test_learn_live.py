@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import urllib.error
 import urllib.request
 
 import kafka as kafka_python
@@ -138,10 +139,30 @@ def test_waiting_for_the_first_records_is_told_and_ends_on_a_signal(topic, store
 def test_a_store_that_is_away_at_the_start_is_waited_for(topic, settings, redis_server):
     url, _ = topic(1, examples(1100))
     redis_server.kill()
-    with Learning(url, "--store", redis_server.url, *settings(QUICK)) as learning:
+    options = ("--store", redis_server.url, *settings(QUICK), "--metrics-port", 0)
+    with Learning(url, *options) as learning:
         assert learning.says("waiting: ")
+        assert unready(learning).startswith("starting: ")
+        assert redis_server.url.split("/")[2] in unready(learning)
         redis_server.start()
         assert learning.says("lag 0, recent NE")
+        assert wait_until(lambda: unready(learning) == "", 30)
+        redis_server.kill()
+        send(url, examples(300, 1100))
+        assert wait_until(lambda: "waits: " in unready(learning), 60)
+
+
+def unready(learning) -> str:
+    """What /readyz says; empty: ready."""
+    address = next(line for line in learning.log if "metrics: " in line).split("metrics: ")[1].strip()
+    try:
+        with urllib.request.urlopen(address.replace("/metrics", "/readyz"), timeout=10) as answer:
+            told = json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            told = json.load(refusal)
+    assert told["status"] in ("ok", 503)
+    return told.get("detail", "")
 
 
 @pytest.mark.slow
@@ -167,11 +188,14 @@ def test_sigterm_while_the_broker_is_away(kafka_broker, settings, redis_url):
 
     make_topic(url, 2)
     lines = send(url, examples(1500))
-    options = ("--store", redis_url, "--name", "broker-away", "--fresh", *settings(QUICK))
+    names = ("--name", "broker-away", "--fresh", "--metrics-port", 0)
+    options = ("--store", redis_url, *names, *settings(QUICK))
     with Learning(url, *options) as learning:
         assert learning.says("1,500 examples")
+        assert unready(learning) == ""
         kafka_broker.kill()
         assert learning.says("reading goes on by itself")
+        assert kafka_broker.bootstrap in unready(learning)
         code, out = learning.stop()
         assert (code, json.loads(out)["events"]) == (0, len(lines))
 

@@ -1,6 +1,8 @@
 """What a learner tells of itself: the line of log, the metrics, and waiting at the start."""
 
+import json
 import logging
+import urllib.error
 import urllib.request
 
 import pytest
@@ -129,6 +131,49 @@ def test_metrics_are_served_until_the_end_and_a_taken_port_is_told():
             exported(collector, "127.0.0.1", port),
         ):
             pass
+
+
+def asked(url):
+    """Status and body of an answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.load(refusal)
+
+
+def test_readiness_is_asked_beside_the_metrics():
+    collector = LearnerCollector("m", Clock())
+    reports = [report(), report(trouble="commit 8 waits: redis://r does not answer")]
+    with exported(collector, "127.0.0.1", 0, collector.unready) as metrics:
+        url = metrics.removesuffix("/metrics")
+
+        def unready():
+            status, told = asked(f"{url}/readyz")
+            assert status == told["status"] == 503
+            return told["detail"]
+
+        assert asked(f"{url}/healthz") == (200, {"status": "ok"})
+        assert unready().startswith("starting: ")
+        collector.watch(lambda: reports[0])
+        assert asked(f"{url}/readyz") == (200, {"status": "ok"})
+        collector.watch(lambda: reports[1])
+        assert unready() == reports[1].trouble
+        collector.cut_off = "learning is stopped: the prediction is nan"
+        assert unready() == collector.cut_off
+        assert asked(f"{url}/healthz")[0] == 200
+        with urllib.request.urlopen(metrics, timeout=10) as answer:
+            assert b"streamrec_cut_off" in answer.read()
+
+
+def test_who_is_never_ready_or_not_has_no_readiness():
+    with (
+        exported(LearnerCollector("m", Clock()), "127.0.0.1", 0) as metrics,
+        pytest.raises(urllib.error.HTTPError, match="404") as refusal,
+    ):
+        urllib.request.urlopen(metrics.replace("metrics", "readyz"), timeout=10)
+    refusal.value.close()
 
 
 def test_a_server_that_is_away_is_waited_for_and_told_of_now_and_then(caplog):

@@ -65,7 +65,8 @@ class Learner:
         block, _ = self._decoder.decode(events(self.n, n))
         examples = _labelled(block)
         predictions = self.pipeline.learn(examples, self._decoder.fields)
-        self.measures.update(examples, self._decoder.fields, Arrivals().resolve(examples, predictions))
+        watched = Arrivals().resolve(examples, predictions).watched
+        self.measures.update(examples, self._decoder.fields, watched)
         self.n, self.seq = self.n + n, self.seq + 1
         progress = {"events": self.n, "examples": self.n, "rejected": 0, "last_time_ms": 1000 * self.n}
         blobs = {"model": self.pipeline.describe(), "progress": json.dumps(progress).encode()}

@@ -111,7 +111,7 @@ def _parts(path: Path) -> dict[str, float]:
         began = timed("features", began)
         predictions = pipeline.model.learn(batch)
         began = timed("learn", began)
-        measures.update(examples, decoder.fields, arrivals.resolve(examples, predictions))
+        measures.update(examples, decoder.fields, arrivals.resolve(examples, predictions).watched)
         began = timed("measure", began)
     pipeline.take_changed()
     timed("commit", began)

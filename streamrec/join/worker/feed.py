@@ -151,6 +151,10 @@ class Feed:
                 if end is not None
             }
 
+    def trouble(self) -> str:
+        """Whoever fills it knows."""
+        return ""
+
     def acknowledge(self, position: Position) -> None:
         """Not needed: positions are part of the transactions."""
 

@@ -61,6 +61,7 @@ class KafkaSource:
         self._has_group = opening.group is not None
         self._written_s = self._looked_s = clock.monotonic_s()
         self._away_since_s: float | None = None
+        self._trouble = ""
         self._reminded_s = -_REMIND_S
 
     @property
@@ -139,6 +140,10 @@ class KafkaSource:
         """By partition, records at the broker that were not given yet (control records counted too)."""
         return self._lag
 
+    def trouble(self) -> str:
+        """What the last poll said of brokers that are away."""
+        return self._trouble
+
     def progress(self) -> float | None:
         """Share of the records up to the ends found at the start; None where there is no end."""
         if self._ends is None or not self._at:
@@ -199,6 +204,7 @@ class KafkaSource:
     def _watch(self) -> None:
         """Tell of brokers that are away, and lose patience where there is an end to get to."""
         trouble, now_s = self._consumer.trouble, self._clock.monotonic_s()
+        self._trouble = trouble or ""
         if trouble is None:
             if self._away_since_s is not None and self._reminded_s >= self._away_since_s:
                 _log.warning("%s: brokers answer again", self.stream)
