@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamrec.clock import Clock
 from streamrec.serving.arms import Arms, Choice
+from streamrec.serving.items import Items
 from streamrec.serving.pressure import Lines
 from streamrec.serving.scorer import Scorer
 
@@ -141,11 +142,19 @@ class _ScorerCollector(Collector):
         yield _gauge("model_seq", "Sequence number of the commit served", scorer.model, version.seq)
         yield _gauge("model_epoch", "Epoch of the learner that made it", scorer.model, version.epoch)
         yield _gauge("staleness_seconds", "Age of the commit served", scorer.model, staleness_s)
-        if (items := generation.items) is not None:
-            yield _gauge("index_items", "Items that can be found", scorer.model, len(items))
-            if (recall := items.recall) is not None:
-                text = "Share of the exact answers' items in the approximate ones, by live queries"
-                yield _gauge("index_recall", text, scorer.model, recall)
+        if generation.items is not None:
+            yield from _of_index(scorer.model, generation.items)
+
+
+def _of_index(model: str, items: Items) -> Iterator[Metric]:
+    yield _gauge("index_items", "Items that can be found", model, len(items))
+    text = "Places of the index; more than items until compaction gives those of changed ones back"
+    yield _gauge("index_slots", text, model, items.n_slots)
+    yield _counter("index_changes", "Commits and loads that changed the index", model, items.n_changes)
+    yield _counter("index_recall_checks", "Answers searched again, exactly", model, items.n_checked)
+    if (recall := items.recall) is not None:
+        text = "Share of the exact answers' items in the approximate ones, by live queries"
+        yield _gauge("index_recall", text, model, recall)
 
 
 def _gauge(name: str, text: str, model: str, value: float) -> GaugeMetricFamily:
@@ -154,11 +163,15 @@ def _gauge(name: str, text: str, model: str, value: float) -> GaugeMetricFamily:
     return family
 
 
+def _counter(name: str, text: str, model: str, value: float) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"streamrec_scorer_{name}", text, labels=("model",))
+    family.add_metric((model,), value)
+    return family
+
+
 def _loads(scorer: Scorer) -> CounterMetricFamily:
     text = "Generations built from the store: 1 after a start, one more whenever following was not enough"
-    family = CounterMetricFamily("streamrec_scorer_generations", text, labels=("model",))
-    family.add_metric((scorer.model,), scorer.n_loads)
-    return family
+    return _counter("generations", text, scorer.model, scorer.n_loads)
 
 
 def _shares(arms: Arms) -> GaugeMetricFamily:
