@@ -21,7 +21,7 @@ _DTYPE = "bf16"
 #: Seconds after which a graph gets no further items, so that the whole benchmark ends within eight minutes.
 BUILD_S = 150.0
 #: Items that are added between two looks at the clock.
-_PIECE = 20_000
+_PIECE = 10_000
 #: Lists that faiss reads a query: a recall of .98.
 _PROBES = 320
 

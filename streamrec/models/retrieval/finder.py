@@ -92,27 +92,26 @@ class Finder:
         at = np.flatnonzero(batch.chosen & (batch.user != 0) & (batch.item != 0))
         if not len(at):
             return
-        query, start = chosen_bags(batch, self._query_bags), 0
+        bags, start = (chosen_bags(batch, self._query_bags), chosen_bags(batch, self._item_bags)), 0
         while start < len(at):
             end = min(len(at), start + self.settings.micro_batch - self._n % self.settings.micro_batch)
-            self._take(batch, at[start:end], query)
+            self._take(batch, at[start:end], bags)
             start = end
 
-    def _meet(self, batch: Batch, at: np.ndarray) -> None:
+    def _meet(self, batch: Batch, at: np.ndarray, bags: Bags) -> None:
         """Remember the features of items that are new, and that all of them are still there."""
         items, first = np.unique(batch.item[at], return_index=True)
         new = np.sort(at[first[~self._bags.known(items)]])
         if len(new):
-            self._bags.put(
-                batch.item[new], _picked(chosen_bags(batch, self._item_bags), new, len(self._item_bags))
-            )
+            self._bags.put(batch.item[new], _picked(bags, new, len(self._item_bags)))
             self._round.add(batch.item[new])
         if self._lifetimes:
             self._lifetimes.meet(batch.time_ms[at], batch.item[at], batch.user[at])
 
-    def _take(self, batch: Batch, at: np.ndarray, query: Bags) -> None:
+    def _take(self, batch: Batch, at: np.ndarray, sides: tuple[Bags, Bags]) -> None:
         """Interactions into the history and into their micro-batch, which is learned when it is complete."""
-        self._meet(batch, at)
+        query, candidate = sides
+        self._meet(batch, at, candidate)
         users, items, times = batch.user[at], batch.item[at], batch.time_ms[at]
         repeats = self._history.append(users, items, times, self._n)
         self._repeats += int(np.count_nonzero(repeats == REPEAT))
@@ -159,9 +158,10 @@ class Finder:
         """One step of towers and weights by the sampled softmax."""
         near, seen, counts = known
         towers, temperature = self._towers, np.float32(self.settings.towers.temperature)
-        q, of_query = towers.query(taken.bags, self._reach(near))
+        reach = self._reach(near)
+        q, of_query = towers.query(taken.bags, reach)
         c, of_candidate = towers.candidate(self._bags.get(columns))
-        visited = np.log1p(self._visits.scores(self._reach(near), columns) / _LITTLE)
+        visited = np.log1p(self._visits.scores(reach, columns) / _LITTLE)
         popular = np.log1p(counts.taken)
         recent = self._recent(counts, int(taken.numbers[0]))
         alpha, beta, gamma = towers.weights
