@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, from_json
 from streamrec.events.block import Rejection
 from streamrec.events.model import EVENT_MODELS, MAX_LINE_BYTES, Event
 
-__all__ = ["decode_line", "encode", "is_blank"]
+__all__ = ["decode_line", "encode", "is_blank", "other_item"]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what editors on Windows put before the first line
 _ECHO_CHARS = 60  # of a wrong value, enough to recognise it
@@ -63,6 +63,23 @@ def decode_line(raw: bytes) -> Event | Rejection:
         return model.model_validate(record)
     except ValidationError as error:
         return _reject(_explain_fields(record, error), raw)
+
+
+def other_item(raw: bytes) -> str:
+    """What an `item` event calls its item in a field that such an event does not have; empty if it agrees.
+
+    Its `id` is the item, and unknown fields are ignored; who sends both may have meant the other one.
+
+    >>> other_item(b'{"type":"item","id":"e17","time":1,"item":"film9","features":{}}')
+    "id 'e17' is the item's, item the string 'film9' is not read"
+    """
+    if raw.count(b'"item"') < 2:  # one is its type
+        return ""
+    record = from_json(raw.removeprefix(_BYTE_ORDER_MARK))
+    item, identity = record.get("item"), record["id"]
+    if item is None or item == identity:
+        return ""
+    return f"id {_echo(identity)} is the item's, item {_describe(item)} is not read"
 
 
 def encode(event: Event) -> bytes:

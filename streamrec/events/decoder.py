@@ -6,11 +6,11 @@ import numpy as np
 
 from streamrec.events.append import Place, append
 from streamrec.events.block import EventBlock, Rejection
-from streamrec.events.codec import decode_line, is_blank
+from streamrec.events.codec import decode_line, is_blank, other_item
 from streamrec.events.columns import Columns, allocate, finish
 from streamrec.events.fields import FieldTable
 from streamrec.events.frame import Frame, new_frame, point
-from streamrec.events.model import Event
+from streamrec.events.model import Event, Item
 from streamrec.events.scan import scan
 
 __all__ = ["BlockDecoder"]
@@ -27,12 +27,17 @@ class BlockDecoder:
 
     Args:
         text_fields: Names of features whose strings are split into words.
+
+    Attributes:
+        n_other_items: how many events of the catalogue called their item something else than `id`.
+        other_item: what the first of these said.
     """
 
     def __init__(self, *, text_fields: Collection[str] = ()) -> None:
         self._table = FieldTable(text_fields)
         self._frame = new_frame()
         self._buffer = np.zeros(_PADDING, np.uint8)
+        self.n_other_items, self.other_item = 0, ""
 
     @property
     def fields(self) -> list[str]:
@@ -53,6 +58,9 @@ class BlockDecoder:
             event = decode_line(data[start:end])
             if not isinstance(event, Rejection):
                 self._append(event, (start, end), columns)
+                if isinstance(event, Item) and (other := other_item(data[start:end])):
+                    self.n_other_items += 1
+                    self.other_item = self.other_item or other
             elif not is_blank(event.raw):
                 rejections.append(event._replace(start=start, end=end))
             frame[_F.at] = base + end + 1

@@ -306,7 +306,8 @@ def _write(seen: int, f: int) -> bool:
         deleted = load_i64(values + 8 * _DELETED)
         needed = _ALWAYS | ((1 - deleted) << _FEATURES)
         value = float(deleted)
-        valid = valid and kind == ITEM
+        agrees = not (seen >> _ITEM) & 1 or load_i64(values + 8 * _ITEM) == key  # else somebody is to be told
+        valid = valid and kind == ITEM and agrees
     if not valid or seen & needed != needed:
         return False
     i = load_i64(f + _N_EVENTS)

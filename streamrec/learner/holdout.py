@@ -45,6 +45,10 @@ class Recording(NamedTuple):
     fields: tuple[str, ...]  # the decoder's
     rejected: int
 
+    def anew(self) -> "Recording":
+        """The same with a model that is empty again."""
+        return self._replace(pipeline=Pipeline.from_blob(self.pipeline.describe()))
+
     def held_out(self, holdout: Holdout) -> list[np.ndarray]:
         """Of each block, which interactions are kept back, bool (B,)."""
         rng = np.random.default_rng(holdout.seed)

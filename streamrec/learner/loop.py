@@ -106,7 +106,7 @@ class Learner:
         self._breaker = BreakerLog()
         self._committer = Committer(parts.lease, head, self._settings.patience_s, self._clock)
         self._warned: set[str] = set()
-        self._n_told = 0
+        self._n_told = self._n_other_items = 0
         self._started_s: float | None = None
         self._learned_before = parts.progress.examples
         self._stopping = False
@@ -272,6 +272,7 @@ class Learner:
         for letter in _dead_letters(decoded, joined):
             self._reject(letter)
         progress.events += decoded.n_records
+        self._warn_of_other_items()
         parts.measures.read_names(decoded.block, decoded.data, self._decoder.fields)
         parts.pipeline.read_items(decoded.block, decoded.data)
         self._learn(joined.examples)
@@ -303,6 +304,7 @@ class Learner:
 
     def _finish(self) -> None:
         """The stream is at its end: what waits for a click or an impression waits no longer."""
+        self._warn_of_other_items(at_end=True)
         joined = self._joiner.finish()
         n_waited = int(np.count_nonzero(joined.examples.role == FINAL))
         for letter in joined.refused:
@@ -336,6 +338,15 @@ class Learner:
                     name,
                     self._parts.progress.position,
                 )
+
+    def _warn_of_other_items(self, *, at_end: bool = False) -> None:
+        """Say the first time, and how often at the end, that catalogue events name two items."""
+        n, told = self._decoder.n_other_items, self._n_other_items
+        if n > told and (not told or at_end):
+            _log.warning(
+                "%d event(s) of type item name two items, the first: %s", n, self._decoder.other_item
+            )
+            self._n_other_items = n
 
     def _commit(self) -> bool:
         """Hand a commit of everything since the last one to the committer; False: it is left, in a hurry."""

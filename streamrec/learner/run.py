@@ -15,6 +15,7 @@ from streamrec.learner.loop import CUT_OFF
 from streamrec.learner.report import Report
 from streamrec.learner.start import Plan, Started, start
 from streamrec.learner.status import telling_status
+from streamrec.learner.stored import blobs_of
 from streamrec.metrics import exported
 from streamrec.patience import patiently
 from streamrec.signals import Stopped, StopSignals, close_soon
@@ -132,7 +133,7 @@ def _released(plan: Plan, job: Job, signals: StopSignals, collector: LearnerColl
                 seen: Head | None = None
                 while not stop.wait(_LOOK_S):
                     head = store.head(plan.name)
-                    if head != seen and CUT_OFF not in store.load(plan.name).blobs:
+                    if head != seen and CUT_OFF not in blobs_of(store, plan.name):
                         collector.cut_off = ""
                         return True
                     seen = head

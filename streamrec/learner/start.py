@@ -29,6 +29,7 @@ from streamrec.learner.order import ORDER, Order
 from streamrec.learner.progress import Progress
 from streamrec.learner.report import Report
 from streamrec.learner.settings import LearnerSettings
+from streamrec.learner.stored import blobs_of
 from streamrec.models.pipeline import Pipeline
 from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
@@ -186,7 +187,7 @@ def _check_stored(plan: Plan, store: Store) -> None:
             raise UsageError(f"{output}: cannot be written: there is no folder {output.absolute().parent}")
     if not store.head(plan.name).seq:
         return
-    blobs = store.load(plan.name).blobs
+    blobs = blobs_of(store, plan.name)
     if COPY in blobs:
         raise UsageError(
             f"model {plan.name!r} is a named generation, which stays as it is: expected another --name; "

@@ -80,6 +80,25 @@ class Items:
         """Share of the exact answers that approximate ones had of late; None: not measured, or all exact."""
         return self.index.monitor.recall if isinstance(self.index, ApproximateIndex) else None
 
+    @property
+    def n_checked(self) -> int:
+        """Answers that were searched again, exactly, to know the recall."""
+        return self.index.monitor.n_checked if isinstance(self.index, ApproximateIndex) else 0
+
+    @property
+    def n_slots(self) -> int:
+        """Places of the index: of items, and of what changed or went until compaction gives them back."""
+        return self._exact.generation.n_slots
+
+    @property
+    def n_changes(self) -> int:
+        """Commits and loads that changed the index."""
+        return self._exact.generation.number
+
+    @property
+    def _exact(self) -> ItemIndex:
+        return self.index.exact if isinstance(self.index, ApproximateIndex) else self.index
+
     @classmethod
     def of(cls, mirror: object, settings: RetrievalSettings) -> "Items | None":
         """Those of a mirror, None where it finds none."""

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamrec.clock import Clock
 from streamrec.metrics import counter, gauge
 from streamrec.serving.arms import Arms, Choice
+from streamrec.serving.items import Items
 from streamrec.serving.pressure import Lines
 from streamrec.serving.scorer import Scorer
 
@@ -151,11 +152,20 @@ class _ScorerCollector(Collector):
         yield gauge(
             "streamrec_scorer_staleness_seconds", "Age of the commit served", scorer.model, staleness_s
         )
-        if (items := generation.items) is not None:
-            yield gauge("streamrec_scorer_index_items", "Items that can be found", scorer.model, len(items))
-            if (recall := items.recall) is not None:
-                text = "Share of the exact answers' items in the approximate ones, by live queries"
-                yield gauge("streamrec_scorer_index_recall", text, scorer.model, recall)
+        if generation.items is not None:
+            yield from _of_index(scorer.model, generation.items)
+
+
+def _of_index(model: str, items: Items) -> Iterator[Metric]:
+    name = "streamrec_scorer_index"
+    yield gauge(f"{name}_items", "Items that can be found", model, len(items))
+    text = "Places of the index; more than items until compaction gives those of changed ones back"
+    yield gauge(f"{name}_slots", text, model, items.n_slots)
+    yield counter(f"{name}_changes", "Commits and loads that changed the index", model, items.n_changes)
+    yield counter(f"{name}_recall_checks", "Answers searched again, exactly", model, items.n_checked)
+    if (recall := items.recall) is not None:
+        text = "Share of the exact answers' items in the approximate ones, by live queries"
+        yield gauge(f"{name}_recall", text, model, recall)
 
 
 def _shares(arms: Arms) -> GaugeMetricFamily:

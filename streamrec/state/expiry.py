@@ -15,12 +15,12 @@ from streamrec.memory import JIT, load_f32, load_u64, store_f32
 from streamrec.state.probe import find, prefetch_slot, row_address, spread
 from streamrec.state.table import SparseTable
 
-__all__ = ["EventClock", "Expiry", "stale_ids"]
+__all__ = ["CONFIRMATIONS", "EventClock", "Expiry", "stale_ids"]
 
 _HOUR_MS = 3_600_000
 _SWEEPS = 16  # a row lives at most a sixteenth longer than asked for; a sweep of 50M rows takes half a second
 _MAX_JUMP_MS = 86_400_000  # an event further away than a day does not move the clock …
-_CONFIRMATIONS = 16  # … until this many in a row agree: one clock gone wrong must not expire the model
+CONFIRMATIONS = 16  # … until this many in a row agree: one clock gone wrong must not expire the model
 
 
 @njit(**JIT)
@@ -37,7 +37,7 @@ def _next_sweep(
     for b in range(start, time_ms.size):
         if state[0] < 0:
             state[0], state[2] = time_ms[b], time_ms[b] // period_ms + 1
-        elif abs(time_ms[b] - state[0]) > _MAX_JUMP_MS and state[1] + 1 < _CONFIRMATIONS:
+        elif abs(time_ms[b] - state[0]) > _MAX_JUMP_MS and state[1] + 1 < CONFIRMATIONS:
             state[1] += 1
         elif (
             time_ms[b] < state[0] - _MAX_JUMP_MS

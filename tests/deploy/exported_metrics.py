@@ -62,7 +62,7 @@ def _learner() -> CollectorRegistry:
 class _Found(list):
     """Items that are searched approximately."""
 
-    recall = 0.99
+    recall, n_checked, n_slots, n_changes = 0.99, 5, 3, 2
 
 
 class _Served(Scorer):

@@ -119,6 +119,11 @@ def test_the_dashboard_shows_what_was_asked_for() -> None:
         "Commit age",
         "Watermark lag",
         "Freshness",
+        "Items in the index",
+        "Recall of live answers",
+        "Latency of /v1/retrieve and /v1/recommend",
+        "Impressions of /v1/recommend per second",
+        "Compaction of the index",
     }
     assert wanted <= set(PANELS)
 

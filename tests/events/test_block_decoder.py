@@ -35,6 +35,22 @@ def entries(block: Any, i: int, fields: list[str]) -> list[tuple[str, int, int]]
     return [(fields[f], int(kind), int(value)) for f, kind, value in zip(*columns, strict=True)]
 
 
+def test_an_item_that_is_called_two_things_is_its_id_and_told() -> None:
+    decoder = BlockDecoder()
+    for item in ("x", None):
+        decoder.decode(line(type="item", id="x", time=1, item=item, features={}))
+    assert (decoder.n_other_items, decoder.other_item) == (0, "")
+    data = line(type="item", id="e1", time=1, item="x", features={"a": 1}) + line(
+        type="item", id="e2", time=2, item=7, deleted=True
+    )
+    for _ in range(2):
+        block, rejections = decoder.decode(data)
+        assert not rejections
+        assert block.item.tolist() == [hash_text("e1"), hash_text("e2")]
+    assert decoder.n_other_items == 4
+    assert decoder.other_item == "id 'e1' is the item's, item the string 'x' is not read"
+
+
 @pytest.mark.parametrize("repeats", [1, 3])  # later ones are taken by compiled code
 def test_columns(repeats: int) -> None:
     data = b"".join(

@@ -119,6 +119,19 @@ def test_items_are_there_as_the_catalogue_says(undisturbed) -> None:
     assert n_examples < sum(event["type"] == "impression" for event in events()) * 2
 
 
+def test_who_names_two_items_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """When it is seen first, and how often at the end; an event is its item's whatever else it says."""
+    path = tmp_path / "two.jsonl"
+    named = [{"type": "item", "id": f"e{k}", "time": k, "item": "i7", "features": {}} for k in range(2500)]
+    path.write_text("".join(line + "\n" for line in lines(named)))
+    started = learn(path, plan(), new_store(), chunk_bytes=50_000)
+    assert started.parts.pipeline.catalogue.names(np.array([hash_text("e1")], np.uint64)) == ["e1"]
+    told = [text for record in caplog.records if "two items" in (text := record.getMessage())]
+    assert len(told) == 2
+    assert told[1].startswith("2500 event(s)")
+    assert told[0].endswith("the first: id 'e0' is the item's, item the string 'i7' is not read")
+
+
 def test_other_kinds_pass_over_them(stream: Path, tmp_path: Path) -> None:
     without = tmp_path / "without.jsonl"
     without.write_text("".join(line + "\n" for line in lines([e for e in events() if e["type"] != "item"])))

@@ -326,4 +326,12 @@ def test_many_items_are_searched_approximately_and_recall_is_told(store: MemoryS
         assert found["items"][0] == {"item": "near", "score": 100.0}
     recall = next(line for line in told.splitlines() if line.startswith("streamrec_scorer_index_recall{"))
     assert 0.5 < float(recall.split()[1]) <= 1.0
-    assert f'streamrec_scorer_index_items{{model="m"}} {n + 1}.0' in told
+    values = {
+        line.split("{")[0]: float(line.split()[-1])
+        for line in told.splitlines()
+        if line.startswith("streamrec_scorer_index_")
+    }
+    assert values["streamrec_scorer_index_items"] == n + 1
+    assert values["streamrec_scorer_index_slots"] == n + 1  # nothing has changed twice
+    assert values["streamrec_scorer_index_changes_total"] >= 2
+    assert values["streamrec_scorer_index_recall_checks_total"] >= 1

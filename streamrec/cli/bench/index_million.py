@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
+import click
 import numpy as np
 
 from streamrec.cli.bench.figure import Figure
-from streamrec.cli.bench.index_peers import GRAPHS, approximate_peers, missing
-from streamrec.cli.bench.searches import DIM, in_turns, rows_of, with_peers
+from streamrec.cli.bench.index_peers import BUILD_S, Built, approximate_peers, brute_force, missing
+from streamrec.cli.bench.searches import DIM, K, Search, in_turns, rows_of, with_peers
 from streamrec.cli.bench.vectors import items_and_queries
 from streamrec.index import ApproximateIndex, IndexSettings
 
@@ -31,13 +32,25 @@ def figures() -> Iterator[Figure]:
         yield _recall("ours", answers)
         if index.monitor.recall is not None:
             yield Figure("1M, recall as monitored", index.monitor.recall, "of the exact answer")
-        for name, search, built_s in approximate_peers(items):
-            took_ms, answers = in_turns({**own, name: search}, queries)
-            yield Figure(f"1M, building {name}", built_s, "s")
-            yield from with_peers("1M", {n: took_ms[n] for n in ("ours", name)}, _LIMIT_MS)[2:]
-            yield _recall(name, answers)
-    if lacking := missing():
-        yield Figure(f"1M, peers not installed ({', '.join(lacking)})", len(lacking), f"of {len(GRAPHS) + 1}")
+        for peer in approximate_peers(items):
+            yield from _beside(peer, own, (items, queries))
+    for line in missing():
+        click.echo(f"  {line}", err=True)
+
+
+def _beside(
+    peer: Built, own: Mapping[str, Search], given: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+) -> Iterator[Figure]:
+    """A peer's figures; where it lacks items, recall is of the exact answers among those that it has."""
+    items, queries = given
+    took_ms, answers = in_turns({**own, peer.name: peer.search}, queries)
+    yield Figure(f"1M, building {peer.name}", peer.took_s, "s")
+    if peer.n_items < len(items):
+        yield Figure(f"1M, {peer.name}, stopped after {BUILD_S:g} s with", peer.n_items, "items")
+        exact = brute_force(items[: peer.n_items])
+        answers["exact"] = [exact(query, K) for query in queries]
+    yield from with_peers("1M", {name: took_ms[name] for name in ("ours", peer.name)}, _LIMIT_MS)[2:]
+    yield _recall(peer.name, answers)
 
 
 def _recall(name: str, answers: Mapping[str, list[np.ndarray[Any, Any]]]) -> Figure:

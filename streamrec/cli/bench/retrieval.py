@@ -62,9 +62,10 @@ def figures() -> Iterator[Figure]:
         path = Path(place, "events.jsonl")
         with write_stream(path) as stream:
             stream.writelines(convert("movielens", folder))
-        shrinkage, held_out = _held_out(path)
-        yield from held_out
-        yield from _progressive(_recording(path), shrinkage)
+        recording = _recording(path)
+    shrinkage, held_out = _held_out(recording)
+    yield from held_out
+    yield from _progressive(recording.anew(), shrinkage)
 
 
 def _recording(path: Path) -> "Recording":
@@ -90,18 +91,17 @@ def _ratings(recording: "Recording") -> _Ratings:
     return _Ratings(user, item, times, (len(each_user), len(each_item)))
 
 
-def _held_out(path: Path) -> tuple[float, list[Figure]]:
+def _held_out(recording: "Recording") -> tuple[float, list[Figure]]:
     """EASE's best λ, and the figures of the random hold-out."""
     from streamrec.learner.holdout import Holdout, evaluate
 
-    recording = _recording(path)
     ratings, held = _ratings(recording), np.concatenate(recording.held_out(Holdout()))
     x, asked = ratings.matrix(~held), (ratings.users[held], ratings.items[held])
     popular, popular_unseen = hit_rates(np.broadcast_to(x.sum(axis=0), x.shape), x, asked)
     swept = {shrinkage: hit_rates(Ease(x, shrinkage).scores(x), x, asked)[1] for shrinkage in _LAMBDAS}
     shrinkage = max(swept, key=lambda each: swept[each])
-    once = evaluate(recording, Holdout())
-    more = evaluate(_recording(path), Holdout(epochs=_EPOCHS))
+    once = evaluate(recording.anew(), Holdout())
+    more = evaluate(recording.anew(), Holdout(epochs=_EPOCHS))
     figures = [Figure(f"unseen top-100, EASE, λ {each:g}", value, "share") for each, value in swept.items()]
     unseen, epochs = once["unseen_top_100"], more["unseen_top_100"]
     several, ease, best = f"{_EPOCHS} epochs", swept[shrinkage], f"EASE, λ {shrinkage:g}"

@@ -9,7 +9,7 @@ repeats one of its user's, at most 0. What depends on the item alone is its publ
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Finder:
 
     Interaction number n belongs to micro-batch n // size; it is in its user's history at once, and learned
     when its micro-batch is complete, from what was history before it. So nothing depends on where a block or
-    a run ends.
+    a run ends. An event of the catalogue ends a micro-batch early if something is to expire.
 
     Args:
         settings: of all parts.
@@ -92,27 +92,26 @@ class Finder:
         at = np.flatnonzero(batch.chosen & (batch.user != 0) & (batch.item != 0))
         if not len(at):
             return
-        query, start = chosen_bags(batch, self._query_bags), 0
+        bags, start = (chosen_bags(batch, self._query_bags), chosen_bags(batch, self._item_bags)), 0
         while start < len(at):
             end = min(len(at), start + self.settings.micro_batch - self._n % self.settings.micro_batch)
-            self._take(batch, at[start:end], query)
+            self._take(batch, at[start:end], bags)
             start = end
 
-    def _meet(self, batch: Batch, at: np.ndarray) -> None:
+    def _meet(self, batch: Batch, at: np.ndarray, bags: Bags) -> None:
         """Remember the features of items that are new, and that all of them are still there."""
         items, first = np.unique(batch.item[at], return_index=True)
         new = np.sort(at[first[~self._bags.known(items)]])
         if len(new):
-            self._bags.put(
-                batch.item[new], _picked(chosen_bags(batch, self._item_bags), new, len(self._item_bags))
-            )
+            self._bags.put(batch.item[new], _picked(bags, new, len(self._item_bags)))
             self._round.add(batch.item[new])
         if self._lifetimes:
             self._lifetimes.meet(batch.time_ms[at], batch.item[at], batch.user[at])
 
-    def _take(self, batch: Batch, at: np.ndarray, query: Bags) -> None:
+    def _take(self, batch: Batch, at: np.ndarray, sides: tuple[Bags, Bags]) -> None:
         """Interactions into the history and into their micro-batch, which is learned when it is complete."""
-        self._meet(batch, at)
+        query, candidate = sides
+        self._meet(batch, at, candidate)
         users, items, times = batch.user[at], batch.item[at], batch.time_ms[at]
         repeats = self._history.append(users, items, times, self._n)
         self._repeats += int(np.count_nonzero(repeats == REPEAT))
@@ -121,9 +120,14 @@ class Finder:
         self._pending.append(Interactions(users, items, times, numbers, batch.weights[at], bags))
         self._n += len(at)
         if self._n % self.settings.micro_batch == 0:
-            whole, self._pending = joined(self._pending), []
-            self._learn(whole)
-            self._expire()
+            self._end_micro_batch()
+
+    def _end_micro_batch(self) -> None:
+        whole, self._pending = self._pending, []
+        if whole:
+            self._learn(joined(whole))
+        if self._lifetimes and self._lifetimes.is_due:
+            self._expire(self._lifetimes)
 
     def _learn(self, taken: Interactions) -> None:
         """One micro-batch."""
@@ -154,9 +158,10 @@ class Finder:
         """One step of towers and weights by the sampled softmax."""
         near, seen, counts = known
         towers, temperature = self._towers, np.float32(self.settings.towers.temperature)
-        q, of_query = towers.query(taken.bags, self._reach(near))
+        reach = self._reach(near)
+        q, of_query = towers.query(taken.bags, reach)
         c, of_candidate = towers.candidate(self._bags.get(columns))
-        visited = np.log1p(self._visits.scores(self._reach(near), columns) / _LITTLE)
+        visited = np.log1p(self._visits.scores(reach, columns) / _LITTLE)
         popular = np.log1p(counts.taken)
         recent = self._recent(counts, int(taken.numbers[0]))
         alpha, beta, gamma = towers.weights
@@ -178,11 +183,10 @@ class Finder:
         if self._lifetimes:
             towers.retain(of_query, of_candidate, np.full(len(own), self._lifetimes.now_ms))
 
-    def _expire(self) -> None:
+    def _expire(self, lifetimes: Lifetimes) -> None:
         """Items and users that are too old are gone, in whatever table."""
-        if not self._lifetimes:
-            return
-        items, users = self._lifetimes.take_stale()
+        items, users = lifetimes.take_stale()
+        self._towers.pass_time(lifetimes.now_ms)
         self._history.forget(users)
         if len(items):
             self._visits.forget(items)
@@ -217,16 +221,22 @@ class Finder:
 
     def see_items(self, batch: Batch, items: np.ndarray, deleted: np.ndarray) -> None:
         """Events of the catalogue: items uint64 (B,) with their features, or deleted, bool (B,)."""
-        if self._lifetimes:
-            self._lifetimes.meet(batch.time_ms, items)
+        bags = chosen_bags(batch, self._item_bags)
+        whole: Iterable[tuple[int, int]] = [(0, len(items))]
+        for start, end in self._lifetimes.tell(batch.time_ms, items) if self._lifetimes else whole:
+            its = _picked(bags, np.arange(start, end), len(self._item_bags))
+            self._see(items[start:end], deleted[start:end], its)
+            if self._lifetimes and self._lifetimes.is_due:
+                self._end_micro_batch()
+
+    def _see(self, items: np.ndarray, deleted: np.ndarray, bags: Bags) -> None:
+        """Events among which nothing expires."""
         ids, last = np.unique(items[::-1], return_index=True)
         last = np.sort(len(items) - 1 - last)
         new = np.sort(np.unique(items, return_index=True)[1])
         self._round.add(items[new[~self._bags.known(items[new])]])
         gone, there = last[deleted[last]], last[~deleted[last]]
-        self._bags.put(
-            items[there], _picked(chosen_bags(batch, self._item_bags), there, len(self._item_bags))
-        )
+        self._bags.put(items[there], _picked(bags, there, len(self._item_bags)))
         self._visits.meet(np.unique(items[~deleted]), self._n)
         self._bags.delete(items[gone])
         self._vectors.delete(items[gone])

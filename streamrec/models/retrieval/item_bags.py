@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from streamrec.features.batch import Batch
+from streamrec.memory import JIT
 from streamrec.state.table import SparseTable
 
 __all__ = ["Bags", "ItemBags", "chosen_bags"]
 
 _ALIVE, _DELETED = 1.0, 2.0
 _ENTRY = 4  # slots
+_32 = np.uint64(32)
 
 
 class Bags(NamedTuple):
@@ -26,6 +29,20 @@ class Bags(NamedTuple):
     ids: np.ndarray  # uint64 (nnz,)
     values: np.ndarray  # float32 (nnz,)
     offsets: np.ndarray  # int64 (N·F + 1,)
+
+
+@njit(**JIT)
+def _unpack(rows: np.ndarray, bits: np.ndarray, fields: int, out: Bags) -> None:
+    """The entries of rows float32 (N, W), the same as uint32, one after the other; out.offsets has zeros."""
+    k = 0
+    for i in range(len(rows)):
+        for at in range(2, 2 + _ENTRY * int(rows[i, 1]), _ENTRY):
+            out.ids[k] = np.uint64(bits[i, at + 2]) | np.uint64(bits[i, at + 3]) << _32
+            out.values[k] = rows[i, at + 1]
+            out.offsets[i * fields + int(rows[i, at]) + 1] += 1
+            k += 1
+    for j in range(1, len(out.offsets)):
+        out.offsets[j] += out.offsets[j - 1]
 
 
 def chosen_bags(batch: Batch, bags: np.ndarray) -> Bags:
@@ -85,12 +102,8 @@ class ItemBags:
     def get(self, items: np.ndarray) -> Bags:
         """The bags of items uint64 (N,), empty ones where nothing is known."""
         rows, _ = self._table.get(items)
-        counts = rows[:, 1].astype(np.int64)
-        entries = rows[:, 2:].reshape(len(items), self._most, _ENTRY)
-        there = np.arange(self._most) < counts[:, None]
-        flat = entries[there]
-        of = np.repeat(np.arange(len(items)), counts) * self._fields + flat[:, 0].astype(np.int64)
-        sizes = np.bincount(of, minlength=len(items) * self._fields)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-        ids = np.ascontiguousarray(flat[:, 2:]).view(np.uint64).ravel()
-        return Bags(ids, np.ascontiguousarray(flat[:, 1]), offsets)
+        n = int(rows[:, 1].sum(dtype=np.float64))
+        ids, values = np.empty(n, np.uint64), np.empty(n, np.float32)
+        offsets = np.zeros(len(items) * self._fields + 1, np.int64)
+        _unpack(rows, rows.view(np.uint32), self._fields, Bags(ids, values, offsets))
+        return Bags(ids, values, offsets)

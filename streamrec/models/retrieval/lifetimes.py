@@ -4,10 +4,11 @@
     user_met   user → hour of the last interaction
 
 An event counts at the time that the stream has come to, not at its own: a catalogue may be told of late.
-Who is too old is gone at the end of the micro-batch in which a sweep became due: a function of the stream.
+Who is too old is gone at the end of the micro-batch in which a sweep became due, which the next event of the
+catalogue ends: a function of the stream, also of one in which nobody takes anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -26,13 +27,16 @@ class Lifetimes:
     Args:
         ttl_s: seconds of event time, above 0.
 
+    Attributes:
+        is_due: a sweep is.
+
     """
 
     def __init__(self, ttl_s: float) -> None:
         ttl_ms = max(1, int(ttl_s * 1000))
         self._items, self._users = LastMet(ttl_ms), LastMet(ttl_ms)
         self._clock = EventClock(max(1, ttl_ms // SWEEPS))
-        self._is_due = False
+        self._now_ms, self.is_due = self._clock.now_ms, False
         self.tables: Mapping[str, SparseTable] = {
             "item_met": self._items.table,
             "user_met": self._users.table,
@@ -41,29 +45,41 @@ class Lifetimes:
     @property
     def now_ms(self) -> int:
         """Event time."""
-        return self._clock.now_ms
+        return self._now_ms
 
-    def meet(self, time_ms: np.ndarray, items: np.ndarray, users: np.ndarray | None = None) -> None:
-        """The next events of the stream, int64 (B,), tell of items uint64 (B,), and of users uint64 (B,)."""
+    def meet(self, time_ms: np.ndarray, items: np.ndarray, users: np.ndarray) -> None:
+        """The next interactions of the stream, int64 (B,), are of items and users uint64 (B,)."""
         now_ms, due = self._clock.read(time_ms)
-        self._is_due |= bool(due.any())
+        self._now_ms = self._clock.now_ms
+        self.is_due |= bool(due.any())
         self._items.meet(items, now_ms)
-        if users is not None:
-            self._users.meet(users, now_ms)
+        self._users.meet(users, now_ms)
+
+    def tell(self, time_ms: np.ndarray, items: np.ndarray) -> Iterator[tuple[int, int]]:
+        """The next events of the stream, int64 (B,), are of the catalogue, of items uint64 (B,).
+
+        Yields stretches of them (start, end): see them, and `take_stale` if that is due, before the next.
+        """
+        now_ms, due = self._clock.read(time_ms)
+        due[:1] |= self.is_due
+        ends = np.union1d(np.flatnonzero(due) + 1, len(items)).tolist()
+        for start, end in zip([0, *ends], ends, strict=False):
+            self._now_ms, self.is_due = int(now_ms[end - 1]), bool(due[end - 1])
+            self._items.meet(items[start:end], now_ms[start:end])
+            yield start, end
 
     def take_stale(self) -> tuple[np.ndarray, np.ndarray]:
-        """Items and users that are too old, uint64 ascending; none where no sweep is due."""
-        if not self._is_due:
-            return np.empty(0, np.uint64), np.empty(0, np.uint64)
-        self._is_due = False
-        return self._items.take_stale(self.now_ms), self._users.take_stale(self.now_ms)
+        """The sweep that is due: items and users that are too old, uint64 ascending."""
+        self.is_due = False
+        return self._items.take_stale(self._now_ms), self._users.take_stale(self._now_ms)
 
     def blobs(self) -> Mapping[str, bytes]:
         """The clock, and whether a sweep is due."""
-        return {_CLOCK: bytes([self._is_due]) + self._clock.to_bytes()}
+        return {_CLOCK: bytes([self.is_due]) + self._clock.to_bytes()}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         if state := blobs.get(_CLOCK):
-            self._is_due = bool(state[0])
+            self.is_due = bool(state[0])
             self._clock.restore(state[1:])
+            self._now_ms = self._clock.now_ms

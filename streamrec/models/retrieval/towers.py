@@ -22,6 +22,7 @@ from streamrec.models.deep.parameters import DenseParameters
 from streamrec.models.retrieval.history import Near
 from streamrec.models.retrieval.item_bags import Bags
 from streamrec.models.retrieval.settings import TowerSettings
+from streamrec.state.expiry import CONFIRMATIONS
 from streamrec.state.rows import Table
 
 __all__ = ["Towers"]
@@ -143,6 +144,13 @@ class Towers:
         """The vectors of tapes were used at these times, int64 (B,); others are removed where that is due."""
         self._query.retain(query, time_ms)
         self._candidate.retain(candidate, time_ms)
+
+    def pass_time(self, now_ms: int) -> None:
+        """It is so late, though nothing is learned: vectors that nobody used for too long are removed."""
+        n = CONFIRMATIONS  # the caller's clock is believed, however far it is ahead
+        ids, ends, counted = np.empty(0, np.uint64), np.zeros(n, np.int64), np.zeros((2, n))
+        for tower in (self._query, self._candidate):
+            tower.embedding.retain(ids, ends, np.full(n, now_ms), counted)
 
     def blobs(self) -> Mapping[str, bytes]:
         """The clocks, where vectors are removed."""

@@ -145,31 +145,10 @@ def _pairs_of(table: _Table, identity: np.uint64) -> np.uint64:
 
 
 @njit(**JIT)
-def _among(
-    table: _Table, n: int, columns: np.ndarray, near: tuple[np.ndarray, np.ndarray], out: np.ndarray
-) -> None:
-    """out[b, j] += weight of a near item · weight of its pair with columns[j], over all near items of b."""
-    places = placed(columns)
-    items, weights = near
-    for b in range(len(items)):
-        for k in range(items.shape[1]):
-            at = _pairs_of(table, items[b, k]) if weights[b, k] > 0 else np.uint64(0)
-            if at == np.uint64(0):
-                continue
-            for m in range(n):
-                identity = load_u64(at + np.uint64(m) * _PAIR)
-                if identity == np.uint64(0):
-                    break
-                column = column_of(places, columns, identity)
-                if column >= 0:
-                    out[b, column] += weights[b, k] * load_f32(at + np.uint64(m) * _PAIR + _8)
-
-
-@njit(**JIT)
-def _all(
+def _pairs(
     table: _Table, n: int, items: np.ndarray, weights: np.ndarray, ids: np.ndarray, values: np.ndarray
 ) -> int:
-    """Every pair of the near items (K,) into ids and values (K·n,); returns how many."""
+    """Every pair of the near items (K,) into ids and values (K·n,), times their weights; returns how many."""
     count = 0
     for k in range(items.size):
         at = _pairs_of(table, items[k]) if weights[k] > 0 else np.uint64(0)
@@ -182,6 +161,21 @@ def _all(
             ids[count], values[count] = identity, weights[k] * load_f32(at + np.uint64(m) * _PAIR + _8)
             count += 1
     return count
+
+
+@njit(**JIT)
+def _among(
+    table: _Table, n: int, columns: np.ndarray, near: tuple[np.ndarray, np.ndarray], out: np.ndarray
+) -> None:
+    """out[b, j] += weights of the pairs that the near items of b have with columns[j]."""
+    places = placed(columns)
+    items, weights = near
+    ids, values = np.empty(items.shape[1] * n, np.uint64), np.empty(items.shape[1] * n, np.float32)
+    for b in range(len(items)):
+        for pair in range(_pairs(table, n, items[b], weights[b], ids, values)):
+            column = column_of(places, columns, ids[pair])
+            if column >= 0:
+                out[b, column] += values[pair]
 
 
 def _last(rows: np.ndarray) -> np.ndarray:
@@ -216,7 +210,7 @@ class Visits:
     def take(self, items: np.ndarray, numbers: np.ndarray, near: Near) -> None:
         """Count B interactions, int64 numbers (B,) in the stream, and what was taken near them."""
         self._n_taken = self._total() + len(items)
-        ids = np.unique(np.concatenate([items, near.items.ravel()]))
+        ids = np.concatenate([items, near.items.ravel()])
         self._create(ids[ids != 0])
         kernels = _kernel(self._items), _kernel(self._neighbours)
         _take(kernels, (items, numbers), tuple(near), self._rates)
@@ -242,7 +236,9 @@ class Visits:
 
     def counts(self, items: np.ndarray) -> Counts:
         """Of items uint64 (N,); zeros of those that nobody took."""
-        rows, _ = self._items.get(items)
+        return self._counts(self._items.get(items)[0])
+
+    def _counts(self, rows: np.ndarray) -> Counts:
         last = np.where(rows[:, 0] > 0, _last(rows), 0)
         recent = np.log(np.maximum(rows[:, 1].astype(np.float64), 1e-6)) + last * self._per_life
         return Counts(rows[:, 0], recent, rows[:, 2], rows[:, 3])
@@ -254,7 +250,8 @@ class Visits:
         and a how many interactions the item is known for: at first the rate of an average item, and less the
         longer nobody takes it (the mean under a gamma prior of shape 1 on the rates of a Poisson process).
         """
-        counts, last = self.counts(items), _last(self._items.get(items)[0])
+        rows = self._items.get(items)[0]
+        counts, last = self._counts(rows), _last(rows)
         rate = 1.0 / np.maximum(len(self._neighbours) + number - last, 1)
         remembered = -np.expm1(-self._per_life * number) / self._per_life  # of `number` interactions
         recent = np.log(np.maximum(rate * remembered, 1e-6)) + number * self._per_life
@@ -271,10 +268,10 @@ class Visits:
         """Of each moment all items that have a score: ids uint64 (M,) and s float32 (M,)."""
         items, weights = self._shrunk(near)
         n = self._settings.neighbours
-        ids, values = np.empty(items.shape[1] * n, np.uint64), np.empty(items.shape[1] * n, np.float64)
+        ids, values = np.empty(items.shape[1] * n, np.uint64), np.empty(items.shape[1] * n, np.float32)
         found = []
         for b in range(len(items)):
-            count = _all(_kernel(self._neighbours), n, items[b], weights[b], ids, values)
+            count = _pairs(_kernel(self._neighbours), n, items[b], weights[b], ids, values)
             each, which = np.unique(ids[:count], return_inverse=True)
             sums = np.bincount(which, values[:count], len(each))
             found.append((each, (sums * self._inverse(each)).astype(np.float32)))
@@ -298,7 +295,7 @@ class Visits:
 
     def _create(self, ids: np.ndarray) -> None:
         for table in (self._items, self._neighbours):
-            missing = ids[~table.get(ids)[1]]
+            missing = np.unique(ids[~table.contains(ids)])  # few: most items near were taken themselves
             table.upsert(missing, np.zeros((len(missing), table.width), np.float32))
 
 

@@ -187,6 +187,44 @@ def test_one_event_from_the_future_removes_nobody():
     assert ids_of("i0", "i1", "i2", "i3") == ids_in(learned.pipeline.tables["item_vectors"])
 
 
+def told_only(n=120):
+    """After a few ratings the catalogue alone goes on: late now and then, and once from the far future."""
+    yield from (rating(k, k / 8, f"u{k % 3}", f"old{k % 4}") for k in range(18))  # two wait for a micro-batch
+    for k in range(n):
+        hour = 3 + k / 2 - 20 * (k % 10 == 6) + 10**5 * (k == 50)
+        yield told(hour, f"i{k // 15}", features={"kind": "k1"})
+
+
+def test_a_catalogue_alone_moves_time():
+    learned = Learned(list(told_only()), **SMALL)
+    tables = learned.pipeline.tables
+    assert ids_in(tables["item_vectors"]) == ids_of("i3", "i4", "i5", "i6", "i7")
+    for name in ("item_bags", "items", "item_met", "item_vectors"):
+        assert ids_in(tables[name]) == ids_of("i3", "i4", "i5", "i6", "i7"), name
+    for name in ("users", "history", "user_met", "neighbours", "candidate_vectors", "query_vectors"):
+        assert not len(tables[name]), name
+
+
+def test_what_waits_for_its_micro_batch_is_learned_before_it_is_too_old():
+    lines = [rating(k, k / 8, f"u{k % 3}", f"old{k % 4}") for k in range(18)]
+    learned = Learned([*lines, *(told(k, "i", features={}) for k in range(3, 30))], **SMALL)
+    retriever = learned.pipeline.retriever
+    assert retriever._visits.counts(np.array([hash_text("old1")], np.uint64)).taken == 5
+    learned.feed([rating(20 + k, 30 + k / 2, "u", "old1") for k in range(2)])
+    assert retriever._visits.counts(np.array([hash_text("old1")], np.uint64)).taken == 7
+
+
+def test_a_catalogue_alone_moves_time_the_same_wherever_it_is_cut_or_resumed():
+    lines = list(told_only(80))
+    learned, *others = (Learned(lines[:40], cut=cut, **SMALL) for cut in (1, 7, 40))
+    for other, cut in zip(others, (1, 90), strict=True):
+        other.feed(lines[40:], cut)
+    for start in range(40, len(lines), 9):
+        learned.pipeline = resumed(learned.pipeline)
+        learned.feed(lines[start : start + 9])
+    assert len({each.pipeline.state_sha256() for each in (learned, *others)}) == 1
+
+
 def test_pairs_of_the_forgotten_are_gone_from_both_rows():
     visits, rng = Visits(VisitSettings(neighbours=16), 0.05), np.random.default_rng(2)
     items = rng.integers(1, 13, 200).astype(np.uint64)
