@@ -25,6 +25,7 @@ from streamrec.index.offer import Best
 from streamrec.index.recall import RecallMonitor
 from streamrec.index.request import Found, Predicate, Request, first_of
 from streamrec.index.settings import IndexSettings
+from streamrec.index.share import give_way
 
 __all__ = ["ApproximateIndex", "ApproximateSettings"]
 
@@ -81,7 +82,7 @@ class ApproximateIndex:
         self.exact = ItemIndex(settings) if exact is None else exact
         self.monitor = RecallMonitor(self.approximate.checked_every)
         self._base: _Base | None = None
-        self._builder = ThreadPoolExecutor(1, "index-base")
+        self._builder = ThreadPoolExecutor(1, "index-base", give_way)
         self._building: Future[None] | None = None
         self._n_kept = 0
         self._starting = threading.Lock()

@@ -1,9 +1,8 @@
 """The exact search: bounds of all blocks of slots first, and then the blocks of the greatest bounds.
 
-Bounds come from a stream of codes, or of vectors where there are no codes, by several threads. Then the slots
-are scored whose own bounds reach the k-th greatest bound of blocks, and with the k-th best score of these
-those that reach that. So few vectors are read: of some 400 of 200,000 clustered items. In the order of slots
-the first thousands would all be read.
+Bounds come from a stream of codes, or of vectors where there are no codes, by several threads. Then blocks
+are taken in the order of their bounds, so the k-th best score rises at once and few vectors are read: those
+of some 400 of 200,000 clustered items. In the order of slots the first thousands would all be read.
 """
 
 from typing import Any
@@ -42,8 +41,8 @@ _NONE = np.int64(0)
 _NOTED = 64
 #: Blocks of lists are asked for so many before their turn: the processor foresees only what is in a row.
 _AHEAD = 8
-#: Slots that reach the bounds of so many blocks at least are offered at first, and of so many times as many
-#: each time they were too few.
+#: So many blocks are taken first at least, and then so many times as many: the k-th best score is then found,
+#: or almost, and the order of the others saves less than sorting them costs.
 _LEAST_FIRST, _MORE = 16, 4
 _DOTS, _DOTS_HALF = row_dots(LANES, half=False), row_dots(LANES, half=True)
 
@@ -187,61 +186,59 @@ def _offer_noted(slots: Slots, found: np.ndarray, n_found: int, asked: Asked, n:
 
 @njit(**INNER)
 def _offer_between(slots: Slots, tops: np.ndarray, limits: Any, asked: Asked, n: int) -> int:
-    """Offer the slots whose bounds are from `limits[0]`, or the k-th best score if that is more, to below
-    `limits[1]`.
+    """Offer the slots of some blocks that reach a score, or the k-th best of those kept if that is more.
 
     Memory answers many questions at once, so the slots of some blocks are noted before the first is scored.
+    `limits`: the blocks' greatest bounds are from the first to below the second; the third is the score.
     """
-    (least, above), found, n_found = limits, np.empty(_NOTED + BLOCK, np.int64), _NONE
+    least, above, floor = limits
+    found, n_found = np.empty(_NOTED + BLOCK, np.int64), _NONE
     for b in range(len(tops)):
-        if tops[b] >= least:
-            bits = _reaching(slots, b, asked, least)
-            if tops[b] >= above:
-                bits &= ~_reaching(slots, b, asked, above)
-            n_found = _note(slots, b, bits, asked, found, n_found)
+        if least <= tops[b] < above and tops[b] >= floor:
+            n_found = _note(slots, b, _reaching(slots, b, asked, floor), asked, found, n_found)
             if n_found >= _NOTED:
                 n, n_found = _offer_noted(slots, found, n_found, asked, n), _NONE
-                least = max(least, least_score(asked.scores, n))
+                floor = max(floor, least_score(asked.scores, n))
     return _offer_noted(slots, found, n_found, asked, n)
 
 
+@njit(**INNER)
+def _floor(slots: Slots, tops: np.ndarray, least: float, asked: Asked) -> np.float32:
+    """A score that the k-th best reaches: the k-th of only the slots whose bounds reach a limit."""
+    scores, ids = np.empty(len(asked.scores), np.float32), np.empty(len(asked.scores), np.uint64)
+    few = Asked(asked.number, asked.vector, asked.codes, asked.n_vectors, asked.bounds, scores, ids)
+    return least_score(scores, _offer_between(slots, tops, (least, np.float32(np.inf), least), few, _NONE))
+
+
 @njit(**JIT)
-def offer_blocks(slots: Slots, tops: np.ndarray, limits: np.ndarray, asked_of: Any, best: Best) -> bool:
-    """Offer slots to a query's best: those with bounds between limits, then others that may be among them.
+def offer_blocks(slots: Slots, tops: np.ndarray, limits: np.ndarray, asked_of: Any, best: Best) -> None:
+    """Offer slots to a query's best, blocks of great bounds first, until no other may be among them.
 
     Args:
         slots: what is searched.
         tops: float32 (blocks,), the greatest bound of each.
-        limits: float32 (2,): bounds are from the first to below the second, from which on all were offered.
+        limits: float32 (n,), descending to −inf: blocks between two of them are taken in the order of slots.
         asked_of: queries, and which one of them.
         best: of all queries.
 
-    Returns:
-        Whether k were found, and no other slot may be among them.
-
     """
     queries, q = asked_of
-    asked, least, above = ask(queries, q, best), limits[0], limits[1]
-    n = _offer_between(slots, tops, (least, above), asked, best.n[q])
+    asked, n, above = ask(queries, q, best), best.n[q], np.float32(np.inf)
     floor = least_score(asked.scores, n)
-    if -np.inf < floor < least:
-        n = _offer_between(slots, tops, (floor, least), asked, n)
+    if n < len(asked.scores):
+        floor = _floor(slots, tops, limits[0], asked)
+    for least in limits:
+        if above > floor:
+            n = _offer_between(slots, tops, (least, above, floor), asked, n)
+            floor, above = max(floor, least_score(asked.scores, n)), least
     best.n[q] = n
-    return bool(floor > -np.inf)
 
 
 def offer_best_first(
     slots: Slots, tops: np.ndarray[Any, Any], asked_of: tuple[Query, int], best: Best
 ) -> None:
-    """Offer the slots of the k greatest bounds of blocks, and more until no other may be among the best.
-
-    Arguments as of `offer_blocks`.
-    """
-    n, limits = max(_LEAST_FIRST, best.scores.shape[1]), np.array([-np.inf, np.inf], np.float32)
-    while n < len(tops):
-        limits[0] = np.partition(tops, -n)[-n]
-        if offer_blocks(slots, tops, limits, asked_of, best):
-            return
-        n, limits[1] = n * _MORE, limits[0]
-    limits[0] = -np.inf
+    """Offer the blocks of the k greatest bounds, those of the next 3k, and the others; arguments as above."""
+    first = max(_LEAST_FIRST, best.scores.shape[1])
+    at = len(tops) - np.array([n for n in (first, _MORE * first) if n <= len(tops)], np.int64)
+    limits = np.append(np.partition(tops, at)[at], np.float32(-np.inf))
     offer_blocks(slots, tops, limits, asked_of, best)

@@ -10,7 +10,7 @@ from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.request import Found
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
-DIM, N = 16, 3 * CHUNK_SLOTS
+DIM, N = 16, 3 * CHUNK_SLOTS + 100  # the last four fill no block of lists
 SETTINGS = ApproximateSettings(least_items=1000, probes=128, checked_every=1)
 
 
@@ -43,6 +43,14 @@ def test_recall_is_high_scores_are_exact_and_it_is_monitored(index):
     while not index.monitor.n_checked:
         sleep(0.01)
     assert index.monitor.recall == pytest.approx(np.mean([len(s) for s in shared]) / 50)
+
+
+def test_the_base_has_all_full_blocks_and_the_rest_is_searched_exactly(index):
+    assert index._base.end == N - 4
+    tail = index.exact.generation.since(index._base.end)
+    assert tail.n_alive() == 4
+    request = index.exact.request(np.ones(DIM), 10, None, None)
+    assert sorted(index.exact.search_exactly(tail, request).ids[0]) == [0] * 6 + list(range(N - 3, N + 1))
 
 
 def test_changes_are_found_at_once_and_what_is_gone_is_not(index):
