@@ -76,4 +76,6 @@ def give_way() -> None:
     Only Linux has priorities of threads; elsewhere nothing changes.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        thread = threading.get_native_id()
+        niceness = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread))  # less is a privilege
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)

@@ -1,5 +1,9 @@
 """The approximate index beside the exact one: what it may not do, and how much it finds."""
 
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 from streamrec.index import ApproximateIndex, ApproximateSettings, IndexSettings, RecallMonitor
 from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.request import Found
+from streamrec.index.share import give_way
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
 DIM, N = 16, 3 * CHUNK_SLOTS + 100  # the last four fill no block of lists
@@ -95,6 +100,17 @@ def test_the_base_is_made_anew_when_items_have_changed():
         assert index._base.end > first.end
         recall = np.intersect1d(index.search(query, 100).ids, index.exact.search(query, 100).ids).size
         assert recall >= 85
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_threads_that_give_way_do_so_alone():
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        assert pool.submit(niceness).result() == max(10, before)
+    assert niceness() == before
 
 
 def test_a_monitor_counts_what_was_shared():

@@ -1,5 +1,7 @@
 """Which lists a query reads, beside the formula in NumPy."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def test_lists_of_the_greatest_promises_are_read(n_lists, share):
         assert blocks == sorted(set(blocks))
         promises = centres @ query + 5 * distances * np.linalg.norm(query) / np.sqrt(DIM)
         taken = np.isin(np.arange(starts[-1]), blocks)
-        of_list = [taken[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        of_list = [taken[a:b] for a, b in pairwise(starts)]
         whole, none = ([f(part) for part in of_list] for f in (np.all, lambda part: not part.any()))
         tolerance = 0.25 * np.abs(centres).max() * np.linalg.norm(query)  # of codes of four bits
         if not all(whole):
