@@ -20,10 +20,12 @@ from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.generation import Generation, empty_best, search
 from streamrec.index.inverted import InvertedLists, require_faiss
 from streamrec.index.item_index import ItemIndex
+from streamrec.index.lanes import BLOCK
 from streamrec.index.offer import Best
 from streamrec.index.recall import RecallMonitor
 from streamrec.index.request import Found, Predicate, Request, first_of
 from streamrec.index.settings import IndexSettings
+from streamrec.index.share import give_way
 
 __all__ = ["ApproximateIndex", "ApproximateSettings"]
 
@@ -39,7 +41,7 @@ class ApproximateSettings:
 
     Attributes:
         least_items: up to this many items the search is exact.
-        probes: lists read a query.
+        probes: a query reads as much as so many lists of average length have.
         rebuilt_at: share of items that are newer than the base, or of the base that is dead, at which it is
             made anew.
         checked_every: queries per one whose recall is measured.
@@ -47,13 +49,13 @@ class ApproximateSettings:
     """
 
     least_items: int = 300_000
-    probes: int = 200
+    probes: int = 90
     rebuilt_at: float = 0.1
     checked_every: int = 100
 
 
 class _Base(NamedTuple):
-    """Inverted lists of the slots of the chunks before `end`, a serial number."""
+    """Inverted lists of the slots before `end`, a position (`Chunk.append`)."""
 
     lists: InvertedLists
     end: int
@@ -80,7 +82,7 @@ class ApproximateIndex:
         self.exact = ItemIndex(settings) if exact is None else exact
         self.monitor = RecallMonitor(self.approximate.checked_every)
         self._base: _Base | None = None
-        self._builder = ThreadPoolExecutor(1, "index-base")
+        self._builder = ThreadPoolExecutor(1, "index-base", give_way)
         self._building: Future[None] | None = None
         self._n_kept = 0
         self._starting = threading.Lock()
@@ -138,14 +140,14 @@ class ApproximateIndex:
         for q in range(n_queries):
             one = request if n_queries == 1 else request.rows(np.array([q]))
             self._search_base(base, generation, one, best.of(q))
-        found = search(generation.since(base.end), request, 1, None, best)
+        found = self.exact.search_exactly(generation.since(base.end), request, best)
         if request.k and (found.ids[:, -1] == 0).any():
             return self.exact.search_exactly(generation, request)
         return found
 
     def _search_base(self, base: _Base, generation: Generation, request: Request, best: Best) -> None:
         """Offer what one query's nearest lists have."""
-        blocks = base.lists.near(request.queries.vectors[0], self.approximate.probes)
+        blocks = base.lists.near(request.queries, self.approximate.probes)
         slots, kept = generation.slots(request)
         listed = base.lists.listed(blocks, generation.serials)
         self.exact.search_slots(slots._replace(listed=listed), request.queries, best)
@@ -166,15 +168,15 @@ class ApproximateIndex:
         if self._base is None:
             return True
         tail = generation.since(self._base.end)
-        n_older = generation.n_live - sum(chunk.n_live for chunk in tail.chunks)
+        n_older = generation.n_live - tail.n_alive()
         share = self.approximate.rebuilt_at
-        return tail.n_slots > share * generation.n_live + CHUNK_SLOTS or n_older < (1 - share) * len(
-            self._base.lists
-        )
+        return tail.n_slots - tail.first > share * generation.n_live + CHUNK_SLOTS or n_older < (
+            1 - share
+        ) * len(self._base.lists)
 
     def _build(self, generation: Generation) -> None:
-        """Make a base of all full chunks."""
-        vectors, positions, end = _full_chunks(generation, self.exact.settings.dim)
+        """Make a base of all slots, but for a last few that fill no block."""
+        vectors, positions, end = _listable(generation, self.exact.settings.dim)
         if len(vectors):
             old = self._base.lists if self._base is not None else None
             keep = (
@@ -187,12 +189,13 @@ class ApproximateIndex:
             self._base = _Base(lists, end)
 
 
-def _full_chunks(generation: Generation, dim: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
-    """Of the live slots of full chunks: vectors float32 (N, dim), positions int64 (N,); the next serial."""
+def _listable(generation: Generation, dim: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Of the live slots of full blocks: vectors float32 (N, dim), positions int64 (N,); the next position."""
     vectors, positions, end = [np.empty((0, dim), np.float32)], [np.empty(0, np.int64)], 0
-    for chunk in generation.chunks[: generation.n_slots // CHUNK_SLOTS]:
-        alive = np.flatnonzero(chunk.died > generation.number)
+    for i, chunk in enumerate(generation.chunks):
+        n = min(CHUNK_SLOTS, generation.n_slots - i * CHUNK_SLOTS) // BLOCK * BLOCK
+        alive = np.flatnonzero(chunk.died[:n] > generation.number)
         vectors.append(chunk.rows[alive, :dim].astype(np.float32))
         positions.append(chunk.serial * CHUNK_SLOTS + alive)
-        end = chunk.serial + 1
+        end = chunk.serial * CHUNK_SLOTS + n
     return np.concatenate(vectors), np.concatenate(positions), end

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from streamrec.index.best import sort_best
-from streamrec.index.chunk import CHUNK_SLOTS, Chunk
+from streamrec.index.chunk import CHUNK_SLOTS, LIVE, Chunk
 from streamrec.index.lanes import BLOCK
 from streamrec.index.offer import Best, Query, Slots
 from streamrec.index.request import Found, Predicate, Request
-from streamrec.index.scan import bound_blocks, offer_best_first, offer_blocks
+from streamrec.index.scan import bound_blocks, offer_best_first
 from streamrec.index.share import share
 
 __all__ = ["Generation", "answer", "empty_best", "search", "search_slots"]
@@ -29,6 +29,7 @@ class Generation:
         number: counts updates from 0; slots that died up to it are not seen.
         chunks: ascending by serial; all but the last are full.
         n_slots: filled slots of them together.
+        first: slot of the first chunk from which on they are searched, a multiple of 32.
         n_live: items.
 
     """
@@ -37,6 +38,7 @@ class Generation:
     chunks: tuple[Chunk, ...]
     n_slots: int
     n_live: int
+    first: int = 0
 
     @cached_property
     def places(self) -> np.ndarray[Any, Any]:
@@ -51,15 +53,27 @@ class Generation:
         """The chunks' serial numbers, int64 (n_chunks,)."""
         return np.array([chunk.serial for chunk in self.chunks], np.int64)
 
-    def since(self, serial: int) -> "Generation":
-        """Only the chunks from a serial on; `n_live` stays that of all."""
+    def since(self, position: int) -> "Generation":
+        """Only the slots from a position on (`Chunk.append`), a multiple of 32; `n_live` is still of all."""
+        if position not in self._tails:
+            self._tails[position] = self._since(position)
+        return self._tails[position]
+
+    @cached_property
+    def _tails(self) -> "dict[int, Generation]":
+        return {}
+
+    def _since(self, position: int) -> "Generation":
+        serial, slot = divmod(position, CHUNK_SLOTS)
         first = int(np.searchsorted(self.serials, serial))
-        return Generation(
-            self.number,
-            self.chunks[first:],
-            self.n_slots - min(first * CHUNK_SLOTS, self.n_slots),
-            self.n_live,
-        )
+        chunks, n_slots = self.chunks[first:], max(0, self.n_slots - first * CHUNK_SLOTS)
+        there = bool(chunks) and chunks[0].serial == serial
+        return Generation(self.number, chunks, n_slots, self.n_live, slot if there else 0)
+
+    def n_alive(self) -> int:
+        """Items of the slots that are searched, as of the last update."""
+        skipped = (chunk.died[: self.first] for chunk in self.chunks[:1])
+        return sum(chunk.n_live for chunk in self.chunks) - sum((died == LIVE).sum() for died in skipped)
 
     def located(self, positions: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Place among the chunks, −1 where it is none of them, and slot of each position (`Chunk.append`)."""
@@ -79,7 +93,8 @@ class Generation:
         half = bool(self.chunks) and self.chunks[0].rows.dtype == np.float16
         kept = [places, request.excluded, request.offsets]
         at, excluded, offsets = (array.ctypes.data for array in kept)
-        return Slots(at, self.n_slots, self.number, half, excluded, offsets), [*kept, *masks]
+        first_block = self.first // BLOCK
+        return Slots(at, self.n_slots, self.number, half, excluded, offsets, first_block), [*kept, *masks]
 
 
 def _mask(where: Predicate, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -112,7 +127,7 @@ def search(
 
     """
     best = empty_best(request, min(request.k, generation.n_live)) if best is None else best
-    if generation.n_slots:
+    if generation.n_slots > generation.first:
         slots, kept = generation.slots(request)
         search_slots(slots, request.queries, best, threads, pool)
         del kept
@@ -121,17 +136,13 @@ def search(
 
 def search_slots(slots: Slots, queries: Query, best: Best, threads: int, pool: Executor | None) -> None:
     """Offer all blocks of what is searched to the best of each query; arguments as of `search`."""
-    n_blocks = slots.listed.n_blocks or -(-slots.n_slots // BLOCK)
-    if best.scores.size and n_blocks:
+    n_blocks = slots.listed.n_blocks or -(-slots.n_slots // BLOCK) - slots.first_block
+    if best.scores.size and n_blocks > 0:
         tops = np.empty((len(best.n), n_blocks), np.float32)
         threads = max(1, min(threads, n_blocks // _BLOCKS_A_THREAD))
         share(bound_blocks, (slots, queries, best, tops), n_blocks, threads, pool)
         for q in range(len(tops)):
-            _offer_all(slots, tops[q], (queries, q), best)
-
-
-def _offer_all(slots: Slots, tops: np.ndarray[Any, Any], asked_of: tuple[Query, int], best: Best) -> None:
-    offer_best_first(tops, lambda blocks: offer_blocks(slots, blocks, tops, asked_of, best))
+            offer_best_first(slots, tops[q], (queries, q), best)
 
 
 def answer(best: Best) -> Found:

@@ -144,9 +144,9 @@ class ItemIndex:
             del kept
         return first_of(answer(best))
 
-    def search_exactly(self, generation: Generation, request: Request) -> Found:
-        """Search one generation, which need not be the newest."""
-        return search(generation, request, self.settings.threads, self._pool)
+    def search_exactly(self, generation: Generation, request: Request, best: Best | None = None) -> Found:
+        """Search one generation, which need not be the newest; `best`: what has been found elsewhere."""
+        return search(generation, request, self.settings.threads, self._pool, best)
 
     def search_slots(self, slots: Slots, queries: Query, best: Best) -> None:
         """Offer what is to be searched to the best of each query."""

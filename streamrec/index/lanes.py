@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from streamrec.vector import fma, folded, halved, spread
 
-__all__ = ["BLOCK", "LANES", "bounds_reaching", "greatest_bound", "row_dot", "row_dots"]
+__all__ = ["BLOCK", "LANES", "block_bounds", "bounds_reaching", "greatest_bound", "row_dot", "row_dots"]
 
 #: Numbers of a row that are taken at a time; rows are padded with zeros to a multiple of it.
 LANES = 8
@@ -174,6 +174,19 @@ def bounds_reaching(typingctx: Any, places: Any, bounds: Any, least: Any) -> Any
         return mask
 
     return types.uint64(places, types.UniTuple(types.float32, 3), types.float32), codegen
+
+
+@intrinsic
+def block_bounds(typingctx: Any, places: Any, bounds: Any, out: Any) -> Any:  # noqa: ARG001
+    """Write a block's bounds to an address, float32 (32,); other arguments as of `bounds_reaching`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        for r, bound in enumerate(_block_bounds(builder, args[0], args[1])):
+            at = builder.inttoptr(builder.add(args[2], _I64(4 * LANES * r)), _FLOATS.as_pointer())
+            builder.store(bound, at).align = 4
+        return context.get_dummy_value()
+
+    return types.void(places, types.UniTuple(types.float32, 3), types.uint64), codegen
 
 
 @intrinsic

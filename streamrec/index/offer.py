@@ -22,6 +22,7 @@ __all__ = [
     "Slots",
     "ask",
     "element",
+    "fetch",
     "fetch_slot",
     "first_not_below",
     "offer_positions",
@@ -70,6 +71,7 @@ class Slots(NamedTuple):
         half: whether rows are float16.
         excluded: address of uint64 (E,), ascending for each query: ids that are not to be answered.
         offsets: address of int64 (Q+1,), where the ids of each query begin and end.
+        first_block: of the first chunk; blocks are counted from it on.
         listed: where to look for them, if not everywhere.
 
     """
@@ -80,6 +82,7 @@ class Slots(NamedTuple):
     half: bool
     excluded: int
     offsets: int
+    first_block: int
     listed: Listed = Listed()
 
 
@@ -194,15 +197,20 @@ def _is_seen(slots: Slots, place: np.uint64, slot: int, q: int) -> bool:
 
 
 @njit(**INNER)
+def fetch(at: np.uint64, n_bytes: int) -> None:
+    """Ask for so many bytes that will be read soon."""
+    for line in range(0, n_bytes, _LINE_BYTES):
+        prefetch_read(at + np.uint64(line))
+
+
+@njit(**INNER)
 def fetch_slot(slots: Slots, place: np.uint64, slot: int, asked: Asked) -> None:
     """Ask for what `offer_slot` will read."""
     step = np.uint64(8 * slot)
     prefetch_read(load_u64(place + np.uint64(16)) + step)
     prefetch_read(load_u64(place + np.uint64(8)) + step)
     row_bytes = asked.n_vectors * np.uint64(LANES * (2 if slots.half else 4))
-    row = load_u64(place) + np.uint64(slot) * row_bytes
-    for at in range(0, row_bytes, _LINE_BYTES):
-        prefetch_read(row + np.uint64(at))
+    fetch(load_u64(place) + np.uint64(slot) * row_bytes, row_bytes)
 
 
 @njit(**INNER)

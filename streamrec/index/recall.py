@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from streamrec.index.request import Found
+from streamrec.index.share import give_way
 
 __all__ = ["RecallMonitor"]
 
@@ -15,7 +16,7 @@ _KEPT = 0.999
 
 
 class RecallMonitor:
-    """Every n-th query is asked again, exactly, of the same generation, in a thread of its own.
+    """Every n-th query is asked again, exactly, of the same generation, in a thread that gives way.
 
     While one is being checked no other is taken, so that checking never queues up.
 
@@ -28,7 +29,7 @@ class RecallMonitor:
         if every < 1:
             raise ValueError(f"every: expected at least 1 query per checked one, got {every}")
         self._every = every
-        self._pool = ThreadPoolExecutor(1, "recall")
+        self._pool = ThreadPoolExecutor(1, "recall", give_way)
         self._lock = threading.Lock()
         self._busy = False
         self._n_asked = 0

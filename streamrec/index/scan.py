@@ -5,7 +5,6 @@ are taken in the order of their bounds, so the k-th best score rises at once and
 of some 400 of 200,000 clustered items. In the order of slots the first thousands would all be read.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from streamrec.index.offer import (
     Slots,
     ask,
     element,
+    fetch,
     fetch_slot,
     first_not_below,
     offer_slot,
@@ -37,16 +37,20 @@ _TAKEN = 64
 _CHUNK_BLOCKS = CHUNK_SLOTS // BLOCK
 #: With a plain 0 Numba compiles what it is given to once more.
 _NONE = np.int64(0)
-#: Blocks whose slots are noted before they are scored.
-_NOTED = 16
-#: So many blocks are sorted by their bounds at first, and so many times as many each time they were too few.
-_FIRST_SORTED, _MORE = 512, 4
+#: Slots that are noted before they are scored.
+_NOTED = 64
+#: Blocks of lists are asked for so many before their turn: the processor foresees only what is in a row.
+_AHEAD = 8
+#: So many blocks are taken first at least, and then so many times as many: the k-th best score is then found,
+#: or almost, and the order of the others saves less than sorting them costs.
+_LEAST_FIRST, _MORE = 16, 4
 _DOTS, _DOTS_HALF = row_dots(LANES, half=False), row_dots(LANES, half=True)
 
 
 @njit(**INNER)
 def _block_of(slots: Slots, b: int) -> Any:
     """Where the addresses of the chunk of block b are, and which of its blocks that is."""
+    b += slots.first_block
     return place_of(slots, b // _CHUNK_BLOCKS), b % _CHUNK_BLOCKS
 
 
@@ -70,6 +74,14 @@ def _coded(slots: Slots, b: int, asked: Asked) -> Any:
         codes, scales = np.uint64(slots.listed.codes), np.uint64(slots.listed.scales)
     codes += np.uint64(CODE_BYTES * BLOCK * block) * asked.n_vectors
     return codes, asked.codes, asked.n_vectors, scales + np.uint64(8 * BLOCK * block)
+
+
+@njit(**INNER)
+def _fetch_codes(slots: Slots, b: int, asked: Asked) -> None:
+    """Ask for what `_coded` says."""
+    codes, _, n_vectors, scales = _coded(slots, b, asked)
+    fetch(codes, CODE_BYTES * BLOCK * n_vectors)
+    fetch(scales, 8 * BLOCK)
 
 
 @njit(**INNER)
@@ -115,6 +127,8 @@ def bound_blocks(counts: np.ndarray, slots: Slots, queries: Query, best: Best, t
         for q in range(len(tops)):
             asked = ask(queries, q, best)
             for b in range(first, end):
+                if b + _AHEAD < slots.listed.n_blocks:
+                    _fetch_codes(slots, b + _AHEAD, asked)
                 if coded:
                     tops[q, b] = greatest_bound(_coded(slots, b, asked), asked.bounds)
                 else:
@@ -139,7 +153,7 @@ def _reaching(slots: Slots, b: int, asked: Asked, least: float) -> np.uint64:
 def _slot_of(slots: Slots, b: int, i: int) -> int:
     """Which slot item i of a block has, as n_slots counts; −1 for none that is there."""
     if not slots.listed.n_blocks:
-        slot = b * BLOCK + i
+        slot = (b + slots.first_block) * BLOCK + i
         return slot if slot < slots.n_slots else -1
     listed = slots.listed
     position = load_i64(element(listed.positions, _listed_block(slots, b) * BLOCK + i))
@@ -162,16 +176,8 @@ def _note(slots: Slots, b: int, bits: np.uint64, asked: Asked, found: np.ndarray
 
 
 @njit(**INNER)
-def _offer_some(slots: Slots, chosen: Any, tops: np.ndarray, asked: Asked, n: int, found: np.ndarray) -> int:
-    """Offer those slots of the next blocks that reach a floor, or else their block's greatest bound.
-
-    Memory answers many questions at once, so all slots are noted in `found` before the first is scored.
-    `chosen`: blocks, the first of them, and the floor.
-    """
-    (blocks, first, floor), n_found = chosen, _NONE
-    for i in range(first, min(first + _NOTED, len(blocks))):
-        bits = _reaching(slots, blocks[i], asked, min(tops[blocks[i]], floor))
-        n_found = _note(slots, blocks[i], bits, asked, found, n_found)
+def _offer_noted(slots: Slots, found: np.ndarray, n_found: int, asked: Asked, n: int) -> int:
+    """Offer the first slots of `found`."""
     for i in range(n_found):
         place = place_of(slots, found[i] // CHUNK_SLOTS)
         n = offer_slot(slots, place, found[i] % CHUNK_SLOTS, asked, n)
@@ -179,50 +185,60 @@ def _offer_some(slots: Slots, chosen: Any, tops: np.ndarray, asked: Asked, n: in
 
 
 @njit(**INNER)
-def _floor(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked: Asked, found: np.ndarray) -> np.float32:
-    """A score that the k-th best reaches: the k-th of only the items with their block's greatest bound."""
+def _offer_between(slots: Slots, tops: np.ndarray, limits: Any, asked: Asked, n: int) -> int:
+    """Offer the slots of some blocks that reach a score, or the k-th best of those kept if that is more.
+
+    Memory answers many questions at once, so the slots of some blocks are noted before the first is scored.
+    `limits`: the blocks' greatest bounds are from the first to below the second; the third is the score.
+    """
+    least, above, floor = limits
+    found, n_found = np.empty(_NOTED + BLOCK, np.int64), _NONE
+    for b in range(len(tops)):
+        if least <= tops[b] < above and tops[b] >= floor:
+            n_found = _note(slots, b, _reaching(slots, b, asked, floor), asked, found, n_found)
+            if n_found >= _NOTED:
+                n, n_found = _offer_noted(slots, found, n_found, asked, n), _NONE
+                floor = max(floor, least_score(asked.scores, n))
+    return _offer_noted(slots, found, n_found, asked, n)
+
+
+@njit(**INNER)
+def _floor(slots: Slots, tops: np.ndarray, least: float, asked: Asked) -> np.float32:
+    """A score that the k-th best reaches: the k-th of only the slots whose bounds reach a limit."""
     scores, ids = np.empty(len(asked.scores), np.float32), np.empty(len(asked.scores), np.uint64)
-    few, n = Asked(asked.number, asked.vector, asked.codes, asked.n_vectors, asked.bounds, scores, ids), _NONE
-    for first in range(0, len(blocks), _NOTED):
-        if n < len(scores):
-            n = _offer_some(slots, (blocks, first, np.float32(np.inf)), tops, few, n, found)
-    return least_score(scores, n)
+    few = Asked(asked.number, asked.vector, asked.codes, asked.n_vectors, asked.bounds, scores, ids)
+    return least_score(scores, _offer_between(slots, tops, (least, np.float32(np.inf), least), few, _NONE))
 
 
 @njit(**JIT)
-def offer_blocks(slots: Slots, blocks: np.ndarray, tops: np.ndarray, asked_of: Any, best: Best) -> bool:
-    """Offer the slots of some blocks to a query's best, until a bound is below the k-th best score.
+def offer_blocks(slots: Slots, tops: np.ndarray, limits: np.ndarray, asked_of: Any, best: Best) -> None:
+    """Offer slots to a query's best, blocks of great bounds first, until no other may be among them.
 
     Args:
         slots: what is searched.
-        blocks: int64 (n,), the greatest bound first.
-        tops: float32 (blocks,), of all blocks of `slots`.
+        tops: float32 (blocks,), the greatest bound of each.
+        limits: float32 (n,), descending to −inf: blocks between two of them are taken in the order of slots.
         asked_of: queries, and which one of them.
         best: of all queries.
 
-    Returns:
-        Whether such a bound came: later blocks need not be looked at.
-
     """
     queries, q = asked_of
-    asked, n, i, found = ask(queries, q, best), best.n[q], _NONE, np.empty(_NOTED * BLOCK, np.int64)
-    floor = _floor(slots, blocks, tops, asked, found) if n < len(asked.scores) else asked.scores[0]
-    while i < len(blocks) and tops[blocks[i]] >= floor:
-        n = _offer_some(slots, (blocks, i, floor), tops, asked, n, found)
-        floor = max(floor, least_score(asked.scores, n))
-        i += _NOTED
+    asked, n, above = ask(queries, q, best), best.n[q], np.float32(np.inf)
+    floor = least_score(asked.scores, n)
+    if n < len(asked.scores):
+        floor = _floor(slots, tops, limits[0], asked)
+    for least in limits:
+        if above > floor:
+            n = _offer_between(slots, tops, (least, above, floor), asked, n)
+            floor, above = max(floor, least_score(asked.scores, n)), least
     best.n[q] = n
-    return bool(i < len(blocks))
 
 
-def offer_best_first(tops: np.ndarray[Any, Any], offer: Callable[[np.ndarray[Any, Any]], bool]) -> None:
-    """Offer blocks in the order of their bounds, `tops` float32 (n,), until `offer` says it is enough."""
-    left, n_sorted = np.arange(len(tops)), _FIRST_SORTED
-    while len(left):
-        now, left = left, left[:0]
-        if len(now) > n_sorted:
-            split = np.argpartition(tops[now], len(now) - n_sorted)
-            now, left = now[split[-n_sorted:]], now[split[:-n_sorted]]
-        if offer(now[np.argsort(-tops[now])]):
-            return
-        n_sorted *= _MORE
+def offer_best_first(
+    slots: Slots, tops: np.ndarray[Any, Any], asked_of: tuple[Query, int], best: Best
+) -> None:
+    """Offer the blocks of the k greatest bounds, those of the next 3k, and the others; arguments as above."""
+    first = max(_LEAST_FIRST, best.scores.shape[1])
+    at = len(tops) - np.array([n for n in (first, _MORE * first) if n <= len(tops)], np.int64)
+    limits = np.append(np.partition(tops, at)[at], np.float32(-np.inf))
+    offer_blocks(slots, tops, limits, asked_of, best)

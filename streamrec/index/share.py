@@ -4,6 +4,9 @@ A thread that wakes late, or loses its processor, leaves its work to the others,
 is taken is not waited for.
 """
 
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
@@ -13,10 +16,12 @@ from numba import njit
 
 from streamrec.memory import INNER, JIT, address, fetch_add
 
-__all__ = ["done", "share", "take"]
+__all__ = ["done", "give_way", "share", "take"]
 
 #: Rounds of `_all_done`, some 100 µs together.
 _ROUNDS = 10_000
+#: Of a thread that gives way: where others want all processors, it has a tenth of the time that they have.
+_NICENESS = 10
 
 
 @njit(**INNER)
@@ -63,3 +68,14 @@ def share(
                 other.result()
         for other in others:
             other.cancel()
+
+
+def give_way() -> None:
+    """From now on this thread, and those that it starts, work in what time others leave.
+
+    Only Linux has priorities of threads; elsewhere nothing changes.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        niceness = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread))  # less is a privilege
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)

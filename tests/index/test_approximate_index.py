@@ -1,5 +1,9 @@
 """The approximate index beside the exact one: what it may not do, and how much it finds."""
 
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 
 import numpy as np
@@ -8,9 +12,10 @@ import pytest
 from streamrec.index import ApproximateIndex, ApproximateSettings, IndexSettings, RecallMonitor
 from streamrec.index.chunk import CHUNK_SLOTS
 from streamrec.index.request import Found
+from streamrec.index.share import give_way
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
-DIM, N = 16, 3 * CHUNK_SLOTS
+DIM, N = 16, 3 * CHUNK_SLOTS + 100  # the last four fill no block of lists
 SETTINGS = ApproximateSettings(least_items=1000, probes=128, checked_every=1)
 
 
@@ -43,6 +48,14 @@ def test_recall_is_high_scores_are_exact_and_it_is_monitored(index):
     while not index.monitor.n_checked:
         sleep(0.01)
     assert index.monitor.recall == pytest.approx(np.mean([len(s) for s in shared]) / 50)
+
+
+def test_the_base_has_all_full_blocks_and_the_rest_is_searched_exactly(index):
+    assert index._base.end == N - 4
+    tail = index.exact.generation.since(index._base.end)
+    assert tail.n_alive() == 4
+    request = index.exact.request(np.ones(DIM), 10, None, None)
+    assert sorted(index.exact.search_exactly(tail, request).ids[0]) == [0] * 6 + list(range(N - 3, N + 1))
 
 
 def test_changes_are_found_at_once_and_what_is_gone_is_not(index):
@@ -87,6 +100,17 @@ def test_the_base_is_made_anew_when_items_have_changed():
         assert index._base.end > first.end
         recall = np.intersect1d(index.search(query, 100).ids, index.exact.search(query, 100).ids).size
         assert recall >= 85
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_threads_that_give_way_do_so_alone():
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        assert pool.submit(niceness).result() == max(10, before)
+    assert niceness() == before
 
 
 def test_a_monitor_counts_what_was_shared():

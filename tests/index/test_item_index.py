@@ -142,6 +142,20 @@ def test_no_score_is_above_its_bound(dim):
                 del kept
 
 
+@pytest.mark.parametrize(("precision", "coded"), KINDS)
+def test_slots_from_a_position_on_are_searched_alone(precision, coded):
+    n = CHUNK_SLOTS + 100
+    with ItemIndex(IndexSettings(4, precision, coded)) as index:
+        index.update(np.arange(n) + 1, whole_numbers((n, 4), 9))
+        index.remove([n - 1])
+        request = index.request(np.ones(4), 200, None, None)
+        for position in (CHUNK_SLOTS - 64, CHUNK_SLOTS, CHUNK_SLOTS + 64, CHUNK_SLOTS + 96):
+            tail = index.generation.since(position)
+            ids = index.search_exactly(tail, request).ids[0]
+            assert sorted(ids[ids > 0].tolist()) == [i for i in range(position + 1, n + 1) if i != n - 1]
+            assert tail.n_alive() == n - position - 1
+
+
 def test_each_query_has_exclusions_of_its_own_and_all_a_predicate():
     vectors, queries = whole_numbers((300, 6), 7), whole_numbers((3, 6), 8)
     ids, exclude = np.arange(300) + 1, [[1, 2], [], list(range(1, 295))]
