@@ -286,11 +286,14 @@ def test_blank_lines_do_not_make_a_limit_the_end_of_the_stream(streamrec, tmp_pa
         for i in range(40)
     ]
     path = write(tmp_path / "blank.jsonl", lines)
-    code, out, _ = streamrec("replay", path, "--limit", 30, "--json")
+    final = tmp_path / "final.jsonl"
+    code, out, _ = streamrec("replay", path, "--limit", 30, "--predictions", final, "--json")
     assert code == 0
     result = json.loads(out)
     assert (result["events"], result["examples"]) == (30, 30)
-    assert result["log_loss"] is None, "open impressions wait for the rest"
+    assert final.read_text() == "", "open impressions wait for the rest"
+    streamrec("replay", path, "--predictions", final, "--json")
+    assert len(final.read_text().splitlines()) == 40, "the end of the stream is the end of waiting"
 
 
 def test_labels_are_those_of_the_stored_models_task(streamrec, tmp_path):
