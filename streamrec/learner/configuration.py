@@ -33,7 +33,7 @@ __all__ = [
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 #: Between two commits of a learner that follows a topic: what it learns is served soon after. A commit of 250
 #: new examples takes some 3 ms of its time.
-_LIVE_COMMIT_S, _LIVE_SHARE = 0.05, 0.1
+_LIVE_COMMIT_S, _LIVE_SHARE = 0.08, 0.1
 
 
 class Settings(BaseModel):

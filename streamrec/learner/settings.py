@@ -10,7 +10,7 @@ class LearnerSettings(BaseModel):
 
     Attributes:
         commit_interval_s: seconds between two commits, at least; a commit also ends every run. By default 1,
-            and 0.05 for a stream that goes on.
+            and 0.08 for a stream that goes on.
         commit_share: of a learner's time that making commits may take; large ones come less often for it. By
             default 1, and 0.1 for a stream that goes on, unless `commit_interval_s` is given.
         commit_events: a commit is due after so many records, too, whatever the time; None: only by time.
