@@ -19,14 +19,16 @@ from streamrec.serving.api import (
     ModelState,
     RankResponse,
 )
-from streamrec.serving.arms import Arms
+from streamrec.serving.arms import Arms, Choice
 from streamrec.serving.arms_api import add_arms
 from streamrec.serving.body import Room
 from streamrec.serving.delivery import Delivery
+from streamrec.serving.direct import Direct, Ranker
 from streamrec.serving.document import complete_document, problems
 from streamrec.serving.door import Door
 from streamrec.serving.events import add_events, warm_up
 from streamrec.serving.express import Express, raise_fault
+from streamrec.serving.generation import Busy
 from streamrec.serving.limits import OPEN_PATHS, Protection
 from streamrec.serving.live import add_live
 from streamrec.serving.metrics import ServiceMetrics, add_metrics
@@ -34,7 +36,7 @@ from streamrec.serving.page import add_pages
 from streamrec.serving.pressure import Backpressure, open_lines
 from streamrec.serving.pressure import Visit as PressureVisit
 from streamrec.serving.problem import add_problems
-from streamrec.serving.rank_body import rank_body
+from streamrec.serving.rank_body import plain_answer, rank_body
 from streamrec.serving.retrieval import add_retrieval
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
@@ -63,7 +65,7 @@ def create_app(
 ) -> FastAPI:
     """The ASGI app of one name; its life span starts and stops the scorers' following and the delivery.
 
-    `state.door` is for whoever reads requests from a socket (`serving.connection`).
+    `state.door` and `state.direct` are for whoever reads requests from a socket (`serving.connection`).
 
     Args:
         scorer: what it answers from, or the arms among which it chooses.
@@ -98,7 +100,7 @@ def create_app(
     metrics = ServiceMetrics(arms, lines)
     add_problems(app, metrics.refuse)
     threads = CapacityLimiter(_THREADS)
-    _add_rank(app, arms, clock, metrics)
+    ranker = _add_rank(app, arms, clock, metrics)
     add_retrieval(app, arms, (clock, threads), delivery, metrics)
     add_events(app, delivery)
     _add_state(app, arms)
@@ -111,21 +113,34 @@ def create_app(
     if tokens is not None:
         app.add_middleware(BearerGate, tokens=tokens, open_paths=OPEN_PATHS, refused=metrics.refuse)
     add_metrics(app, metrics, clock)
-    app.state.door = Door(lines.scoring, metrics.turn_away)
+    door = app.state.door = Door(lines.scoring, metrics.turn_away)
+    app.state.direct = Direct(lines.scoring, ranker, door.refuse, metrics.observe, tokens)
     complete_document(app, with_tokens=tokens is not None)
     return app
 
 
-def _add_rank(app: FastAPI, arms: Arms, clock: Clock, metrics: ServiceMetrics) -> None:
+def _add_rank(app: FastAPI, arms: Arms, clock: Clock, metrics: ServiceMetrics) -> Ranker:
     room = Room(IN_FLIGHT_BYTES, "candidates")
+
+    def at_once(body: bytes) -> bytes | None:
+        choice = arms.asked(body)
+        if choice.scorer.asks_store:
+            raise Busy
+        answered = plain_answer(body, choice.scorer, clock.now_ms(), wait=False)
+        return None if answered is None else completed(choice, answered)
+
+    def in_time(body: bytes) -> bytes:
+        choice = arms.asked(body)
+        scorer = choice.scorer
+        return completed(choice, scorer.answer(partial(rank_body, body, scorer, clock.now_ms())))
+
+    def completed(choice: Choice, answered: bytes) -> bytes:
+        metrics.choose(choice)
+        return choice.completed(answered)
 
     def answer(body: bytes, turn: PressureVisit) -> bytes:
         turn.begin()
-        choice = arms.asked(body)
-        scorer = choice.scorer
-        answered = scorer.answer(partial(rank_body, body, scorer, clock.now_ms()))
-        metrics.choose(choice)
-        return choice.completed(answered)
+        return in_time(body)
 
     @app.post(
         "/v1/rank",
@@ -144,6 +159,7 @@ def _add_rank(app: FastAPI, arms: Arms, clock: Clock, metrics: ServiceMetrics) -
         raise_fault(request)
 
     app.add_middleware(Express, path="/v1/rank", answer=answer, room=room, n_threads=_THREADS)
+    return Ranker("/v1/rank", at_once, in_time)
 
 
 def _add_state(app: FastAPI, arms: Arms) -> None:

@@ -1,6 +1,7 @@
 """One client's connection: a head of a request that does not come, or is none, ends it with a problem.
 
 While the service has too much to do, requests are refused here, before they are parsed (`serving.door`).
+Plain ones to rank are answered without being parsed (`serving.direct`).
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streamrec.serving.api import Problem
+from streamrec.serving.direct import Direct, Passage
 from streamrec.serving.door import Door
 
 __all__ = ["Connection"]
@@ -21,14 +23,17 @@ class Connection(H11Protocol):
 
     Args:
         receive_s: from a connection's beginning, or a request's first byte, to the end of its head.
-        door: decides who is parsed.
+        door: decides who is let in.
+        direct: answers who need not be parsed.
         options: uvicorn's own.
 
     """
 
-    def __init__(self, *, receive_s: float, door: Door, **options: Any) -> None:
+    def __init__(self, *, receive_s: float, door: Door, direct: Direct, **options: Any) -> None:
         super().__init__(**options)
-        self._receive_s, self._door = receive_s, door
+        self._receive_s, self._door, self._direct = receive_s, door, direct
+        self._passage: Passage | None = None  # the request that is under way there
+        self._stopping = False
         self._left_over = 0  # bytes to come of a request that was turned away
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
@@ -40,15 +45,69 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes, perhaps the rest of a head."""
+        if self._passage is not None:
+            self._add(self._passage, data)
+            return
         data = self._drop(data)
         while data and self._between_requests() and (turned := self._door.turn_away(data)) is not None:
             self.transport.write(turned.answer)
             self._left_over = turned.n_bytes
             data = self._drop(data)
-        if data:
-            self._begun = True
-            super().data_received(data)
+        if data and self._between_requests() and (passage := self._direct.enter(data)) is not None:
+            self._enter(passage)
+        elif data:
+            self._parse(data)
         self._watch()
+
+    def _parse(self, data: bytes) -> None:
+        self._begun = True
+        super().data_received(data)
+
+    def _enter(self, passage: Passage) -> None:
+        self._unset_keepalive_if_required()
+        self._unwatch()
+        self._passage = passage
+        if passage.is_whole:
+            self._direct.join(passage, self._leave)
+        else:
+            self._timer = self.loop.call_later(self._receive_s, self._give_up, passage)
+
+    def _add(self, passage: Passage, data: bytes) -> None:
+        was_whole = passage.is_whole
+        passage.add(data)
+        if was_whole:
+            self.flow.pause_reading()  # of what comes next there is enough
+        elif passage.is_whole:
+            self._unwatch()
+            self._direct.join(passage, self._leave)
+
+    def _give_up(self, passage: Passage) -> None:
+        """The body is not there in time: the long way, which knows what to say, is told so at once."""
+        self._passage = self._timer = None
+        self._direct.leave(passage)
+        self._parse(passage.all_bytes())
+
+    def _leave(self, answer: bytes | None) -> None:
+        """The request that was under way there is answered, refused, or to be parsed."""
+        passage, self._passage = self._passage, None
+        assert passage is not None
+        if answer is None and not passage.refusal:
+            self.flow.resume_reading()
+            self._parse(passage.all_bytes())
+            self._watch()
+            return
+        self.transport.write(passage.refusal if answer is None else self._response(answer))
+        self.on_response_complete()
+        if self._stopping:
+            self.shutdown()
+        elif passage.behind:
+            self.data_received(passage.behind)
+
+    def _response(self, body: bytes) -> bytes:
+        """As uvicorn writes what `serving.express` answers."""
+        fields = b"".join(b"%s: %s\r\n" % field for field in self.server_state.default_headers)
+        length = b"content-length: %d\r\ncontent-type: application/json\r\n\r\n" % len(body)
+        return b"HTTP/1.1 200 OK\r\n" + fields + length + body
 
     def _between_requests(self) -> bool:
         """Whether the next byte begins a request and its answer can be sent at once."""
@@ -71,6 +130,9 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._unwatch()
+        if self._passage is not None:
+            self._direct.leave(self._passage)
+            self._passage = None
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -84,11 +146,19 @@ class Connection(H11Protocol):
         super().on_response_complete()
         self._watch()
 
+    def shutdown(self) -> None:
+        """The service ends: so does this, after the answer that is under way."""
+        if self._passage is None:
+            super().shutdown()
+        self._stopping = True
+
     def _watch(self) -> None:
         """The timer runs while a head is awaited, or the rest of a body that was answered already.
 
         It goes on where bytes trickle. A body that is awaited is the app's business (`serving.pressure`).
         """
+        if self._passage is not None:
+            return  # it has times of its own
         head = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
         rest = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
         if not (head or rest):

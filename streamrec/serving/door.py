@@ -6,20 +6,15 @@ read, and for the interpreter's lock. Here one takes some 20 µs. Only plain req
 in one piece, a body of known length, nothing to negotiate; the others go the long way, to the same answer.
 """
 
-import re
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+from streamrec.serving.head import Head, plain_head
 from streamrec.serving.pressure import REASONS, Line, later, refusal
 from streamrec.serving.problem import problem
 
 __all__ = ["Door", "Turned"]
-
-#: Requests that are computed one after another. What is small, or waits for others, is not worth it.
-_HEAD = re.compile(rb"POST (/v1/(?:rank|retrieve|recommend)) HTTP/1\.1\r\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
-_SPECIAL = re.compile(rb"\r\n(?:transfer-encoding|expect|connection|upgrade)[ \t]*:|\r\n[ \t]", re.IGNORECASE)
 
 
 class Turned(NamedTuple):
@@ -44,15 +39,14 @@ class Door:
     def turn_away(self, data: bytes) -> Turned | None:
         """The answer to the request that begins with these bytes; None where it is to go on."""
         reason = refusal(self._line)
-        if reason is None or (begin := _HEAD.match(data)) is None:
+        if reason is None or (head := plain_head(data)) is None:
             return None
-        end = data.find(b"\r\n\r\n")
-        head = data[: end + 2]
-        lengths = _LENGTH.findall(head)
-        if end < 0 or len(lengths) != 1 or _SPECIAL.search(head):
-            return None
-        self._refused(begin[1].decode(), reason)
-        return Turned(_answer(reason, later(self._line)["retry-after"]), end + 4 + int(lengths[0]))
+        return Turned(self.refuse(head, reason), head.n_bytes + head.n_body)
+
+    def refuse(self, head: Head, reason: str) -> bytes:
+        """The answer to a request of this head, for one of `REASONS`."""
+        self._refused(head.path, reason)
+        return _answer(reason, later(self._line)["retry-after"])
 
 
 @cache

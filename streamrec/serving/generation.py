@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamrec.serving.items import Items
 
 __all__ = [
+    "Busy",
     "Generation",
     "Mirror",
     "RequestMirror",
@@ -92,6 +93,10 @@ class Version(NamedTuple):
     time_ms: int  # when the learner made the commit
 
 
+class Busy(Exception):
+    """Somebody else computes with the mirror, or a commit goes in; it would have to be waited for."""
+
+
 class Generation:
     """A mirror of one lineage of commits (one learner epoch); commits go in whole, between two readers.
 
@@ -113,19 +118,27 @@ class Generation:
         self._broken = False
 
     @contextmanager
-    def reading(self) -> Iterator[tuple[Mirror, Version]]:
+    def reading(self, *, wait: bool = True) -> Iterator[tuple[Mirror, Version]]:
         """The mirror and its version, unchanged until the block ends.
 
         Raises:
             StoreUnavailable: the last commit went in by half.
+            Busy: it cannot be had at once, and `wait` is false.
 
         """
-        with self._turn:
-            pass
-        with self._use:
+        if wait:
+            with self._turn:
+                pass
+        elif self._turn.locked():
+            raise Busy
+        if not self._use.acquire(blocking=wait):
+            raise Busy
+        try:
             if self._broken:
                 raise StoreUnavailable("a commit could not be applied; the model is being loaded afresh")
             yield self._mirror, self._version
+        finally:
+            self._use.release()
 
     @property
     def version(self) -> Version:

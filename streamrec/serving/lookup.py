@@ -75,6 +75,8 @@ class LookupScorer(Scorer):
 
     """
 
+    asks_store = True
+
     def __init__(
         self, store: RowStore, model: str, clock: Clock, settings: LookupSettings | None = None
     ) -> None:

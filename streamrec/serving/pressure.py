@@ -59,11 +59,16 @@ class Line:
         delay_s: above this nobody may join; infinity where they are not served one after another.
         now_s: the time in seconds.
 
+    Attributes:
+        now_s: the same.
+        service_s: how long one takes, as measured of late.
+        under_way: how many have a place.
+
     """
 
     def __init__(self, places: int, delay_s: float, now_s: Callable[[], float]) -> None:
-        self._places, self._limit_s, self._now_s = places, delay_s, now_s
-        self._service_s = _FIRST_S if isfinite(delay_s) else 0.0
+        self._places, self._limit_s, self.now_s = places, delay_s, now_s
+        self.service_s = _FIRST_S if isfinite(delay_s) else 0.0
         self._n_served = 0
         self._waiting = 0
         self._progress_s = 0.0  # when whoever is served now began to be
@@ -73,7 +78,7 @@ class Line:
         """How long who arrives now would wait."""
         if self._waiting == 0:
             return 0.0
-        return max(self._waiting * self._service_s, self._now_s() - self._progress_s)
+        return max(self._waiting * self.service_s, self.now_s() - self._progress_s)
 
     def is_long(self) -> bool:
         """Whether who arrives now would wait for too long."""
@@ -85,7 +90,7 @@ class Line:
 
     def arrive(self) -> float:
         """One more waits to be served; the time."""
-        now_s = self._now_s()
+        now_s = self.now_s()
         if self._waiting == 0:
             self._progress_s = now_s
         self._waiting += 1
@@ -93,10 +98,10 @@ class Line:
 
     def depart(self, arrived_s: float) -> None:
         """One that arrived then has been served."""
-        now_s = self._now_s()
+        now_s = self.now_s()
         sample_s = now_s - max(arrived_s, self._progress_s)
         self._n_served += 1
-        self._service_s += (sample_s - self._service_s) / min(self._n_served, _MEAN_OF)
+        self.service_s += (sample_s - self.service_s) / min(self._n_served, _MEAN_OF)
         self._progress_s = now_s
         self._waiting -= 1
 
@@ -106,7 +111,7 @@ class Line:
 
     def has_waited_long(self, arrived_s: float) -> bool:
         """Whether one that arrived then has waited for too long by now; also of other threads."""
-        return self._now_s() - arrived_s > _WAITED * self._limit_s
+        return self.now_s() - arrived_s > _WAITED * self._limit_s
 
 
 class Lines(NamedTuple):

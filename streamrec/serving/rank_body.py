@@ -22,7 +22,7 @@ from streamrec.serving.seen import SAMPLE
 if TYPE_CHECKING:
     from streamrec.events.request import Request  # compiled code
 
-__all__ = ["Best", "best_of", "rank_body"]
+__all__ = ["Best", "best_of", "plain_answer", "rank_body"]
 
 
 class Best(NamedTuple):
@@ -40,15 +40,20 @@ def rank_body(body: bytes, scorer: Scorer, now_ms: int) -> bytes:
     Raises: as `rank.rank`.
         ValidationError: it is no valid request.
     """
-    answer = _plain(body, scorer, now_ms)
+    answer = plain_answer(body, scorer, now_ms)
     return to_json(rank(RankRequest.model_validate_json(body), scorer, now_ms)) if answer is None else answer
 
 
-def _plain(body: bytes, scorer: Scorer, now_ms: int) -> bytes | None:
-    """None where models are to decide."""
+def plain_answer(body: bytes, scorer: Scorer, now_ms: int, *, wait: bool = True) -> bytes | None:
+    """As `rank_body`; None where models are to decide.
+
+    Raises:
+        Busy: the generation cannot be had at once, and `wait` is false.
+
+    """
     if scorer.generation is None:
         return None
-    with scorer.reading() as (mirror, version):
+    with scorer.reading(wait=wait) as (mirror, version):
         reader = reads_requests(mirror)
         request = None if reader is None else reader.read_request(body, MAX_CANDIDATES)
         if reader is None or request is None:

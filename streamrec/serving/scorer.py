@@ -91,8 +91,11 @@ class Scorer:
         history: metrics of the last minutes' commits.
         seen: a sample of what was scored; whoever scores offers it.
         collectors: further metrics of this kind of scorer.
+        asks_store: whether answers may wait for the store.
 
     """
+
+    asks_store = False
 
     def __init__(
         self,
@@ -128,17 +131,18 @@ class Scorer:
         return Status(self._generation is not None and not self._trouble, self._trouble)
 
     @contextmanager
-    def reading(self) -> Iterator[tuple[Mirror, Version]]:
+    def reading(self, *, wait: bool = True) -> Iterator[tuple[Mirror, Version]]:
         """The mirror and its version; neither changes until the block ends.
 
         Raises:
             StoreUnavailable: there is no complete generation yet.
+            Busy: it cannot be had at once, and `wait` is false.
 
         """
         generation = self._generation
         if generation is None:
             raise StoreUnavailable(self._trouble)
-        with generation.reading() as reading:
+        with generation.reading(wait=wait) as reading:
             yield reading
 
     @contextmanager

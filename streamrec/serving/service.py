@@ -156,7 +156,12 @@ def _server(arms: Arms, open_events: OpenSink | None, protection: Protection) ->
     app = create_app(arms, delivery=delivery, protection=protection)
     config = uvicorn.Config(
         app,
-        http=partial(Connection, receive_s=protection.limits.receive_s, door=app.state.door),  # type: ignore[arg-type]
+        http=partial(  # type: ignore[arg-type]
+            Connection,
+            receive_s=protection.limits.receive_s,
+            door=app.state.door,
+            direct=app.state.direct,
+        ),
         ws="none",  # whatever is installed: nothing here speaks it
         ssl_context_factory=(lambda *_: tls) if tls is not None else None,
         log_config=None,  # through this process's logging, to stderr

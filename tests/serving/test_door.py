@@ -131,7 +131,8 @@ def test_health_is_answered(client: Client, full: Full) -> None:
 def test_what_looks_like_a_request_may_be_a_body(client: Client, full: Full) -> None:
     looks_like_one = HEAD + b"content-length: 0\r\n\r\n"
     full.open()
-    client.socket.sendall(HEAD + b"content-length: %d\r\n\r\n  " % (2 + len(looks_like_one)))
+    parsed = HEAD + b"connection: keep-alive, x\r\n"
+    client.socket.sendall(parsed + b"content-length: %d\r\n\r\n  " % (2 + len(looks_like_one)))
     time.sleep(0.05)
     Full(full.line)
     client.socket.sendall(looks_like_one)
