@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from streamrec import _cache
 
 __all__ = [
+    "INLINED",
     "INNER",
     "JIT",
     "address",
@@ -46,6 +47,9 @@ JIT: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 #: For functions that only compiled code calls: nothing to call them from Python is compiled, nor kept by
 #: itself.
 INNER: dict[str, Any] = {**JIT, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+#: For those of them that are called in the innermost loop, from one place: a call costs as much as they do.
+INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 
 
 def _loader(numba_type: Any, llvm_type: ir.Type) -> Any:

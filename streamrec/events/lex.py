@@ -9,7 +9,7 @@ and the pydantic path decides about the line.
 import numpy as np
 from numba import njit
 
-from streamrec.memory import INNER, load_byte, load_u64, trailing_zeros
+from streamrec.memory import INLINED, INNER, load_byte, load_u64, trailing_zeros
 
 __all__ = [
     "CLOSE",
@@ -87,7 +87,7 @@ def _special(w: np.uint64) -> np.uint64:
     return (((w ^ _QUOTES) - _EACH) | ((w ^ _BACKSLASHES) - _EACH) | (w - _SPACES) | w) & _HIGH
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def string_end(at: int) -> int:
     """The closing quote of the string whose first character is at `at`, UTF-8 without escapes; or NONE."""
     special = _special(load_u64(at))

@@ -31,6 +31,7 @@ from streamrec.events.model import MAX_LINE_BYTES, MAX_MAGNITUDE, MAX_POSITION, 
 from streamrec.events.scan_features import scan_features
 from streamrec.hashing import hash_span
 from streamrec.memory import (
+    INLINED,
     INNER,
     JIT,
     address,
@@ -167,7 +168,7 @@ def _event(at: int, f: int) -> tuple[int, int, int]:
                 return NONE, seen, n_entries
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def _key(at: int, n: int) -> int:
     """Which top-level field a name of n bytes is."""
     w = load_u64(at)
@@ -270,7 +271,7 @@ def _role(at: int, n: int) -> int:
     return CORRECTION if is_correction else NONE
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def _write(seen: int, f: int) -> bool:
     """The event's own columns; False where a rule of its type is not met."""
     values = load_i64(f + _VALUES)

@@ -38,7 +38,17 @@ from streamrec.events.lex import (
 )
 from streamrec.events.model import MAX_ENTRIES
 from streamrec.hashing import hash_span
-from streamrec.memory import INNER, load_byte, load_i64, load_u64, store_i32, store_i64, store_u8, store_u64
+from streamrec.memory import (
+    INLINED,
+    INNER,
+    load_byte,
+    load_i64,
+    load_u64,
+    store_i32,
+    store_i64,
+    store_u8,
+    store_u64,
+)
 
 __all__ = ["scan_features"]
 
@@ -98,7 +108,7 @@ def scan_features(at: int, f: int, n_entries: int) -> tuple[int, int]:
         at = skip_space(at + 1)
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def _row(at: int, before: int, f: int) -> int:
     """The row of the name at `at`, which is guessed to follow `before`; NONE if unknown or here twice."""
     rows, names = load_i64(f + _ROWS), load_i64(f + _NAMES)
@@ -137,7 +147,7 @@ def _is_name(at: int, names: int, row: int) -> bool:
     return True
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def _value(at: int, row: int, f: int, n_entries: int) -> tuple[int, int]:
     """A value that is no list: (past it or NONE, entries so far)."""
     b = load_byte(at)
@@ -176,7 +186,7 @@ def _list(at: int, row: int, f: int, n_entries: int, room: int) -> tuple[int, in
     return NONE, n_entries, room
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def _string(at: int, row: int, f: int, n_entries: int) -> tuple[int, int]:
     """A string, its first character at `at`: one entry, or of a text field one entry a word."""
     end = string_end(at)
@@ -205,7 +215,7 @@ def _words(at: int, end: int, row: int, f: int, n_entries: int) -> tuple[int, in
     return end + 1, n_entries
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def _enter(f: int, i: int, row: int, kind: np.uint8, value: np.uint64) -> None:
     """Entry i of the block."""
     field = (row - load_i64(f + _ROWS)) // ROW_BYTES - 1

@@ -21,7 +21,16 @@ from numba import njit
 
 from streamrec.memory import JIT
 
-__all__ = ["FTRLParameters", "confidence", "ftrl_step", "linear_term", "update", "update_float32", "weight"]
+__all__ = [
+    "FTRLParameters",
+    "confidence",
+    "ftrl_step",
+    "linear_term",
+    "update",
+    "update_float32",
+    "weigh",
+    "weight",
+]
 
 _MOST = float(np.finfo(np.float32).max)
 
@@ -49,17 +58,30 @@ def _power(n: float, p: float) -> float:
 
 
 @njit(**JIT)
+def _kept(z: float, n: float, parameters: FTRLParameters) -> float:
+    """(clip(z, −l1, l1) − z)/q where |z| > l1."""
+    l1, lr = parameters.l1, parameters.learning_rate
+    root = _power(n, parameters.learning_rate_power)
+    q_lr = root + parameters.beta + 2.0 * parameters.l2 * lr  # q·lr: one division instead of two
+    w: float = (math.copysign(l1, z) - z) * lr / q_lr
+    # n = beta = l2 = 0: every gradient so far was below the resolution of n
+    return 0.0 if q_lr == 0.0 else w
+
+
+@njit(**JIT)
 def weight(z: float, n: float, parameters: FTRLParameters) -> float:
     """w = (clip(z, −l1, l1) − z)/q: exactly 0 when |z| ≤ l1, never NaN."""
-    l1 = parameters.l1
-    if abs(z) <= l1:
+    if abs(z) <= parameters.l1:
         return 0.0
-    lr = parameters.learning_rate
-    root = _power(n, parameters.learning_rate_power)
-    q_lr: float = root + parameters.beta + 2.0 * parameters.l2 * lr  # q·lr: one division instead of two
-    if q_lr == 0.0:  # n = beta = l2 = 0: every gradient so far was below the resolution of n
-        return 0.0
-    return (math.copysign(l1, z) - z) * lr / q_lr
+    return float(_kept(z, n, parameters))
+
+
+@njit(**JIT)
+def weigh(z: np.ndarray, n: np.ndarray, parameters: FTRLParameters) -> None:
+    """`weight` of many: z float64 (K,) becomes w. No branch: which of them are 0 is not to be foreseen."""
+    for k in range(z.size):
+        w = _kept(z[k], n[k], parameters)
+        z[k] = 0.0 if abs(z[k]) <= parameters.l1 else w
 
 
 @njit(**JIT)

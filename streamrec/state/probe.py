@@ -16,6 +16,7 @@ from streamrec.memory import (
     load_f32,
     load_u64,
     prefetch,
+    prefetch_read,
     store_f32,
     store_u64,
     trailing_zeros,
@@ -28,6 +29,7 @@ __all__ = [
     "count_changed",
     "erase",
     "find",
+    "find_address",
     "gather",
     "gather_changed",
     "has_room",
@@ -35,6 +37,7 @@ __all__ = [
     "insert_rows",
     "mark_dirty",
     "prefetch_slot",
+    "prefetch_slots",
     "read_rows",
     "rehash",
     "row_address",
@@ -119,6 +122,43 @@ def find(directory: np.ndarray, stride: np.uint64, identity: np.uint64, h: np.ui
         slot += _1
         if slot == capacity:
             slot = _0
+
+
+@njit(inline="always", **JIT)
+def find_address(
+    directory: np.ndarray, stride: np.uint64, identity: np.uint64, absent: np.uint64
+) -> np.uint64:
+    """Address of the slot of the id, or `absent`.
+
+    Four slots are looked at without a branch: where a search ends is not to be foreseen, and a wrong guess
+    takes as long as reading them from the cache. More are rarely needed while a segment is half full.
+    """
+    h = spread(identity)
+    s = segment_of(h)
+    base, capacity = directory[s, 0], directory[s, 1]
+    slot = _home(h, capacity)
+    if slot + _3 < capacity:
+        at_0 = base + slot * stride
+        at_1 = at_0 + stride
+        at_2 = at_1 + stride
+        at_3 = at_2 + stride
+        key_0, key_1, key_2, key_3 = load_u64(at_0), load_u64(at_1), load_u64(at_2), load_u64(at_3)
+        found = at_3 if key_3 == identity else absent
+        found = at_2 if key_2 == identity else found
+        found = at_1 if key_1 == identity else found
+        found = at_0 if key_0 == identity else found
+        if (found != absent) | (key_0 == _0) | (key_1 == _0) | (key_2 == _0) | (key_3 == _0):
+            return found
+    walked = find(directory, stride, identity, h)
+    return absent if walked < 0 else base + np.uint64(walked) * stride
+
+
+@njit(inline="always", **JIT)
+def prefetch_slots(directory: np.ndarray, stride: np.uint64, identity: np.uint64) -> None:
+    """Ask for the cache lines that `find_address` will read first; of short rows, one or two."""
+    at = home_address(directory, stride, identity)
+    prefetch_read(at)
+    prefetch_read(at + _3 * stride)
 
 
 @njit(inline="always", **JIT)
