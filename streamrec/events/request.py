@@ -34,6 +34,7 @@ _KEPT_BYTES, _USUAL_BYTES = 1 << 22, 1 << 18
 _F, _W = Frame(), Words()
 _GIVEN = np.array([_W.base, _W.most_repeats, _W.most_k, _W.room, _W.k, _W.time_ms])
 _KEY = hash_text("rank")
+_ALL = np.arange(10_000)  # numbers of candidates, of whom mostly none is left
 
 
 class Request(NamedTuple):
@@ -113,7 +114,8 @@ class RequestDecoder(BlockDecoder):
             most: candidates, and what `k` may be.
 
         """
-        body = body.replace(b"\n", b"\t")
+        if b"\n" in body:
+            body = body.replace(b"\n", b"\t")
         n_bytes = self._load(body)
         room, words = self._room_for(n_bytes, most), np.zeros(len(_W), np.int64)
         frame, base = self._frame, self._buffer.ctypes.data
@@ -137,7 +139,10 @@ class RequestDecoder(BlockDecoder):
 
 def _request(body: bytes, given: Words, room: _Room, fields: Sequence[str]) -> Request:
     spans = room.spans[: given.n_candidates]
-    is_left = spans[:, ITEM_AT] < 0
+    taken, left = _ALL[: len(spans)], _ALL[:0]
+    if given.n_taken < len(spans) or len(spans) > len(_ALL):
+        is_left = spans[:, ITEM_AT] < 0
+        taken, left = np.flatnonzero(~is_left), np.flatnonzero(is_left)
     return Request(
         body,
         body[given.user_at : given.user_end] or b"null",
@@ -145,8 +150,8 @@ def _request(body: bytes, given: Words, room: _Room, fields: Sequence[str]) -> R
         None if given.k == ABSENT else given.k,
         None if given.time_ms == ABSENT else given.time_ms,
         spans,
-        np.flatnonzero(~is_left),
-        np.flatnonzero(is_left),
+        taken,
+        left,
         _examples(given, room),
         fields,
     )

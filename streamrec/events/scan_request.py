@@ -92,14 +92,15 @@ _NO_BIT, _ONE = np.uint64(0), np.uint64(1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 
 # Bits of what an object has.
-_UNKNOWN, _USER, _ITEM, _FEATURES, _CANDIDATES, _K, _TIME, _EXPLAIN, _EXPLORE = (
+_UNKNOWN, _USER, _ITEM, _FEATURES, _CANDIDATES, _K, _TIME, _EXPLAIN, _EXPLORE, _ARM = (
     0,
-    *(1 << i for i in range(8)),
+    *(1 << i for i in range(9)),
 )
 
 
-_W_USER, _W_ITEM, _W_FEATURES, _W_CANDIDATES, _W_K, _W_TIME, _W_EXPLAIN, _W_EXPLORE = (
-    first_word(name) for name in ("user", "item", "features", "candidates", "k", "time", "explain", "explore")
+_W_USER, _W_ITEM, _W_FEATURES, _W_CANDIDATES, _W_K, _W_TIME, _W_EXPLAIN, _W_EXPLORE, _W_ARM = (
+    first_word(name)
+    for name in ("user", "item", "features", "candidates", "k", "time", "explain", "explore", "arm")
 )
 _TAIL_ES = first_word("es")  # candidat-es
 
@@ -168,7 +169,9 @@ def _key(at: int, n: int) -> int:
             return _TIME
         if name == _W_EXPLAIN:
             return _EXPLAIN
-        return _EXPLORE if name == _W_EXPLORE else _UNKNOWN
+        if name == _W_EXPLORE:
+            return _EXPLORE
+        return _ARM if name == _W_ARM else _UNKNOWN
     if n == 8:
         return _FEATURES if name == _W_FEATURES else _UNKNOWN
     is_candidates = n == 10 and name == _W_CANDIDATES and load_u64(at + 8) & np.uint64(0xFFFF) == _TAIL_ES
@@ -189,7 +192,7 @@ def _member(at: int, key: int, w: int) -> int:
         return _integer(at, w + _W.k, 1, load_i64(w + _W.most_k))
     if key == _TIME:
         return _integer(at, w + _W.time_ms, MIN_TIME_MS, MAX_TIME_MS)
-    return NONE if key == _EXPLORE else skip_scalar(at)
+    return NONE if key in (_EXPLORE, _ARM) else skip_scalar(at)
 
 
 @njit(**INNER)

@@ -123,7 +123,8 @@ def _add_rank(app: FastAPI, arms: Arms, clock: Clock, metrics: ServiceMetrics) -
     room = Room(IN_FLIGHT_BYTES, "candidates")
 
     def at_once(body: bytes) -> bytes | None:
-        choice = arms.asked(body)
+        # Without an experiment only a request that names an arm chooses, and that is not plain: 0.1 ms less.
+        choice = arms.asked(body) if arms.split.version else Choice(arms.champion, "", {})
         if choice.scorer.asks_store:
             raise Busy
         answered = plain_answer(body, choice.scorer, clock.now_ms(), wait=False)

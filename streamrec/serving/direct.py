@@ -76,7 +76,10 @@ class Passage:
 
     def body(self) -> bytes:
         """What is asked, of a request that is whole."""
-        return b"".join(self._parts)[self.head.n_bytes :]
+        first, *rest = self._parts
+        if len(first) < self.head.n_bytes:
+            return b"".join(self._parts)[self.head.n_bytes :]
+        return b"".join([first[self.head.n_bytes :], *rest])
 
 
 Done = Callable[[bytes | None], None]

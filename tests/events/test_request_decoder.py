@@ -53,6 +53,7 @@ bodies = st.builds(
             ),
             "explain": st.sampled_from([*["false"] * 9, "true", "null"]),
             "explore": st.sampled_from([*["null"] * 9, '{"policy":"upper"}']),
+            "arm": st.sampled_from([*["null"] * 9, '"a"']),
             "more": st.one_of(tame_strings, unknown),
         },
         ("candidates",),
@@ -94,7 +95,7 @@ def assert_same(body: bytes) -> Request | None:
     else:
         assert (request.k, request.time_ms) == (meant.k, meant.time)
         assert len(request.spans) == len(meant.candidates)
-        assert (meant.explain, meant.explore) == (False, None)
+        assert (meant.explain, meant.explore, meant.arm) == (False, None, None)
     taken = validated(pieces(request, request.taken))
     assert taken is not None
     assert meant is None or (taken.user, taken.features) == (meant.user, meant.features)
@@ -130,6 +131,7 @@ PLAIN = {
     "time": TIME_MS,
     "explain": False,
     "explore": None,
+    "arm": None,
     "note": "ignored",
 }
 WRITTEN = {
@@ -192,6 +194,7 @@ REFUSED = [
     b'{"candidates":[],"k":0}',
     b'{"candidates":[],"explain":true}',
     b'{"candidates":[],"explore":{"policy":"upper"}}',
+    b'{"candidates":[],"arm":"challenger"}',
     b'{"user":"a\nb","candidates":[]}',
     b'\xef\xbb\xbf{"candidates":[]}',
 ]

@@ -49,6 +49,15 @@ def test_a_weight_is_zero_exactly_in_the_l1_ball(gradients, parameters):
 
 
 @UNTIMED
+@given(st.lists(st.tuples(st.sampled_from([0.0, -0.3, 0.3, 5.0, -7.5]), st.floats(0, 50))), PARAMETERS)
+def test_weights_together_are_those_of_each(states, parameters):
+    z, n = (np.array(its, np.float64) for its in (zip(*states, strict=True) if states else ([], [])))
+    expected = [ftrl.weight(*state, parameters) for state in states]
+    ftrl.weigh(z, n, parameters)
+    assert z.tolist() == expected
+
+
+@UNTIMED
 @given(GRADIENTS, PARAMETERS)
 def test_a_zero_gradient_changes_only_what_shrinkage_changes(gradients, parameters):
     w, n, z = _learn(gradients, parameters)

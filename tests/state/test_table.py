@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from streamrec.state import probe
 from streamrec.state.table import SparseTable
@@ -120,6 +121,33 @@ def test_a_full_table_of_64_slot_walks_still_finds_absent_ids_absent():
     ids = u64(range(1, 200_000))
     table.upsert(ids, rows_of(ids, 2))
     assert not table.get(u64(range(300_000, 400_000)))[1].any()
+
+
+@njit
+def addresses(directory, stride, ids, walked):
+    """Of the slots, 1 of absent ids, by the walk or four at a time."""
+    out = np.empty(len(ids), np.uint64)
+    for i in range(len(ids)):
+        if walked:
+            h = probe.spread(ids[i])
+            slot = probe.find(directory, stride, ids[i], h)
+            out[i] = probe.row_address(directory, stride, h, slot) - 8 if slot >= 0 else 1
+        else:
+            out[i] = probe.find_address(directory, stride, ids[i], np.uint64(1))
+    return out
+
+
+@pytest.mark.parametrize("n", [0, 50, 2_000, 130_000, 200_000])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_slots_are_found_four_at_a_time_where_a_walk_finds_them(n, width):
+    table = SparseTable(width)
+    ids = np.random.default_rng(n).permutation(2 * n + 100).astype(np.uint64) ** 2 + np.uint64(1)
+    table.upsert(ids[:n], rows_of(ids[:n], width))
+    table.delete(ids[:n:9])  # walks that were closed up
+    table.take_changed()  # bits behind the last slot are no ids
+    found = addresses(table.directory, table.stride, ids, False)
+    assert np.array_equal(found, addresses(table.directory, table.stride, ids, True))
+    assert np.count_nonzero(found != 1) == len(table)
 
 
 def test_clear_forgets_rows_and_changes():
