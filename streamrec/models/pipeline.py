@@ -10,6 +10,7 @@ import numpy as np
 from streamrec.errors import StoreMismatch
 from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
 from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED
+from streamrec.events.omission import omissions, variants
 from streamrec.events.request import Request, RequestDecoder
 from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
@@ -220,8 +221,35 @@ class Pipeline:
             StoreMismatch: a line is no valid `example`.
 
         """
+        return self.model.score(self.preview_lines(data))
+
+    def preview_lines(self, data: bytes) -> Batch:
+        """What `score_lines` predicts from; its memory is that of the extractor and the decoder, used again
+        by whoever asks next.
+
+        Raises:
+            StoreMismatch: a line is no valid `example`.
+
+        """
+        return self.extractor.preview(*self._examples(data))
+
+    def predict_without(self, data: bytes, left_out: Sequence[Sequence[str]]) -> np.ndarray[Any, Any]:
+        """Predictions of lines, each followed by what it would be without each of some fields.
+
+        Args:
+            data: N JSON lines, each an `example` event, N ≥ 1.
+            left_out: of each, `user`, `item` and `features.NAME`, in any order.
+
+        Returns:
+            float32, of line i 1 + len(left_out[i]) numbers; the bits are those of `score_lines`.
+
+        Raises:
+            StoreMismatch: a line is no valid `example`.
+
+        """
         examples, fields = self._examples(data)
-        return self.model.score(self.extractor.preview(examples, fields))
+        parts = variants(examples, omissions(left_out, fields))
+        return np.concatenate([self.model.predict(self.extractor.preview(part, fields)) for part in parts])
 
     def read_request(self, body: bytes, most: int) -> Request | None:
         """A request to rank, as `RequestDecoder.decode_request` gives it.

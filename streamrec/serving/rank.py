@@ -1,5 +1,6 @@
 """Rank: the candidates of a request by falling score, all from one commit."""
 
+from collections.abc import Callable
 from functools import partial
 from secrets import randbits
 from typing import Any
@@ -10,7 +11,8 @@ from streamrec.errors import UsageError
 from streamrec.serving.api import RankRequest
 from streamrec.serving.exploration import Ranking, explore
 from streamrec.serving.generation import Mirror
-from streamrec.serving.lines import example_lines, scores
+from streamrec.serving.history import mean_square
+from streamrec.serving.lines import example_lines, lines_at, scores
 from streamrec.serving.occlusion import predicts_ratings
 from streamrec.serving.scorer import Scorer
 
@@ -41,9 +43,9 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         scorer.seen.offer(lines)
         ranking = _ranking(request, mirror, scored)
         best = best_first(ranking.key, k).tolist()
-        why: list[dict[str, Any]] = [{} for _ in best]
-        if request.explain:
-            why = _explanations(request, mirror, best, time_ms, scorer.mean_square())
+        tell = _observed(request, mirror, best, lines) if request.explain and best else None
+        metrics = scorer.metrics()
+    why = [{} for _ in best] if tell is None else tell(time_ms, mean_square(metrics))
     p, c = scored.tolist()
     items = [{"item": request.candidates[i].item, "probability": p[i], "confidence": c[i]} for i in best]
     answer: dict[str, Any] = {"items": [item | more for item, more in zip(items, why, strict=True)]}
@@ -77,10 +79,15 @@ def _ranking(request: RankRequest, mirror: Mirror, scored: np.ndarray) -> Rankin
     return explore(request.explore, scored, predicts_ratings(mirror), partial(randbits, 53))
 
 
-def _explanations(
-    request: RankRequest, mirror: Mirror, best: list[int], time_ms: int, mean_square: float | None
-) -> list[dict[str, Any]]:
-    """What to add to the answer about each of the best."""
-    from streamrec.serving.explain import explained  # compiled code, as the model is
+def _observed(
+    request: RankRequest, mirror: Mirror, best: list[int], lines: bytes
+) -> Callable[[int, float | None], list[dict[str, Any]]]:
+    """What tells, of the time and the mean squared error, what to add to the answer about each of the best.
 
-    return explained(mirror, request, best, time_ms, mean_square)
+    It does not ask the mirror any more.
+    """
+    from streamrec.serving.explain import observed, told  # compiled code, as the model is
+
+    candidates = [request.candidates[i] for i in best]
+    seen = observed(mirror, candidates, request, lines_at(lines, best))
+    return partial(told, seen, candidates, request)
