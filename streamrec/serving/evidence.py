@@ -39,7 +39,7 @@ def evidence(pipeline: Pipeline, lines: bytes) -> Evidence:
 
     """
     batch = pipeline.preview_lines(lines)
-    batch = batch.taken(np.arange(len(batch)))  # the extractor uses its memory again
+    batch = batch.taken(np.arange(len(batch)))  # the extractor's memory is needed again
     ids = np.append(batch.ids, INTERCEPT)
     rows, found = pipeline.model.tables["linear"].get(ids)
     if "statistics" in pipeline.tables:

@@ -1,7 +1,7 @@
 """Names for the ids of events: a batch holds hashes, and only the events themselves tell of what."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from streamrec.memory import JIT
 __all__ = ["value_names"]
 
 _TIME_PARTS = ("hour", "weekday", "hour_of_week", "day")  # in the order of a bag's ids
-_REST, _FEATURES = "features.*", "features."
+_FEATURES, _REST = "features.", "features.*"
 
 
 def value_names(spec: FeatureSpec, batch: Batch, events: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -62,26 +62,29 @@ def _known(spec: FeatureSpec, events: Sequence[Mapping[str, Any]]) -> Iterator[d
     What several events say is hashed once. What another event says names nothing of this one: its text may
     be one word, of which this one has but the place.
     """
-    readers: dict[str, list[str]] = {}
-    for field in spec.fields:
-        readers.setdefault(field.source, []).append(field.name)
+    readers = {source: _readers(spec, source) for source in {source for event in events for source in event}}
     said = [_strings(readers, event) for event in events]
-    pairs = list(dict.fromkeys(pair for its in said for pair in its))
+    pairs = list(dict.fromkeys(chain.from_iterable(said)))
     named = {(a, b): (id_, f"{a}={b}") for (a, b), id_ in zip(pairs, _pair_ids(pairs), strict=True)}
     for its in said:
         yield dict(map(named.__getitem__, its))
+
+
+def _readers(spec: FeatureSpec, source: str) -> list[str]:
+    """Names under which fields may read a source."""
+    own = source.removeprefix(_FEATURES)
+    fields = [field for field in spec.fields if field.source in (source, _REST)]
+    return [field.name if field.source == source else own for field in fields]
 
 
 def _strings(readers: Mapping[str, list[str]], event: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(field, text) of every string of an event."""
     found = []
     for source, value in event.items():
-        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
-        for name in readers.get(source, ()) if texts else ():
-            found += [(name, text) for text in texts]
-        if texts and _REST in readers:
-            own = source.removeprefix(_FEATURES)
-            found += [(own, text) for text in texts]
+        if isinstance(value, str):
+            found += [(name, value) for name in readers[source]]
+        elif isinstance(value, list):
+            found += [(name, text) for name in readers[source] for text in value if isinstance(text, str)]
     return found
 
 
