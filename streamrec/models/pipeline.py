@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from streamrec.models.registry import build_model
 from streamrec.models.retriever import Query, Retriever
 from streamrec.models.settings import ModelSettings
 from streamrec.state.rows import Rows, Table
+
+if TYPE_CHECKING:
+    from streamrec.models.excerpt import Excerpt
 
 __all__ = ["Pipeline"]
 
@@ -59,6 +62,7 @@ class Pipeline:
         named = self.catalogue.tables if self.catalogue is not None else {}
         self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables, **named}
         self._decoder: RequestDecoder | None = None
+        self._excerpt: Excerpt | None = None
 
     @classmethod
     def from_blob(cls, blob: bytes) -> Self:
@@ -233,7 +237,9 @@ class Pipeline:
         """
         return self.extractor.preview(*self._examples(data))
 
-    def predict_without(self, data: bytes, left_out: Sequence[Sequence[str]]) -> np.ndarray[Any, Any]:
+    def predict_without(
+        self, data: bytes, left_out: Sequence[Sequence[str]]
+    ) -> Callable[[], np.ndarray[Any, Any]]:
         """Predictions of lines, each followed by what it would be without each of some fields.
 
         Args:
@@ -241,7 +247,8 @@ class Pipeline:
             left_out: of each, `user`, `item` and `features.NAME`, in any order.
 
         Returns:
-            float32, of line i 1 + len(left_out[i]) numbers; the bits are those of `score_lines`.
+            What computes them from what was read now; the pipeline may go on meanwhile. float32, of line i
+            1 + len(left_out[i]) numbers; the bits are those of `score_lines`.
 
         Raises:
             StoreMismatch: a line is no valid `example`.
@@ -249,7 +256,23 @@ class Pipeline:
         """
         examples, fields = self._examples(data)
         parts = variants(examples, omissions(left_out, fields))
-        return np.concatenate([self.model.predict(self.extractor.preview(part, fields)) for part in parts])
+        first = self.extractor.preview(next(parts), fields)
+        rest = [self.model.predict(self.extractor.preview(part, fields)) for part in parts]
+        excerpt = self._excerpted()
+        if not excerpt.is_enough:
+            predictions = np.concatenate([self.model.predict(first), *rest])
+            return lambda: predictions
+        taken = excerpt.take(first)
+        return lambda: np.concatenate([excerpt.predict(taken, first), *rest])
+
+    def _excerpted(self) -> "Excerpt":
+        if self._excerpt is None:
+            from streamrec.models.excerpt import Excerpt  # knows all kinds, most of which nobody has
+            from streamrec.models.keyed import keyed_tables
+
+            inputs = inputs_of(self.extractor)
+            self._excerpt = Excerpt(self.model, self.settings, inputs, keyed_tables(self))
+        return self._excerpt
 
     def read_request(self, body: bytes, most: int) -> Request | None:
         """A request to rank, as `RequestDecoder.decode_request` gives it.

@@ -1,6 +1,6 @@
 """Occlusion: what a score would be without each field of its event. It asks nothing of the kind of model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ class Occlusion(NamedTuple):
     """Predictions of some events, and of each without each of its fields, all from one commit."""
 
     fields: Sequence[Sequence[str]]  # of each event
-    predictions: np.ndarray  # float32: of each event its own, then those without its fields, in their order
+    #: What computes them, float32: of each event its own, then those without its fields, in their order.
+    predictions: Callable[[], np.ndarray]
     ratings: bool  # numbers without a link
 
     def effects(self) -> list[list[dict[str, Any]]]:
@@ -24,7 +25,7 @@ class Occlusion(NamedTuple):
         add up.
         """
         ends = np.cumsum([1 + len(its) for its in self.fields])
-        parts = np.split(self.predictions.astype(np.float64), ends[:-1])
+        parts = np.split(self.predictions().astype(np.float64), ends[:-1])
         return [self._of_one(names, its) for names, its in zip(self.fields, parts, strict=True)]
 
     def _of_one(self, names: Sequence[str], predictions: np.ndarray) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ class Occlusion(NamedTuple):
 
 
 def leave_one_out(mirror: Mirror, lines: bytes, fields: Sequence[Sequence[str]]) -> Occlusion:
-    """Ask the mirror, which must not change meanwhile, for all predictions that it takes.
+    """Take from the mirror, which must not change meanwhile, all that it takes.
 
     Args:
         mirror: of any kind.

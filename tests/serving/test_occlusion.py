@@ -13,6 +13,7 @@ from serving_fakes import without
 from streamrec.events import omission
 from streamrec.events.decoder import BlockDecoder
 from streamrec.features.spec import Cross, FeatureSpec, Field
+from streamrec.models.calibration import CalibrationSettings
 from streamrec.models.pipeline import Pipeline, _labelled
 from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
@@ -28,6 +29,10 @@ SPEC = FeatureSpec(
     ),
     crosses=(Cross(fields=("user", "title")), Cross(fields=("age", "item"))),
 )
+
+
+#: Kinds that read tables by other ids than those of the batch: theirs are predicted at once.
+AT_ONCE = ("blend", "two_tower")
 
 
 def events(n: int) -> Iterator[dict[str, Any]]:
@@ -49,41 +54,92 @@ def lines(made: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(event) + "\n" for event in made).encode()
 
 
+def learn(pipeline: Pipeline, made: list[dict[str, Any]]) -> None:
+    decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
+    block, rejections = decoder.decode(lines(made))
+    assert not rejections
+    pipeline.learn(_labelled(block), decoder.fields)
+
+
 @pytest.fixture(params=list(KINDS))
 def pipeline(request: pytest.FixtureRequest) -> Pipeline:
     pipeline = Pipeline(ModelSettings(kind=request.param), SPEC)
-    decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
-    block, rejections = decoder.decode(lines(list(events(120))))
-    assert not rejections
-    pipeline.learn(_labelled(block), decoder.fields)
+    learn(pipeline, list(events(120)))
     return pipeline
+
+
+def fields(event: dict[str, Any]) -> list[str]:
+    return ["user", "item", *(f"features.{name}" for name in event["features"])]
+
+
+def scored(pipeline: Pipeline, asked: list[dict[str, Any]]) -> np.ndarray:
+    """Of each event itself, then without each field, by lines."""
+    scores = pipeline.score_lines(lines([without(its, name) for its in asked for name in ("", *fields(its))]))
+    predictions: np.ndarray = scores[0]
+    return predictions
 
 
 def test_predictions_are_those_of_the_lines(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list(events(9))
-    left_out = [["user", "item", *(f"features.{name}" for name in event["features"])] for event in asked]
-    variants = [
-        without(event, name) for event, its in zip(asked, left_out, strict=True) for name in ("", *its)
-    ]
-    expected = pipeline.score_lines(lines(variants))[0]
+    expected = scored(pipeline, asked)
     assert len(set(expected.tolist())) > len(asked)
     before = pipeline.state_sha256()
-    np.testing.assert_array_equal(pipeline.predict_without(lines(asked), left_out), expected, strict=True)
-    monkeypatch.setattr(omission, "_MOST", 300)
-    np.testing.assert_array_equal(pipeline.predict_without(lines(asked), left_out), expected, strict=True)
+    for most in (1 << 18, 300):
+        monkeypatch.setattr(omission, "_MOST", most)
+        predictions = pipeline.predict_without(lines(asked), [fields(event) for event in asked])()
+        np.testing.assert_array_equal(predictions, expected, strict=True)
     assert pipeline.state_sha256() == before
+
+
+def test_predictions_are_as_of_when_they_were_asked_for(pipeline: Pipeline) -> None:
+    """Whatever is learned and asked meanwhile, and whichever are computed first."""
+    asked, others = ([its | {"user": "new"} for its in list(events(60))[at:]] for at in (55, 40))
+    expected = scored(pipeline, asked)
+    first = pipeline.predict_without(lines(asked), [fields(event) for event in asked])
+    learn(pipeline, [its | {"user": "new"} for its in events(200)])
+    expected_others = scored(pipeline, others)
+    second = pipeline.predict_without(lines(others), [fields(event) for event in others])
+    learn(pipeline, list(events(60)))
+    assert (scored(pipeline, asked) != expected).any()
+    for _ in range(2):
+        np.testing.assert_array_equal(second(), expected_others, strict=True)
+        np.testing.assert_array_equal(first(), expected, strict=True)
+
+
+def test_predictions_need_the_model_no_more(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    (event,) = events(1)
+    expected = scored(pipeline, [event])
+    compute = pipeline.predict_without(lines([event]), [fields(event)])
+    calls: list[Any] = []
+    monkeypatch.setattr(pipeline.model, "predict", calls.append)
+    np.testing.assert_array_equal(compute(), expected, strict=True)
+    assert calls == []
+    if pipeline.settings.kind not in AT_ONCE:
+        pipeline.predict_without(lines([event]), [fields(event)])
+        assert calls == []
+
+
+def test_a_calibrated_model_predicts_at_once() -> None:
+    pipeline = Pipeline(ModelSettings(kind="dcn", calibration=CalibrationSettings(by="user")), SPEC)
+    learn(pipeline, list(events(120)))
+    (event,) = events(1)
+    expected = scored(pipeline, [event])
+    compute = pipeline.predict_without(lines([event]), [fields(event)])
+    learn(pipeline, list(events(90)))
+    np.testing.assert_array_equal(compute(), expected, strict=True)
+    assert (scored(pipeline, [event]) != expected).any()
 
 
 def test_confidences_are_not_computed(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     (event,) = events(1)
-    monkeypatch.setattr(pipeline.model, "score", None)
+    monkeypatch.setattr(type(pipeline.model), "score", None)
     seen = leave_one_out(pipeline, lines([event]), [["user", "item"]])
-    assert len(seen.predictions) == 3
+    assert len(seen.predictions()) == 3
 
 
 def test_effects_are_differences_of_log_odds_the_largest_first() -> None:
     predictions = np.array([0.5, 0.25, 0.9, 0.5, 0.125, 0.125], np.float32)
-    seen = Occlusion([["user", "item", "features.x"], ["item"]], predictions, ratings=False)
+    seen = Occlusion([["user", "item", "features.x"], ["item"]], lambda: predictions, ratings=False)
     first, second = seen.effects()
     p = predictions.astype(np.float64)
     expected = [("item", logit(p[0]) - logit(p[2])), ("user", logit(p[0]) - logit(p[1])), ("features.x", 0.0)]
