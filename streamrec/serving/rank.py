@@ -20,6 +20,8 @@ __all__ = ["MAX_EXPLAINED", "best_first", "rank"]
 
 #: Explaining costs one more prediction per feature of every returned item.
 MAX_EXPLAINED = 100
+#: What tells, of the time and the mean squared error, what to add to the answer about each of the best.
+_Tell = Callable[[int, float | None], list[dict[str, Any]]]
 #: Fewer are sorted sooner than parted.
 _SORTED = 2000
 
@@ -38,12 +40,13 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         raise UsageError(f"explain: expected at most {MAX_EXPLAINED} items to explain, got {k}; set k")
     time_ms = now_ms if request.time is None else request.time
     lines = example_lines(request, time_ms)
+    observe = _observer(request, lines) if request.explain and k else None
     with scorer.reading() as (mirror, version):
         scored = scores(mirror, lines, n_candidates)
         scorer.seen.offer(lines)
         ranking = _ranking(request, mirror, scored)
         best = best_first(ranking.key, k).tolist()
-        tell = _observed(request, mirror, best, lines) if request.explain and best else None
+        tell = None if observe is None else observe(mirror, best)
         metrics = scorer.metrics()
     why = [{} for _ in best] if tell is None else tell(time_ms, mean_square(metrics))
     p, c = scored.tolist()
@@ -79,15 +82,14 @@ def _ranking(request: RankRequest, mirror: Mirror, scored: np.ndarray) -> Rankin
     return explore(request.explore, scored, predicts_ratings(mirror), partial(randbits, 53))
 
 
-def _observed(
-    request: RankRequest, mirror: Mirror, best: list[int], lines: bytes
-) -> Callable[[int, float | None], list[dict[str, Any]]]:
-    """What tells, of the time and the mean squared error, what to add to the answer about each of the best.
+def _observer(request: RankRequest, lines: bytes) -> Callable[[Mirror, list[int]], _Tell]:
+    """What takes from the mirror all that explaining the best needs."""
+    from streamrec.serving.explain import observed, told  # compiled code, as the model is; not while reading
 
-    It does not ask the mirror any more.
-    """
-    from streamrec.serving.explain import observed, told  # compiled code, as the model is
+    def observe(mirror: Mirror, best: list[int]) -> _Tell:
+        candidates = [request.candidates[i] for i in best]
+        return partial(
+            told, observed(mirror, candidates, request, lines_at(lines, best)), candidates, request
+        )
 
-    candidates = [request.candidates[i] for i in best]
-    seen = observed(mirror, candidates, request, lines_at(lines, best))
-    return partial(told, seen, candidates, request)
+    return observe
