@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from streamrec.errors import StoreMismatch
 from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
 from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED
+from streamrec.events.omission import omissions, variants
 from streamrec.events.request import Request, RequestDecoder
 from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
@@ -21,6 +22,9 @@ from streamrec.models.registry import build_model
 from streamrec.models.retriever import Query, Retriever
 from streamrec.models.settings import ModelSettings
 from streamrec.state.rows import Rows, Table
+
+if TYPE_CHECKING:
+    from streamrec.models.excerpt import Excerpt
 
 __all__ = ["Pipeline"]
 
@@ -58,6 +62,7 @@ class Pipeline:
         named = self.catalogue.tables if self.catalogue is not None else {}
         self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables, **named}
         self._decoder: RequestDecoder | None = None
+        self._excerpt: Excerpt | None = None
 
     @classmethod
     def from_blob(cls, blob: bytes) -> Self:
@@ -220,8 +225,54 @@ class Pipeline:
             StoreMismatch: a line is no valid `example`.
 
         """
+        return self.model.score(self.preview_lines(data))
+
+    def preview_lines(self, data: bytes) -> Batch:
+        """What `score_lines` predicts from; its memory is that of the extractor and the decoder, used again
+        by whoever asks next.
+
+        Raises:
+            StoreMismatch: a line is no valid `example`.
+
+        """
+        return self.extractor.preview(*self._examples(data))
+
+    def predict_without(
+        self, data: bytes, left_out: Sequence[Sequence[str]]
+    ) -> Callable[[], np.ndarray[Any, Any]]:
+        """Predictions of lines, each followed by what it would be without each of some fields.
+
+        Args:
+            data: N JSON lines, each an `example` event, N ≥ 1.
+            left_out: of each, `user`, `item` and `features.NAME`, in any order.
+
+        Returns:
+            What computes them from what was read now; the pipeline may go on meanwhile. float32, of line i
+            1 + len(left_out[i]) numbers; the bits are those of `score_lines`.
+
+        Raises:
+            StoreMismatch: a line is no valid `example`.
+
+        """
         examples, fields = self._examples(data)
-        return self.model.score(self.extractor.preview(examples, fields))
+        parts = variants(examples, omissions(left_out, fields))
+        first = self.extractor.preview(next(parts), fields)
+        rest = [self.model.predict(self.extractor.preview(part, fields)) for part in parts]
+        excerpt = self._excerpted()
+        if not excerpt.is_enough:
+            predictions = np.concatenate([self.model.predict(first), *rest])
+            return lambda: predictions
+        taken = excerpt.take(first)
+        return lambda: np.concatenate([excerpt.predict(taken, first), *rest])
+
+    def _excerpted(self) -> "Excerpt":
+        if self._excerpt is None:
+            from streamrec.models.excerpt import Excerpt  # knows all kinds, most of which nobody has
+            from streamrec.models.keyed import keyed_tables
+
+            inputs = inputs_of(self.extractor)
+            self._excerpt = Excerpt(self.model, self.settings, inputs, keyed_tables(self))
+        return self._excerpt
 
     def read_request(self, body: bytes, most: int) -> Request | None:
         """A request to rank, as `RequestDecoder.decode_request` gives it.

@@ -1,7 +1,7 @@
 """One generation of a model in memory: rows, dense state, metrics and index of one commit, never of two."""
 
 import json
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
@@ -55,6 +55,12 @@ class Mirror(Protocol):
 
     def score_lines(self, data: bytes) -> np.ndarray:
         """float32 (2, N): probabilities and confidences of N JSON lines, each an `example` event."""
+        ...
+
+    def predict_without(self, data: bytes, left_out: Sequence[Sequence[str]]) -> Callable[[], np.ndarray]:
+        """What computes, without the mirror, float32: of each of N ≥ 1 lines its probability, then those that
+        it would have without each of its `left_out`: `user`, `item` or `features.NAME`.
+        """
         ...
 
     def query_lines(self, data: bytes) -> "Query":

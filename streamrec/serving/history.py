@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from streamrec.serving.generation import Version, json_object
 
-__all__ = ["History", "Point", "number", "point_of"]
+__all__ = ["History", "Point", "mean_square", "number", "point_of"]
 
 #: Ten minutes and more: commits come up to ten times a second, and one a second is kept.
 N_POINTS, INTERVAL_MS = 600, 1000
@@ -84,6 +84,12 @@ def point_of(version: Version, blob: Blob) -> Point:
     counts = [_count(progress.get(name)) for name in ("events", "examples", "rejected", "last_time_ms")]
     rates = [number(recent.get(name)) for name in ("ne", "auc", "log_loss", "calibration", "rmse")]
     return Point(version.seq, version.epoch, version.time_ms, *counts, *rates)
+
+
+def mean_square(metrics: bytes | None) -> float | None:
+    """Of the model's errors over its whole stream, above 0, from its metrics as JSON; None where unknown."""
+    rmse = number(json_object(metrics).get("rmse"))
+    return rmse * rmse if rmse else None
 
 
 def number(value: object) -> float | None:

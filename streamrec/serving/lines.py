@@ -5,6 +5,8 @@ candidate's win where both have one name. Nothing else enters, so a score is wha
 have predicted for that event at the same sequence number, bit for bit.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic_core import to_json
 
@@ -12,7 +14,7 @@ from streamrec.errors import RecordError, StoreMismatch, UsageError
 from streamrec.serving.api import RankRequest
 from streamrec.serving.generation import Mirror
 
-__all__ = ["example_lines", "head", "item_member", "scores"]
+__all__ = ["example_lines", "head", "lines_at", "scores"]
 
 
 def example_lines(request: RankRequest, time_ms: int) -> bytes:
@@ -29,8 +31,14 @@ def example_lines(request: RankRequest, time_ms: int) -> bytes:
             features = b"{" + shared_json + b"," + to_json(own)[1:]
         else:
             features = to_json(shared | own)
-        parts.append(start + item_member(candidate.item) + b',"features":' + features + b"}\n")
+        parts.append(start + _item_member(candidate.item) + b',"features":' + features + b"}\n")
     return b"".join(parts)
+
+
+def lines_at(lines: bytes, places: Sequence[int]) -> bytes:
+    """Those of these numbers, in this order."""
+    each = lines.split(b"\n")
+    return b"".join([each[i] + b"\n" for i in places])
 
 
 def head(time_ms: int, user: str | None) -> bytes:
@@ -39,7 +47,7 @@ def head(time_ms: int, user: str | None) -> bytes:
     return start if user is None else start + b',"user":' + to_json(user)
 
 
-def item_member(item: str | None) -> bytes:
+def _item_member(item: str | None) -> bytes:
     """The item as the next member of a line; none without one."""
     return b"" if item is None else b',"item":' + to_json(item)
 

@@ -1,41 +1,51 @@
 """Occlusion: what a score would be without each field of its event. It asks nothing of the kind of model."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic_core import to_json
 
-from streamrec.serving.api import Candidate, RankRequest
 from streamrec.serving.generation import Mirror
-from streamrec.serving.lines import head, item_member, scores
 
-__all__ = ["leave_one_out", "logit", "predicts_ratings"]
+__all__ = ["Occlusion", "leave_one_out", "logit", "predicts_ratings"]
 
 
-def leave_one_out(
-    mirror: Mirror, request: RankRequest, candidate: Candidate, time_ms: int
-) -> list[dict[str, Any]]:
-    """Log-odds with minus log-odds without (of a rating, the rating): every feature, the user, the item.
+class Occlusion(NamedTuple):
+    """Predictions of some events, and of each without each of its fields, all from one commit."""
 
-    Largest effect first (`api.Contribution`). Where fields act together, as in crosses, effects do not add
-    up.
+    fields: Sequence[Sequence[str]]  # of each event
+    #: What computes them, float32: of each event its own, then those without its fields, in their order.
+    predictions: Callable[[], np.ndarray]
+    ratings: bool  # numbers without a link
+
+    def effects(self) -> list[list[dict[str, Any]]]:
+        """Of each event log-odds with minus log-odds without (of a rating, the rating), by field.
+
+        Largest effect first (`api.Contribution`). Where fields act together, as in crosses, effects do not
+        add up.
+        """
+        ends = np.cumsum([1 + len(its) for its in self.fields])
+        parts = np.split(self.predictions().astype(np.float64), ends[:-1])
+        return [self._of_one(names, its) for names, its in zip(self.fields, parts, strict=True)]
+
+    def _of_one(self, names: Sequence[str], predictions: np.ndarray) -> list[dict[str, Any]]:
+        logits = predictions if self.ratings else logit(predictions)
+        effects = zip(names, (logits[0] - logits[1:]).tolist(), strict=True)
+        return [
+            {"feature": name, "contribution": it} for name, it in sorted(effects, key=lambda e: -abs(e[1]))
+        ]
+
+
+def leave_one_out(mirror: Mirror, lines: bytes, fields: Sequence[Sequence[str]]) -> Occlusion:
+    """Take from the mirror, which must not change meanwhile, all that it takes.
+
+    Args:
+        mirror: of any kind.
+        lines: the events, one at least.
+        fields: of each, names of what it has: `user`, `item`, `features.NAME`.
+
     """
-    features = request.features | candidate.features
-    parts: list[tuple[str, bytes]] = []
-    user, item = head(time_ms, request.user), item_member(candidate.item)
-    body = b',"features":' + to_json(features) + b"}\n"
-    if request.user is not None:
-        parts.append(("user", head(time_ms, None) + item + body))
-    if candidate.item is not None:
-        parts.append(("item", user + body))
-    for name in features:
-        rest = {other: value for other, value in features.items() if other != name}
-        parts.append((f"features.{name}", user + item + b',"features":' + to_json(rest) + b"}\n"))
-    lines = user + item + body + b"".join(line for _, line in parts)
-    predictions = scores(mirror, lines, len(parts) + 1)[0].astype(np.float64)
-    logits = predictions if predicts_ratings(mirror) else logit(predictions)
-    effects = [(name, float(logits[0] - logits[i + 1])) for i, (name, _) in enumerate(parts)]
-    return [{"feature": name, "contribution": it} for name, it in sorted(effects, key=lambda e: -abs(e[1]))]
+    return Occlusion(fields, mirror.predict_without(lines, fields), predicts_ratings(mirror))
 
 
 def predicts_ratings(mirror: Mirror) -> bool:

@@ -1,5 +1,6 @@
 """Rank: the candidates of a request by falling score, all from one commit."""
 
+from collections.abc import Callable
 from functools import partial
 from secrets import randbits
 from typing import Any
@@ -10,7 +11,8 @@ from streamrec.errors import UsageError
 from streamrec.serving.api import RankRequest
 from streamrec.serving.exploration import Ranking, explore
 from streamrec.serving.generation import Mirror
-from streamrec.serving.lines import example_lines, scores
+from streamrec.serving.history import mean_square
+from streamrec.serving.lines import example_lines, lines_at, scores
 from streamrec.serving.occlusion import predicts_ratings
 from streamrec.serving.scorer import Scorer
 
@@ -18,6 +20,8 @@ __all__ = ["MAX_EXPLAINED", "best_first", "rank"]
 
 #: Explaining costs one more prediction per feature of every returned item.
 MAX_EXPLAINED = 100
+#: What tells, of the time and the mean squared error, what to add to the answer about each of the best.
+_Tell = Callable[[int, float | None], list[dict[str, Any]]]
 #: Fewer are sorted sooner than parted.
 _SORTED = 2000
 
@@ -36,14 +40,15 @@ def rank(request: RankRequest, scorer: Scorer, now_ms: int) -> dict[str, Any]:
         raise UsageError(f"explain: expected at most {MAX_EXPLAINED} items to explain, got {k}; set k")
     time_ms = now_ms if request.time is None else request.time
     lines = example_lines(request, time_ms)
+    observe = _observer(request, lines) if request.explain and k else None
     with scorer.reading() as (mirror, version):
         scored = scores(mirror, lines, n_candidates)
         scorer.seen.offer(lines)
         ranking = _ranking(request, mirror, scored)
         best = best_first(ranking.key, k).tolist()
-        why: list[dict[str, Any]] = [{} for _ in best]
-        if request.explain:
-            why = _explanations(request, mirror, best, time_ms, scorer.mean_square())
+        tell = None if observe is None else observe(mirror, best)
+        metrics = scorer.metrics()
+    why = [{} for _ in best] if tell is None else tell(time_ms, mean_square(metrics))
     p, c = scored.tolist()
     items = [{"item": request.candidates[i].item, "probability": p[i], "confidence": c[i]} for i in best]
     answer: dict[str, Any] = {"items": [item | more for item, more in zip(items, why, strict=True)]}
@@ -77,10 +82,14 @@ def _ranking(request: RankRequest, mirror: Mirror, scored: np.ndarray) -> Rankin
     return explore(request.explore, scored, predicts_ratings(mirror), partial(randbits, 53))
 
 
-def _explanations(
-    request: RankRequest, mirror: Mirror, best: list[int], time_ms: int, mean_square: float | None
-) -> list[dict[str, Any]]:
-    """What to add to the answer about each of the best."""
-    from streamrec.serving.explain import explained  # compiled code, as the model is
+def _observer(request: RankRequest, lines: bytes) -> Callable[[Mirror, list[int]], _Tell]:
+    """What takes from the mirror all that explaining the best needs."""
+    from streamrec.serving.explain import observed, told  # compiled code, as the model is; not while reading
 
-    return explained(mirror, request, best, time_ms, mean_square)
+    def observe(mirror: Mirror, best: list[int]) -> _Tell:
+        candidates = [request.candidates[i] for i in best]
+        return partial(
+            told, observed(mirror, candidates, request, lines_at(lines, best)), candidates, request
+        )
+
+    return observe

@@ -20,10 +20,9 @@ from streamrec.serving.generation import (
     Mirror,
     Version,
     generation_of,
-    json_object,
     reads_requests,
 )
-from streamrec.serving.history import History, number, point_of
+from streamrec.serving.history import History, point_of
 from streamrec.serving.seen import Seen
 from streamrec.serving.settings import RetrievalSettings
 from streamrec.store.base import Commit, Head, Snapshot, Store
@@ -172,11 +171,9 @@ class Scorer:
         """Age of the commit that an answer was computed from."""
         return max(0, self._clock.now_ms() - version.time_ms)
 
-    def mean_square(self) -> float | None:
-        """Of the model's errors over its whole stream, as of the newest commit; None where unknown."""
-        generation = self._generation
-        rmse = None if generation is None else number(json_object(generation.blob("metrics")).get("rmse"))
-        return rmse * rmse if rmse else None
+    def metrics(self) -> bytes | None:
+        """The model's, as of the newest commit: JSON; None where it has none."""
+        return None if self._generation is None else self._generation.blob("metrics")
 
     def start(self) -> None:
         """Follow the model in a thread; calling it again changes nothing."""

@@ -17,21 +17,18 @@ statistics, slopes), nothing is estimated.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from numba import njit
 
-from streamrec.events.decoder import BlockDecoder
-from streamrec.features.batch import Batch
 from streamrec.features.spec import FeatureSpec
 from streamrec.features.statistics import counted
 from streamrec.memory import JIT
 from streamrec.models.frame import frame_gain, frame_offset
-from streamrec.models.ftrl import INTERCEPT
-from streamrec.models.pipeline import Pipeline
 from streamrec.optim.ftrl import FTRLParameters, confidence, weight
+from streamrec.serving.evidence import Evidence
 from streamrec.serving.names import value_names
 
 __all__ = ["LINEAR_KINDS", "LinearScore", "Term", "linear_scores"]
@@ -39,11 +36,11 @@ __all__ = ["LINEAR_KINDS", "LinearScore", "Term", "linear_scores"]
 #: Kinds whose score is the sum of one weight a value.
 LINEAR_KINDS = frozenset({"ftrl", "wide"})
 _HOUR_MS = 3_600_000
+_COUNT_IS = np.array([None, "estimated", "counted"], object)
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One value of a feature or cross."""
+class Term(TypedDict):
+    """One value of a feature or cross, ready for JSON."""
 
     feature: str
     contribution: float  # to the logit
@@ -66,85 +63,108 @@ class LinearScore(NamedTuple):
 
 
 def linear_scores(
-    pipeline: Pipeline,
-    lines: bytes,
-    values: Sequence[Mapping[str, Any]],
-    time_ms: int,
-    mean_square: float | None,
+    known: Evidence, events: Sequence[Mapping[str, Any]], time_ms: int, mean_square: float | None
 ) -> list[LinearScore]:
-    """The terms of each event's score.
+    """The terms of each event's score; the model itself is not read.
 
     Args:
-        pipeline: a model of `LINEAR_KINDS`.
-        lines: the events, as `serving.lines` makes them.
-        values: user, item and features of each, for names.
+        known: of the events, by a model of `LINEAR_KINDS`.
+        events: user, item and features of each by source, for names.
         time_ms: when it is scored; ages count to then.
         mean_square: of the model's errors over its stream, above 0, for estimated counts; None: without.
 
     """
-    decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
-    batch = pipeline.preview(decoder.decode(lines)[0], decoder.fields)
-    frame = np.frombuffer(pipeline.model.blobs().get("frame", b""), "<f8").astype(np.float64)
-    offset = frame_offset(frame, pipeline.settings.task == "rating")
-    gain = frame_gain(frame)
-    found = []
-    for i, its in enumerate(values):
-        one = batch.part(i, i + 1)
-        coordinates = _once(pipeline.spec, one, value_names(pipeline.spec, one, its))
-        terms = _terms(pipeline, coordinates, (gain, mean_square), time_ms)
-        logit = offset + sum(term.contribution for term in terms)
-        terms.sort(key=lambda term: -abs(term.contribution))
-        found.append(LinearScore(logit, offset, gain, terms))
-    return found
+    offset, gain = frame_offset(known.frame, known.settings.task == "rating"), frame_gain(known.frame)
+    summands = _once(known)
+    columns = _columns(known, summands, (gain, mean_square), time_ms)
+    ends = np.cumsum(np.bincount(summands.example, minlength=len(events))).tolist()
+    contributions = columns[0].tolist()
+    logits = [offset + sum(contributions[at:end]) for at, end in pairwise([0, *ends])]
+    order = np.lexsort((-np.abs(columns[0]), summands.example))
+    names = [*value_names(known.spec, known.batch, events), "(intercept)"]
+    named = [names[at] for at in summands.at[order].tolist()]
+    terms = _terms(named, *(column[order].tolist() for column in columns))
+    parts = [terms[at:end] for at, end in pairwise([0, *ends])]
+    return [LinearScore(logit, offset, gain, its) for logit, its in zip(logits, parts, strict=True)]
 
 
-class _Coordinates(NamedTuple):
-    """What is summed, the intercept last."""
+def _terms(names: list[str], *columns: list[Any]) -> list[Term]:
+    return [
+        {
+            "feature": name,
+            "contribution": contribution,
+            "weight": w,
+            "value": x,
+            "confidence": bound,
+            "squared_gradients": n,
+            "count": count,
+            "count_is": count_is,
+            "age_s": age_s,
+        }
+        for name, contribution, w, x, bound, n, count, count_is, age_s in zip(names, *columns, strict=True)
+    ]
 
-    ids: np.ndarray  # uint64 (K,)
-    values: list[float]
-    names: list[str]
-    steady: list[bool]  # whether other examples have the same value
+
+class _Summands(NamedTuple):
+    """K of them, one example's after the other's, in the order of its bags, its intercept last."""
+
+    example: np.ndarray  # int64 (K,)
+    at: np.ndarray  # int64 (K,): places among the evidence's rows
+    values: np.ndarray  # float64 (K,)
+    steady: np.ndarray  # bool (K,): whether other examples have the same value
 
 
-def _once(spec: FeatureSpec, batch: Batch, names: list[str]) -> _Coordinates:
+def _once(known: Evidence) -> _Summands:
     """An id that comes twice in a bag counts once, with the sum of its values, as in learning."""
-    bags = np.repeat(np.arange(batch.n_fields), np.diff(batch.offsets)).tolist()
-    keys = zip(bags, batch.ids.tolist(), strict=True)
-    found: dict[tuple[int, int], tuple[float, str]] = {}
-    for key, x, name in zip(keys, batch.values.tolist(), names, strict=True):
-        before, its_name = found.get(key, (0.0, name))
-        found[key] = before + x, its_name
-    ids = np.array([id_ for _, id_ in found] + [int(INTERCEPT)], np.uint64)
-    values, its_names = [x for x, _ in found.values()], [name for _, name in found.values()]
-    steady = [_is_steady(spec, bag, x) for (bag, _), x in zip(found, values, strict=True)]
-    return _Coordinates(ids, [*values, 1.0], [*its_names, "(intercept)"], [*steady, True])
+    batch = known.batch
+    bags = np.repeat(np.arange(len(batch.offsets) - 1), np.diff(batch.offsets))
+    order = np.lexsort((batch.ids, bags))
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = (np.diff(bags[order]) != 0) | (np.diff(batch.ids[order]) != 0)
+    values = np.bincount(np.cumsum(is_first) - 1, batch.values[order])  # one after another, as float64
+    at = order[is_first]
+    turn = np.argsort(at)
+    at, values = at[turn], values[turn]
+    example, bag = np.divmod(bags[at], batch.n_fields)
+    last = np.arange(len(batch))
+    whole = np.argsort(np.append(example, last), kind="stable")
+    columns = (
+        (example, last),
+        (at, np.full(len(batch), len(batch.ids))),
+        (values, np.ones(len(batch))),
+        (_steady(known.spec, bag, values), np.ones(len(batch), np.bool_)),
+    )
+    return _Summands(*(np.concatenate(column)[whole] for column in columns))
 
 
-def _is_steady(spec: FeatureSpec, bag: int, x: float) -> bool:
-    if bag >= len(spec.fields) + len(spec.crosses):
-        return False  # of statistics
-    return bag >= len(spec.fields) or spec.fields[bag].kind != "number" or x == 1.0
+def _steady(spec: FeatureSpec, bag: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """bool (K,) of values in the bags of these numbers."""
+    n = len(spec.fields)
+    numbers = np.flatnonzero([field.kind == "number" for field in spec.fields])
+    of_statistics = bag >= n + len(spec.crosses)
+    steady: np.ndarray = ~of_statistics & (~np.isin(bag, numbers) | (values == 1.0))
+    return steady
 
 
-def _terms(
-    pipeline: Pipeline, coordinates: _Coordinates, scale: tuple[float, float | None], time_ms: int
-) -> list[Term]:
+def _columns(
+    known: Evidence, summands: _Summands, scale: tuple[float, float | None], time_ms: int
+) -> tuple[np.ndarray, ...]:
+    """Of K summands what a `Term` has after its name: float64 (K,), or objects where some are None."""
     gain, mean_square = scale
-    parameters = pipeline.settings.ftrl.parameters()
-    first = parameters.initial_accumulator
-    rows, found = pipeline.model.tables["linear"].get(coordinates.ids)
+    parameters = known.settings.ftrl.parameters()
+    first, values = parameters.initial_accumulator, summands.values
+    rows, found = known.rows[summands.at], known.found[summands.at]
     rows[~found, 1] = first
-    counts, last_ms = _history(pipeline, coordinates.ids, rows, found)
     sizes = np.empty((2, len(rows)))
-    _size(rows, np.array(coordinates.values), parameters, sizes)
-    terms, (weights, bounds), squares = [], sizes.tolist(), rows[:, 1].tolist()
-    for i, (x, name) in enumerate(zip(coordinates.values, coordinates.names, strict=True)):
-        w, bound, n = weights[i], gain * bounds[i], squares[i]
-        age_s = (time_ms - last_ms[i]) / 1000  # below 0 where it is asked for a time before the last example
-        count = _counted(counts[i], n - first, x, mean_square if coordinates.steady[i] else None)
-        terms.append(Term(name, gain * w * x, w, x, bound, n - first, *count, _given(age_s)))
-    return terms
+    _size(rows, values, parameters, sizes)
+    squares = rows[:, 1].astype(np.float64) - first
+    counts, last_ms = _history(known, summands.at, rows, found)
+    told = ~np.isnan(counts)
+    guessed = ~told & summands.steady & (values != 0.0) & bool(mean_square)
+    counts[guessed] = squares[guessed] / (values[guessed] * values[guessed] * (mean_square or np.nan))
+    ages_s = (time_ms - last_ms) / 1000  # below 0 where it is asked for a time before the last example
+    evidence = (gain * sizes[0] * values, sizes[0], values, gain * sizes[1], squares)
+    return (*evidence, _given(counts), _COUNT_IS[guessed + 2 * told], _given(ages_s))
 
 
 @njit(**JIT)
@@ -156,30 +176,22 @@ def _size(rows: np.ndarray, xs: np.ndarray, parameters: FTRLParameters, sizes: n
         sizes[1, i] = confidence(xs[i], n, parameters)
 
 
-def _counted(
-    counted: float, squared_gradients: float, x: float, mean_square: float | None
-) -> tuple[float | None, Literal["counted", "estimated"] | None]:
-    """How many examples, and how that is known."""
-    if not np.isnan(counted):
-        return float(counted), "counted"
-    if not mean_square or x == 0.0:
-        return None, None
-    return squared_gradients / (x * x * mean_square), "estimated"
-
-
-def _given(number: float) -> float | None:
-    return None if np.isnan(number) else float(number)
+def _given(numbers: np.ndarray) -> np.ndarray:
+    """Objects (K,): None for NaN."""
+    objects: np.ndarray = numbers.astype(object)
+    objects[np.isnan(numbers)] = None
+    return objects
 
 
 def _history(
-    pipeline: Pipeline, ids: np.ndarray, rows: np.ndarray, found: np.ndarray
+    known: Evidence, at: np.ndarray, rows: np.ndarray, found: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Counts and times of the last example in ms, NaN where neither statistics nor expiry keep them."""
-    counts, last_ms = np.full(len(ids), np.nan), np.full(len(ids), np.nan)
-    if "statistics" in pipeline.tables:
-        statistics, has = pipeline.tables["statistics"].get(ids)
-        n, epoch = counted(statistics)
-        counts[has], last_ms[has] = n[has], epoch[has] * pipeline.spec.lag_ms
-    if pipeline.settings.expire_after_s is not None:
+    counts, last_ms = np.full(len(at), np.nan), np.full(len(at), np.nan)
+    has = known.counted[at]
+    if has.any():
+        n, epoch = counted(known.statistics[at[has]])
+        counts[has], last_ms[has] = n, epoch * known.spec.lag_ms
+    if known.settings.expire_after_s is not None:
         last_ms[found] = rows[found, 2].astype(np.float64) * _HOUR_MS
     return counts, last_ms

@@ -105,11 +105,10 @@ def previewed(scorer: Scorer, lines: Sequence[bytes]) -> tuple[Any, Any]:
 def names_of(scorer: Scorer, lines: Sequence[bytes]) -> dict[int, str]:
     """Id → name of every value and cross in these lines."""
     pipeline, batch = previewed(scorer, lines)
-    names = dict(_INTERCEPT)
-    for i, line in enumerate(lines if batch is not None else ()):
-        one = batch.part(i, i + 1)
-        names |= dict(zip(one.ids.tolist(), value_names(pipeline.spec, one, _values(line)), strict=True))
-    return names
+    if batch is None:
+        return dict(_INTERCEPT)
+    names = value_names(pipeline.spec, batch, list(map(_values, lines)))
+    return _INTERCEPT | dict(zip(batch.ids.tolist(), names, strict=True))
 
 
 def _values(line: bytes) -> dict[str, Any]:

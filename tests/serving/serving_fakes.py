@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,12 @@ def commit(seq: int, *, value: float | None = None, blobs: Mapping[str, bytes] |
     v = float(seq) if value is None else value
     small = {"model": b'{"kind":"fake"}', "metrics": b'{"ne":0.9}', "c": str(v).encode(), **(blobs or {})}
     return Commit(seq, {"a": rows([1], [v]), "b": rows([1], [v])}, small, 1_000 * seq)
+
+
+def without(event: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An event without `user`, `item` or `features.NAME`; the same by any other name."""
+    features = {k: v for k, v in event.get("features", {}).items() if f"features.{k}" != name}
+    return {k: v for k, v in event.items() if k != name} | {"features": features}
 
 
 class FakeMirror:
@@ -63,6 +69,13 @@ class FakeMirror:
         if not a == self.tables["b"].get(1, 0.0) == self.c:
             self.torn += 1
         return np.array([out, [self.c] * len(out)], np.float32)
+
+    def predict_without(self, data: bytes, left_out: Sequence[Sequence[str]]) -> Callable[[], np.ndarray]:
+        lines = []
+        for line, names in zip(data.splitlines(), left_out, strict=True):
+            lines += [json.dumps(without(json.loads(line), name)).encode() for name in ("", *names)]
+        predictions: np.ndarray = self.score_lines(b"\n".join(lines))[0]
+        return lambda: predictions
 
 
 class FakeStore:

@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,10 @@ from streamrec.models.ftrl import INTERCEPT
 from streamrec.models.pipeline import Pipeline, _labelled
 from streamrec.models.settings import ModelSettings
 from streamrec.serving import explain as explain_module
+from streamrec.serving import terms as terms_module
 from streamrec.serving.api import RankedItem, RankRequest
 from streamrec.serving.explain import explain
+from streamrec.serving.occlusion import Occlusion
 from streamrec.serving.rank import rank
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.terms import LINEAR_KINDS
@@ -201,6 +205,83 @@ def test_rank_tells_the_same_as_the_command(store: MemoryStore) -> None:
             assert item[name] == alone[name]
         assert RankedItem.model_validate(item).contributions
     assert "contributions" not in rank(request(), scorer, NOW_MS)["items"][0]
+
+
+def several(n: int, **more: Any) -> RankRequest:
+    """Of n candidates that differ."""
+    events = [json.loads(line) for line in lines(n).splitlines()]
+    candidates = [{"item": event["item"], "features": event["features"]} for event in events]
+    shared = {"age": 31.5, "shared": "Köln"}
+    body = {"user": "u3", "features": shared, "candidates": candidates, "explain": True, **more}
+    return RankRequest.model_validate(body)
+
+
+@pytest.mark.parametrize("settings", [*SETTINGS, {"kind": "dcn"}], ids=str)
+def test_each_of_several_is_explained_as_if_alone(store: MemoryStore, settings: dict[str, Any]) -> None:
+    scorer = stored(store, learned(ModelSettings(**settings)), metrics=b'{"rmse":0.5}')
+    asked = several(12)
+    alone = [
+        rank(asked.model_copy(update={"candidates": [one]}), scorer, NOW_MS)["items"][0]
+        for one in asked.candidates
+    ]
+    found = rank(asked, scorer, NOW_MS)["items"]
+    for item, its in zip(found, sorted(alone, key=lambda its: -its["probability"]), strict=True):
+        assert {**item, "confidence": None} == {**its, "confidence": None}
+
+
+def test_a_word_is_not_named_by_what_another_candidate_says(store: MemoryStore) -> None:
+    titles = ["Big Fish", "big", "Fish"]
+    body = {"features": {"title": "fish"}, "candidates": [{"features": {"title": its}} for its in titles]}
+    asked = RankRequest.model_validate({**body, "explain": True})
+    items = rank(asked, stored(store, learned(ModelSettings())), NOW_MS)["items"]
+    named = [{term["feature"] for term in item["contributions"]} for item in items]
+    assert sorted(sorted(name for name in names if "title" in name) for names in named) == [
+        ["title"],
+        ["title=big"],
+        ["title[0]", "title[1]"],
+    ]
+
+
+@pytest.mark.parametrize("kind", ["wide", "dcn"])
+def test_others_rank_and_commits_go_in_while_names_are_made(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """What is told then is still of the commit that was read, whatever became of it meanwhile."""
+    pipeline = learned(ModelSettings(kind=kind, expire_after_s=3600.0 if kind == "wide" else None))
+    scorer = stored(store, pipeline, metrics=b'{"rmse":0.5}')
+    entered, go_on = Event(), Event()
+    where, name = {"wide": (terms_module, "value_names"), "dcn": (Occlusion, "effects")}[kind]
+    now = getattr(where, name)
+
+    def later(*arguments: Any) -> Any:
+        entered.set()
+        assert go_on.wait(20)
+        return now(*arguments)
+
+    expected = rank(several(12), scorer, NOW_MS)
+    monkeypatch.setattr(where, name, later)
+    with ThreadPoolExecutor(2) as threads:
+        explaining = threads.submit(rank, several(12), scorer, NOW_MS)
+        try:
+            assert entered.wait(20)
+            plain = threads.submit(rank, several(40, explain=False), scorer, NOW_MS)
+            assert len(plain.result(20)["items"]) == 40
+            threads.submit(go_on_learning, pipeline, scorer).result(20)
+        finally:
+            go_on.set()
+        found = explaining.result(20)
+    monkeypatch.setattr(where, name, now)
+    after = rank(several(12), scorer, NOW_MS)
+    assert (found["seq"], after["seq"]) == (1, 2)
+    assert found["items"] == expected["items"] != after["items"]
+
+
+def go_on_learning(pipeline: Pipeline, scorer: Scorer) -> None:
+    decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
+    pipeline.learn(_labelled(decoder.decode(lines(400))[0]), decoder.fields)
+    blobs = {"metrics": b'{"rmse":0.1}', **pipeline.blobs()}
+    assert scorer.generation is not None
+    scorer.generation.apply(Commit(2, pipeline.take_changed(), blobs, NOW_MS))
 
 
 def test_what_was_never_seen_adds_nothing(store: MemoryStore) -> None:

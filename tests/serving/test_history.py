@@ -7,7 +7,7 @@ from serving_fakes import FakeMirror, FakeStore, commit
 
 from streamrec.clock import SystemClock
 from streamrec.serving.generation import Version
-from streamrec.serving.history import History, point_of
+from streamrec.serving.history import History, mean_square, point_of
 from streamrec.serving.scorer import Scorer
 
 
@@ -76,4 +76,4 @@ def test_a_scorer_remembers_what_it_loads_and_applies():
     store.add(commit(3), commit(4))
     scorer.step()
     assert [each.seq for each in scorer.history.after(0)] == [2, 3, 4]
-    assert scorer.mean_square() is None
+    assert mean_square(scorer.metrics()) is None

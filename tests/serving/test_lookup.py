@@ -398,8 +398,9 @@ def test_redis_hangs_dies_and_comes_back(redis_server: RedisServer) -> None:
     store.close()
 
 
-def test_explanations_are_a_mirror_s(store: RowStore, name: str) -> None:
-    learner = Learner(store, name, "wide")
+@pytest.mark.parametrize("kind", ["wide", "dcn"])
+def test_explanations_are_a_mirror_s(store: RowStore, name: str, kind: str) -> None:
+    learner = Learner(store, name, kind)
     for _ in range(3):
         learner.learn()
     learner.lease.flush()
@@ -418,6 +419,7 @@ def test_explanations_are_a_mirror_s(store: RowStore, name: str) -> None:
             assert client.post("/v1/retrieve", json={"user": "u3"}).status_code == 409
         answers.append({key: value for key, value in answer.items() if key != "staleness_ms"})
     assert answers[0] == answers[1]
+    assert len(answers[0]["items"][0]["contributions"]) >= 4
     learner.lease.close()
 
 
