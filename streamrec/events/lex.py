@@ -281,10 +281,21 @@ def object_end(at: int) -> int:
             if depth == 0:
                 return at
         elif b == QUOTE:
-            b = load_byte(at)
-            while b != QUOTE:
-                at += 1 + (b == _BACKSLASH)
-                if b == _NEWLINE or (b == _BACKSLASH and load_byte(at - 1) == _NEWLINE):
-                    return NONE
-                b = load_byte(at)
-            at += 1
+            at = _past_string(at)
+            if at == NONE:
+                return NONE
+
+
+@njit(**INNER)
+def _past_string(at: int) -> int:
+    """Past the string whose first character is at `at`, escapes or not; NONE where the data end before."""
+    end = string_end(at)
+    if end != NONE:
+        return int(end + 1)
+    b = load_byte(at)
+    while b != QUOTE:
+        at += 1 + (b == _BACKSLASH)
+        if b == _NEWLINE or (b == _BACKSLASH and load_byte(at - 1) == _NEWLINE):
+            return NONE
+        b = load_byte(at)
+    return at + 1

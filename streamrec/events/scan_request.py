@@ -92,15 +92,26 @@ _NO_BIT, _ONE = np.uint64(0), np.uint64(1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 
 # Bits of what an object has.
-_UNKNOWN, _USER, _ITEM, _FEATURES, _CANDIDATES, _K, _TIME, _EXPLAIN, _EXPLORE, _ARM = (
+_UNKNOWN, _USER, _ITEM, _FEATURES, _CANDIDATES, _K, _TIME, _EXPLAIN, _EXPLORE, _ARM, _REQUEST = (
     0,
-    *(1 << i for i in range(9)),
+    *(1 << i for i in range(10)),
 )
 
 
-_W_USER, _W_ITEM, _W_FEATURES, _W_CANDIDATES, _W_K, _W_TIME, _W_EXPLAIN, _W_EXPLORE, _W_ARM = (
+_W_USER, _W_ITEM, _W_FEATURES, _W_CANDIDATES, _W_K, _W_TIME, _W_EXPLAIN, _W_EXPLORE, _W_ARM, _W_REQUEST = (
     first_word(name)
-    for name in ("user", "item", "features", "candidates", "k", "time", "explain", "explore", "arm")
+    for name in (
+        "user",
+        "item",
+        "features",
+        "candidates",
+        "k",
+        "time",
+        "explain",
+        "explore",
+        "arm",
+        "request",
+    )
 )
 _TAIL_ES = first_word("es")  # candidat-es
 
@@ -171,7 +182,9 @@ def _key(at: int, n: int) -> int:
             return _EXPLAIN
         if name == _W_EXPLORE:
             return _EXPLORE
-        return _ARM if name == _W_ARM else _UNKNOWN
+        if name == _W_ARM:
+            return _ARM
+        return _REQUEST if name == _W_REQUEST else _UNKNOWN
     if n == 8:
         return _FEATURES if name == _W_FEATURES else _UNKNOWN
     is_candidates = n == 10 and name == _W_CANDIDATES and load_u64(at + 8) & np.uint64(0xFFFF) == _TAIL_ES
@@ -192,6 +205,8 @@ def _member(at: int, key: int, w: int) -> int:
         return _integer(at, w + _W.k, 1, load_i64(w + _W.most_k))
     if key == _TIME:
         return _integer(at, w + _W.time_ms, MIN_TIME_MS, MAX_TIME_MS)
+    if key == _REQUEST:  # a string, not empty
+        return NONE if load_byte(at) != QUOTE or load_byte(at + 1) == QUOTE else skip_scalar(at)
     return NONE if key in (_EXPLORE, _ARM) else skip_scalar(at)
 
 

@@ -54,6 +54,7 @@ bodies = st.builds(
             "explain": st.sampled_from([*["false"] * 9, "true", "null"]),
             "explore": st.sampled_from([*["null"] * 9, '{"policy":"upper"}']),
             "arm": st.sampled_from([*["null"] * 9, '"a"']),
+            "request": st.sampled_from([*['"r1"', "null"] * 4, '""', "5"]),
             "more": st.one_of(tame_strings, unknown),
         },
         ("candidates",),
@@ -132,6 +133,7 @@ PLAIN = {
     "explain": False,
     "explore": None,
     "arm": None,
+    "request": "r",
     "note": "ignored",
 }
 WRITTEN = {
@@ -195,6 +197,8 @@ REFUSED = [
     b'{"candidates":[],"explain":true}',
     b'{"candidates":[],"explore":{"policy":"upper"}}',
     b'{"candidates":[],"arm":"challenger"}',
+    b'{"candidates":[],"request":""}',
+    b'{"candidates":[],"request":1}',
     b'{"user":"a\nb","candidates":[]}',
     b'\xef\xbb\xbf{"candidates":[]}',
 ]
