@@ -260,9 +260,9 @@ class Finder:
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Take back what `blobs` gave."""
         if _SCALARS in blobs:
-            self._n, self._step = _STATE.unpack(blobs[_SCALARS])
             self._repeats.restore(blobs[_REPEATS])
             self._gate.restore(blobs[_GATE])
+            self._n, self._step = _STATE.unpack(blobs[_SCALARS])
             self._pending = interactions_of(blobs.get(_PENDING, b""))
         if self._lifetimes:
             self._lifetimes.restore(blobs)
