@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from streamrec.errors import StoreMismatch
 from streamrec.features.batch import Batch
 from streamrec.layers.product import columns_times, rows_times, rows_times_transposed
 from streamrec.layers.retention import RetentionSettings
@@ -258,8 +259,18 @@ class Finder:
         return {**scalars, _PENDING: to_bytes(self._pending), **expiry}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
-        """Take back what `blobs` gave."""
+        """Take back what `blobs` gave.
+
+        Raises:
+            StoreMismatch: another version wrote it.
+
+        """
         if _SCALARS in blobs:
+            if missing := {_REPEATS, _GATE} - set(blobs):
+                raise StoreMismatch(
+                    f"stored state of two_tower: expected {', '.join(sorted(missing))}, which it does not have: "
+                    "another version wrote it; start over with --fresh"
+                )
             self._repeats.restore(blobs[_REPEATS])
             self._gate.restore(blobs[_GATE])
             self._n, self._step = _STATE.unpack(blobs[_SCALARS])

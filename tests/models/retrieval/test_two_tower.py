@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from learned_retriever import Learned, catalogue, rating
 
+from streamrec.errors import StoreMismatch
 from streamrec.evaluation.retrieval import Index
 from streamrec.events.codec import decode_line
 from streamrec.features.infer import infer_spec
@@ -111,6 +112,12 @@ def test_cut_anywhere_it_is_the_same():
     lines = [rating(k, f"u{k % 7}", f"i{max(k - k % 4 * 9, 0)}", k % 3) for k in range(300)]
     whole, cut = Learned(lines), Learned(lines, cut=1)
     assert whole.pipeline.state_sha256() == cut.pipeline.state_sha256()
+
+
+def test_the_state_of_another_version_is_refused(learned):
+    blobs = {name: blob for name, blob in learned.pipeline.blobs().items() if name != "retrieval.gate"}
+    with pytest.raises(StoreMismatch, match=r"expected retrieval\.gate, .* --fresh"):
+        learned.pipeline.retriever.restore(blobs)
 
 
 def test_wrong_rankers_are_refused():
