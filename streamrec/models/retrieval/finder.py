@@ -268,7 +268,7 @@ class Finder:
         if _SCALARS in blobs:
             if missing := {_REPEATS, _GATE} - set(blobs):
                 raise StoreMismatch(
-                    f"stored state of two_tower: expected {', '.join(sorted(missing))}, which it does not have: "
+                    f"stored state of two_tower: expected {', '.join(sorted(missing))}, got none: "
                     "another version wrote it; start over with --fresh"
                 )
             self._repeats.restore(blobs[_REPEATS])
