@@ -31,6 +31,13 @@ __all__ = ["command"]
     show_default=True,
     help="How often the rest is learned.",
 )
+@click.option(
+    "--ask-every",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="One in so many of what is learned is asked for just before: progressive_top_1 …; 0: none.",
+)
 @click.option("--model", "kind", default="two_tower", show_default=True, help="Kind; one that finds items.")
 @click.option("--config", type=click.Path(dir_okay=False), help="Settings file (TOML).")
 @json_option
@@ -38,14 +45,16 @@ def command(stream: str, as_json: bool, **options: Any) -> None:
     """Learn STREAM but for some interactions; tell how often the item of these is among the first k found.
 
     Every click and every rating is one interaction. Over all items: top_1 … top_100; without those that the
-    user took in what was learned: unseen_top_1 … The stream is kept in memory.
+    user took in what was learned: unseen_top_1 … The same of some that are learned, asked for when all before
+    them were: progressive_top_1 …, progressive_unseen_top_1 … The stream is kept in memory.
     """
     from streamrec.clock import SystemClock
     from streamrec.learner.configuration import plan_from_options  # compiled code: not for --help
     from streamrec.learner.holdout import Holdout, evaluate, holdout_share, recorded
     from streamrec.transport.registry import open_source
 
-    holdout = Holdout(holdout_share(options["holdout"]), options["seed"], options["epochs"])
+    share = holdout_share(options["holdout"])
+    holdout = Holdout(share, options["seed"], options["epochs"], options["ask_every"])
     plan = plan_from_options({**options, "name": "evaluate", "fresh": True})
     source = open_source(stream)
     try:

@@ -51,6 +51,11 @@ class Index:
         at, _ = self.places(ids)
         self._rows[at], self._known[at] = rows, True
 
+    def remove(self, ids: np.ndarray) -> None:
+        """Items uint64 (M,), of which some may not be there, cannot be found any more."""
+        at, there = self.places(ids)
+        self._known[at[there]] = False
+
     def places(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where ids uint64 (N,) are, int64 (N,), and which are there at all, bool (N,)."""
         if not len(self.ids):

@@ -6,9 +6,12 @@
 3. Slots that came after the base are scanned exactly, so a change is found at once.
 4. Where fewer remain than are wanted, or a predicate is given, the whole log is scanned.
 
-Once more than a share of the items is newer than the base another thread makes a new one.
+Once more than a share of the items is newer than the base another thread makes a new one, and another if as
+many came meanwhile: when changes end, few are left to be scanned. Where one cannot be made (no memory, say)
+searches go on with the old one, or exactly, and the next is tried when as many changes have come.
 """
 
+import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +31,8 @@ from streamrec.index.settings import IndexSettings
 from streamrec.index.share import give_way
 
 __all__ = ["ApproximateIndex", "ApproximateSettings"]
+
+log = logging.getLogger("streamrec.index")
 
 #: So many bases in a row have the same centres: finding them takes longer than filling the lists.
 _CENTRES_KEPT = 10
@@ -85,6 +90,8 @@ class ApproximateIndex:
         self._builder = ThreadPoolExecutor(1, "index-base", give_way)
         self._building: Future[None] | None = None
         self._n_kept = 0
+        self._tried = 0  # position up to which a base could not be made
+        self._closing = False
         self._starting = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -98,12 +105,13 @@ class ApproximateIndex:
 
     def close(self) -> None:
         """End all threads, once they have done what they do."""
+        self._closing = True
         self._builder.shutdown()
         self.monitor.close()
         self.exact.close()
 
     def update(self, ids: Any, vectors: Any, removed: Any = ()) -> int:
-        """As `ItemIndex.update`; afterwards raises what stopped the making of a base, if anything did."""
+        """As `ItemIndex.update`."""
         number = self.exact.update(ids, vectors, removed)
         self._rebuild_if_due()
         return number
@@ -126,7 +134,7 @@ class ApproximateIndex:
         return self.exact.score(query, ids)
 
     def settle(self) -> None:
-        """Wait until the base that is being made is there; raises what stopped it."""
+        """Wait until the base that is being made is there, or could not be made."""
         building = self._building
         if building is not None:
             building.result()
@@ -155,16 +163,26 @@ class ApproximateIndex:
 
     def _rebuild_if_due(self) -> None:
         with self._starting:
-            if self._building is not None:
-                if not self._building.done():
-                    return
-                done, self._building = self._building, None
-                done.result()
+            idle = self._building is None or self._building.done()
+            if idle and self._is_due(self.exact.generation):
+                self._building = self._builder.submit(self._build_while_due)
+
+    def _build_while_due(self) -> None:
+        generation = self.exact.generation
+        while self._is_due(generation) and not self._closing:
+            try:
+                self._build(generation)
+            except Exception as error:  # whatever it is, searches can do without
+                self._tried = generation.end
+                log.warning("no lists for approximate search of %d items: %s", generation.n_live, error)
             generation = self.exact.generation
-            if generation.n_live > self.approximate.least_items and self._is_due(generation):
-                self._building = self._builder.submit(self._build, generation)
 
     def _is_due(self, generation: Generation) -> bool:
+        n_new = generation.end - self._tried
+        if generation.n_live <= self.approximate.least_items or (
+            self._tried and n_new <= self.approximate.rebuilt_at * generation.n_live
+        ):
+            return False
         if self._base is None:
             return True
         tail = generation.since(self._base.end)
@@ -177,7 +195,9 @@ class ApproximateIndex:
     def _build(self, generation: Generation) -> None:
         """Make a base of all slots, but for a last few that fill no block."""
         vectors, positions, end = _listable(generation, self.exact.settings.dim)
-        if len(vectors):
+        if not len(vectors):
+            self._tried = generation.end  # a base would be empty
+        else:
             old = self._base.lists if self._base is not None else None
             keep = (
                 old is not None
@@ -186,7 +206,7 @@ class ApproximateIndex:
             )
             self._n_kept = self._n_kept + 1 if keep else 0
             lists = InvertedLists(vectors, positions, old.centres if old is not None and keep else None)
-            self._base = _Base(lists, end)
+            self._base, self._tried = _Base(lists, end), 0
 
 
 def _listable(generation: Generation, dim: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:

@@ -53,6 +53,12 @@ class Generation:
         """The chunks' serial numbers, int64 (n_chunks,)."""
         return np.array([chunk.serial for chunk in self.chunks], np.int64)
 
+    @property
+    def end(self) -> int:
+        """The position that comes after the last slot (`Chunk.append`)."""
+        n_before = int(self.serials[-1]) - len(self.chunks) + 1 if self.chunks else 0
+        return n_before * CHUNK_SLOTS + self.n_slots
+
     def since(self, position: int) -> "Generation":
         """Only the slots from a position on (`Chunk.append`), a multiple of 32; `n_live` is still of all."""
         if position not in self._tails:

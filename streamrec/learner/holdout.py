@@ -14,6 +14,7 @@ from streamrec.events.decoder import BlockDecoder
 from streamrec.join.gather import concatenated, picked
 from streamrec.join.joiner import Joiner
 from streamrec.join.reader import read
+from streamrec.learner.foresight import Foresight, interactions
 from streamrec.learner.start import Plan, start
 from streamrec.models.pipeline import Pipeline
 from streamrec.store.memory import MemoryStore
@@ -29,12 +30,14 @@ class Holdout(NamedTuple):
         share: of the interactions, above 0, below 1.
         seed: of which ones.
         epochs: how often the rest is learned, in order.
+        every: one in so many of the rest is asked for before it is learned for the first time; 0: none.
 
     """
 
     share: float = 0.2
     seed: int = 0
     epochs: int = 1
+    every: int = 0
 
 
 class Recording(NamedTuple):
@@ -55,7 +58,7 @@ class Recording(NamedTuple):
         held = []
         for block in self.blocks:
             mask = np.zeros(len(block), np.bool_)
-            at = np.flatnonzero(_interactions(block))
+            at = np.flatnonzero(interactions(block))
             mask[at] = rng.random(len(at)) < holdout.share
             held.append(mask)
         return held
@@ -110,6 +113,7 @@ def evaluate(recording: Recording, holdout: Holdout) -> dict[str, Any]:
     Returns:
         `top_1` … and `unseen_top_1` …: the share of held-out interactions whose item is among the first k of
         all items, and of those that their user did not take in what was learned; how many there were.
+        The same of what was asked for before it was learned as `progressive_top_1` … where that is wished.
 
     Raises:
         UsageError: there is nothing to learn from, or nothing is held out.
@@ -120,7 +124,7 @@ def evaluate(recording: Recording, holdout: Holdout) -> dict[str, Any]:
     asked = concatenated(
         [picked(b, mask) for b, mask in zip(recording.blocks, held, strict=True) if mask.any()]
     )
-    n_learned = sum(int(_interactions(block).sum()) for block in learned)
+    n_learned = sum(int(interactions(block).sum()) for block in learned)
     if not n_learned or not len(asked):
         raise UsageError(
             "expected interactions (clicks or ratings of a user and an item) to learn from and to hold out, "
@@ -128,10 +132,7 @@ def evaluate(recording: Recording, holdout: Holdout) -> dict[str, Any]:
             "is it the right stream, and long enough for this --holdout?"
         )
     pipeline, fields = recording.pipeline, recording.fields
-    for _ in range(holdout.epochs):
-        for block in learned:
-            if len(block):
-                pipeline.learn(block, fields)
+    progressive = _learn(recording, learned, holdout)
     retriever = pipeline.retriever
     assert retriever is not None
     index = Index.of(pipeline.tables[retriever.table])
@@ -144,17 +145,31 @@ def evaluate(recording: Recording, holdout: Holdout) -> dict[str, Any]:
         "rejected": recording.rejected,
         "epochs": holdout.epochs,
         **shares(found),
+        **progressive,
     }
 
 
-def _interactions(block: Examples) -> np.ndarray:
-    """bool (B,): somebody took something."""
-    return block.chosen & (block.user != 0) & (block.item != 0)
+def _learn(recording: Recording, blocks: list[Examples], holdout: Holdout) -> dict[str, Any]:
+    """Learn all epochs; what the first one foresaw."""
+    pipeline, fields, told = recording.pipeline, recording.fields, {}
+    for epoch in range(holdout.epochs):
+        if holdout.every and not epoch:
+            items = np.unique(np.concatenate([block.item for block in blocks]))
+            foresight = Foresight(pipeline, fields, items, holdout.every)
+            for block in blocks:
+                foresight.learn(block)
+            found = foresight.found
+            told = {"asked": found.shape[1], **shares(found, ("progressive_", "progressive_unseen_"))}
+        else:
+            for block in blocks:
+                if len(block):
+                    pipeline.learn(block, fields)
+    return told
 
 
 def _taken(blocks: list[Examples]) -> Iterator[tuple[int, np.ndarray]]:
     """User and what that user took, uint64."""
-    whole = [picked(block, _interactions(block)) for block in blocks]
+    whole = [picked(block, interactions(block)) for block in blocks]
     users, items = (np.concatenate([getattr(b, name) for b in whole]) for name in ("user", "item"))
     order = np.argsort(users, kind="stable")
     each, firsts = np.unique(users[order], return_index=True)

@@ -28,6 +28,9 @@ __all__ = ["Items", "Wish"]
 log = logging.getLogger("streamrec.serving")
 
 _NONE = np.empty(0, np.uint64)
+#: Where at most this share of the items is allowed, these are scored one by one: a predicate that is asked of
+#: all takes longer, 24 ms of 250,000.
+_FEW = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -149,14 +152,27 @@ class Items:
         vector, boosts, seen = query.vectors[0], query.boosted[0], query.seen[0]
         if not (np.abs(vector) <= LARGEST_NUMBER).all():
             raise StoreMismatch("the model's vector of this user has NaN: its learning rate is too high")
+        if wish.allowed is not None and len(wish.allowed) <= _FEW * len(self.index):
+            return self._among_few(query, wish, wish.allowed)
         where = wish.allows if wish.allowed is not None else None
         lowered = seen if query.repeat < 0.0 else _NONE
         found = self.index.search(vector, wish.k, np.union1d(wish.excluded, lowered), where)
         special = np.setdiff1d(np.union1d(boosts.ids, lowered), wish.excluded)
-        scored = self.index.score(vector, special if where is None else special[where(special)])
-        scores = scored.scores + _boosts_of(boosts, scored.ids)
-        scores[np.isin(scored.ids, lowered)] += np.float32(query.repeat)
-        return _best(found, Found(scored.ids, scores), wish.k)
+        scored = self._scored(query, special if where is None else special[where(special)])
+        return _best(found, scored, wish.k)
+
+    def _among_few(self, query: Query, wish: Wish, allowed: np.ndarray[Any, Any]) -> Found:
+        """`search`, without a look at items that are not allowed anyway."""
+        scored = self._scored(query, np.setdiff1d(allowed, wish.excluded))
+        return _best(Found(scored.ids[:0], scored.scores[:0]), scored, wish.k)
+
+    def _scored(self, query: Query, ids: np.ndarray[Any, Any]) -> Found:
+        """Those of the ids that are items, with whole scores for the first user of a query."""
+        scored = self.index.score(query.vectors[0], ids)
+        scores = scored.scores + _boosts_of(query.boosted[0], scored.ids)
+        if query.repeat < 0.0:
+            scores[np.isin(scored.ids, query.seen[0])] += np.float32(query.repeat)
+        return Found(scored.ids, scores)
 
     def features(self, ids: np.ndarray[Any, Any]) -> list[dict[str, FeatureValue]]:
         """What items uint64 (N,) are like, as far as it is known."""

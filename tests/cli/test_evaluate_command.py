@@ -10,7 +10,8 @@ from streamrec.cli.evaluate import command
 from streamrec.errors import StreamrecError
 
 CLICKLESS = '{"type":"example","id":"a","time":1,"user":"u","item":"i","label":0,"features":{}}\n'
-KEYS = [f"{prefix}top_{k}" for prefix in ("", "unseen_") for k in (1, 5, 10, 50, 100)]
+PREFIXES = ("", "unseen_", "progressive_", "progressive_unseen_")
+KEYS = [f"{prefix}top_{k}" for prefix in PREFIXES for k in (1, 5, 10, 50, 100)]
 
 
 def lines(n, users=20, seed=7):

@@ -11,6 +11,8 @@ import pytest
 
 from streamrec.index import ApproximateIndex, ApproximateSettings, IndexSettings, RecallMonitor
 from streamrec.index.chunk import CHUNK_SLOTS
+from streamrec.index.inverted import InvertedLists
+from streamrec.index.lanes import BLOCK
 from streamrec.index.request import Found
 from streamrec.index.share import give_way
 
@@ -125,15 +127,48 @@ def test_a_monitor_counts_what_was_shared():
     assert monitor.recall == 0.5
 
 
-def test_what_stops_a_base_is_raised_by_the_next_update(monkeypatch):
+def test_without_a_base_searches_are_exact_and_it_is_tried_again_when_more_has_changed(monkeypatch, caplog):
+    tries = []
+
     def fails(*_):
+        tries.append(1)
         raise MemoryError("no room")
 
-    monkeypatch.setattr("streamrec.index.approximate.InvertedLists", fails)
+    with ApproximateIndex(IndexSettings(DIM, threads=1), SETTINGS) as index, monkeypatch.context() as patch:
+        patch.setattr("streamrec.index.approximate.InvertedLists", fails)
+        vectors = clustered(N, 1)
+        index.update(np.arange(1, N + 1), vectors)
+        index.settle()
+        index.remove([1])
+        index.settle()
+        assert len(tries) == 1
+        assert "no lists for approximate search of 98404 items: no room" in caplog.text
+        query = clustered(1, 2)[0]
+        assert index.search(query, 30).ids.tolist() == index.exact.search(query, 30).ids.tolist()
+        patch.undo()
+        n = N // 8
+        index.update(np.arange(2, n), vectors[1 : n - 1])
+        index.settle()
+        assert index._base is not None
+
+
+def test_what_changes_while_a_base_is_made_is_in_the_next_one_though_no_update_comes(monkeypatch):
+    made, whole = [], threading.Event()
+
+    class Slow(InvertedLists):
+        def __init__(self, *args):
+            made.append(1)
+            assert whole.wait(30)
+            super().__init__(*args)
+
+    monkeypatch.setattr("streamrec.index.approximate.InvertedLists", Slow)
     with ApproximateIndex(IndexSettings(DIM, threads=1), SETTINGS) as index:
         index.update(np.arange(1, N + 1), clustered(N, 1))
-        with pytest.raises(MemoryError, match="no room"):
-            index.settle()
-        with pytest.raises(MemoryError, match="no room"):
-            index.remove([1])
-        assert len(index) == N - 1
+        while not made:
+            sleep(0.001)
+        index.update(np.arange(1, N + 1), clustered(N, 6))
+        whole.set()
+        index.settle()
+        assert len(made) == 2
+        tail = index.exact.generation.since(index._base.end)
+        assert tail.n_slots - tail.first < BLOCK

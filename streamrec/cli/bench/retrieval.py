@@ -121,7 +121,7 @@ def _progressive(recording: "Recording", shrinkage: float) -> list[Figure]:
     """Hit rates at 100 on the next item."""
     ratings = _ratings(recording)
     at = np.arange(_EACH, len(ratings.users), _EACH)
-    ours = _ours(recording, at)
+    ours = _ours(recording, np.unique(np.concatenate([block.item for block in recording.blocks])))
     windows = {f"popularity of {window:,}": _windowed(ratings, at, window) for window in _WINDOWS}
     ease = _daily(ratings, at, shrinkage)
     figures = [Figure(f"next item at 100, {name}", value, "share") for name, value in windows.items()]
@@ -131,24 +131,14 @@ def _progressive(recording: "Recording", shrinkage: float) -> list[Figure]:
     return figures
 
 
-def _ours(recording: "Recording", at: np.ndarray) -> float:
-    """Of interactions number at, each asked for as soon as all before it are learned."""
-    from streamrec.evaluation.retrieval import Index, ranks
-    from streamrec.join.gather import concatenated, part
+def _ours(recording: "Recording", items: np.ndarray) -> float:
+    """Of interactions 10, 20, …, each asked for as soon as all before it are learned."""
+    from streamrec.learner.foresight import Foresight
 
-    pipeline, retriever = recording.pipeline, recording.pipeline.retriever
-    assert retriever is not None
-    table, whole = pipeline.tables[retriever.table], concatenated(recording.blocks)
-    index, hits = Index(np.unique(whole.item), table.width), 0
-    taken: dict[int, np.ndarray] = {}
-    for k in at.tolist():
-        pipeline.learn(part(whole, k - _EACH, k), recording.fields)
-        index.put(*table.take_changed()[:2])
-        asked = pipeline.extractor.preview(part(whole, k, k + 1), recording.fields)
-        user = whole.user[k]
-        taken = {int(user): whole.item[:k][whole.user[:k] == user]}
-        hits += int(ranks(retriever, index, asked, taken)[1, 0] < 100)
-    return hits / len(at)
+    foresight = Foresight(recording.pipeline, recording.fields, items, _EACH)
+    for block in recording.blocks:
+        foresight.learn(block)
+    return float(np.mean(foresight.found[1] < 100))
 
 
 def _windowed(ratings: _Ratings, at: np.ndarray, window: int) -> float:

@@ -1,11 +1,11 @@
 """Learns which items to find for whom: towers, popularity and co-visits under one score.
 
-    s(u, i) = q_u·c_i / τ  +  α·log(1 + v_ui/ε)  +  β·log(1 + n_i)  +  γ·log r_i  (+ δ where u took i before)
+    s(u, i) = κ·q_u·c_i/τ  +  α·log(1 + v_ui/ε)  +  β·log(1 + n_i)  +  γ·log r_i  (+ δ where u took i before)
 
 q and c are the towers', v is `Visits`' sum of cosines, n_i how often item i was taken, r_i the same of late.
-α, β and γ are learned with the towers under one sampled softmax. δ is the log odds that an interaction
-repeats one of its user's, at most 0. What depends on the item alone is its published row,
-[c, log(1 + n), log r], n and r being what to expect where nobody took it yet; the query is [q/τ, β, γ].
+α, β and γ are learned with the towers under one sampled softmax, κ tells whether these help (`Gate`), δ ≤ 0
+is counted (`Repeats`). What depends on the item alone is its published row,
+[c, log(1 + n), log r], n and r being what to expect where nobody took it yet; the query is [κq/τ, β, γ].
 """
 
 import struct
@@ -13,16 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from streamrec.errors import StoreMismatch
 from streamrec.features.batch import Batch
 from streamrec.layers.product import columns_times, rows_times, rows_times_transposed
 from streamrec.layers.retention import RetentionSettings
 from streamrec.layers.sampled_softmax import Softmax, sampled_softmax
 from streamrec.models.inputs import Inputs
-from streamrec.models.retrieval.history import REPEAT, History, Near
+from streamrec.models.retrieval.gate import Gate
+from streamrec.models.retrieval.history import History, Near
 from streamrec.models.retrieval.item_bags import Bags, ItemBags, chosen_bags
 from streamrec.models.retrieval.lifetimes import Lifetimes
 from streamrec.models.retrieval.pending import Interactions, interactions_of, joined, to_bytes
 from streamrec.models.retrieval.pool import Pool, Round
+from streamrec.models.retrieval.repeats import Repeats
 from streamrec.models.retrieval.settings import RetrievalSettings
 from streamrec.models.retrieval.towers import Towers
 from streamrec.models.retrieval.visits import Counts, Visits
@@ -32,8 +35,9 @@ from streamrec.state.table import SparseTable
 
 __all__ = ["Finder"]
 
-_STATE = struct.Struct("<3q")  # interactions, those that repeated an earlier one, micro-batches
+_STATE = struct.Struct("<2q")  # interactions, micro-batches
 _SCALARS, _PENDING = "retrieval", "retrieval.pending"  # blobs
+_REPEATS, _GATE = "retrieval.repeats", "retrieval.gate"
 #: ε: of the sum of cosines that counts as a little.
 _LITTLE = 0.002
 #: What α, β and γ start with: popularity alone, until more is known.
@@ -76,7 +80,8 @@ class Finder:
         self._lifetimes = Lifetimes(ttl_s) if ttl_s else None
         self._vectors = SparseTable(towers.units + 2)
         self._parts = self._history, self._visits, self._pool, self._round, self._bags, self._towers
-        self._n = self._repeats = self._step = 0
+        self._repeats, self._gate = Repeats(), Gate()
+        self._n = self._step = 0
         self._pending: list[Interactions] = []
 
     @property
@@ -113,8 +118,7 @@ class Finder:
         query, candidate = sides
         self._meet(batch, at, candidate)
         users, items, times = batch.user[at], batch.item[at], batch.time_ms[at]
-        repeats = self._history.append(users, items, times, self._n)
-        self._repeats += int(np.count_nonzero(repeats == REPEAT))
+        self._history.append(users, items, times, self._n)
         numbers = self._n + np.arange(len(at))
         bags = _picked(query, at, len(self._query_bags))
         self._pending.append(Interactions(users, items, times, numbers, batch.weights[at], bags))
@@ -165,13 +169,14 @@ class Finder:
         popular = np.log1p(counts.taken)
         recent = self._recent(counts, int(taken.numbers[0]))
         alpha, beta, gamma = towers.weights
-        scores = rows_times_transposed(q, c) / temperature
-        scores += alpha * visited + (beta * popular + gamma * recent)[None] + self._repeat() * seen
-        sampled = self.settings.micro_batch + self.settings.negatives.drawn
-        gaps = np.where(counts.gap > 0, counts.gap, np.float32(self._n))
-        log_q = np.log(-np.expm1(-sampled / gaps.astype(np.float64)))
+        dots = rows_times_transposed(q, c) / temperature
+        others = alpha * visited + (beta * popular + gamma * recent)[None]
+        log_q = self._log_q(counts)
+        repeats = self._repeats.log_odds * seen
+        self._repeats.count(self._gate.kappa * dots + others - log_q, seen, own)
+        self._gate.see(others + repeats - log_q, dots, own, taken.weights)
         softmax = Softmax(1.0, self.settings.negatives.hardest)
-        _, slopes = sampled_softmax(scores, own, softmax, log_q=log_q, weights=taken.weights)
+        _, slopes = sampled_softmax(dots + others + repeats, own, softmax, log_q=log_q, weights=taken.weights)
         of_weights = np.array(
             [(slopes * visited).sum(), (slopes * popular).sum(), (slopes * recent).sum()], np.float64
         )
@@ -212,12 +217,13 @@ class Finder:
         q, _ = self._towers.query(chosen_bags(batch, self._query_bags), near)
         alpha, beta, gamma = self._towers.weights
         others = np.broadcast_to(np.array([beta, gamma], np.float32), (len(users), 2))
-        vectors = np.concatenate([q / np.float32(self.settings.towers.temperature), others], axis=1)
+        scale = np.float32(self._gate.kappa / self.settings.towers.temperature)
+        vectors = np.concatenate([q * scale, others], axis=1)
         boosts = [
             Boosts(ids, alpha * np.log1p(v / np.float32(_LITTLE))) for ids, v in self._visits.best(near)
         ]
         seen = [np.unique(self._history.entries(int(user))[:, 0].astype(np.uint64)) for user in users]
-        return Query(vectors, boosts, seen, self._repeat())
+        return Query(vectors, boosts, seen, self._repeats.log_odds)
 
     def see_items(self, batch: Batch, items: np.ndarray, deleted: np.ndarray) -> None:
         """Events of the catalogue: items uint64 (B,) with their features, or deleted, bool (B,)."""
@@ -244,14 +250,30 @@ class Finder:
 
     def blobs(self) -> Mapping[str, bytes]:
         """Numbers, and interactions that wait."""
-        scalars = _STATE.pack(self._n, self._repeats, self._step)
+        scalars = {
+            _SCALARS: _STATE.pack(self._n, self._step),
+            _REPEATS: self._repeats.to_bytes(),
+            _GATE: self._gate.to_bytes(),
+        }
         expiry = {**self._lifetimes.blobs(), **self._towers.blobs()} if self._lifetimes else {}
-        return {_SCALARS: scalars, _PENDING: to_bytes(self._pending), **expiry}
+        return {**scalars, _PENDING: to_bytes(self._pending), **expiry}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
-        """Take back what `blobs` gave."""
+        """Take back what `blobs` gave.
+
+        Raises:
+            StoreMismatch: another version wrote it.
+
+        """
         if _SCALARS in blobs:
-            self._n, self._repeats, self._step = _STATE.unpack(blobs[_SCALARS])
+            if missing := {_REPEATS, _GATE} - set(blobs):
+                raise StoreMismatch(
+                    f"stored state of two_tower: expected {', '.join(sorted(missing))}, got none: "
+                    "another version wrote it; start over with --fresh"
+                )
+            self._repeats.restore(blobs[_REPEATS])
+            self._gate.restore(blobs[_GATE])
+            self._n, self._step = _STATE.unpack(blobs[_SCALARS])
             self._pending = interactions_of(blobs.get(_PENDING, b""))
         if self._lifetimes:
             self._lifetimes.restore(blobs)
@@ -262,10 +284,11 @@ class Finder:
         met = self._lifetimes.tables if self._lifetimes else {}
         return np.full(len(rows), table in {**self._pool.tables, **self._round.tables, **met})
 
-    def _repeat(self) -> float:
-        """δ: the log odds that an interaction repeats one of its user's, at most 0."""
-        odds = (self._repeats + 0.5) / (self._n - self._repeats + 0.5)
-        return float(np.float32(min(0.0, np.log(odds))))
+    def _log_q(self, counts: Counts) -> np.ndarray:
+        """log Q float64 (N,): of the probability to be among a micro-batch's items and what is drawn."""
+        sampled = self.settings.micro_batch + self.settings.negatives.drawn
+        gaps = np.where(counts.gap > 0, counts.gap, np.float32(self._n))
+        return np.log(-np.expm1(-sampled / gaps.astype(np.float64)))
 
     def _recent(self, counts: Counts, number: int) -> np.ndarray:
         """log r float64 (N,) as of an interaction; the published one lacks a sum that all items share."""

@@ -19,9 +19,7 @@ from streamrec.models.retrieval.columns import column_of, placed
 from streamrec.state.probe import acquire, find, mark_dirty, row_address, spread
 from streamrec.state.table import SparseTable
 
-__all__ = ["AGAIN", "NEW", "REPEAT", "History", "Near"]
-
-NEW, REPEAT, AGAIN = range(3)
+__all__ = ["History", "Near"]
 
 _PAGE = 16
 _ENTRY = 6  # slots: item, time, number
@@ -110,18 +108,15 @@ def _append_each(
     taken: tuple[np.ndarray, np.ndarray, np.ndarray, int],
     blanks: _Blanks,
     entries: np.ndarray,
-    repeats: np.ndarray,
     start: int,
 ) -> tuple[int, int]:
     """Append from number start on; returns how far it came, and which table is full."""
     users, items, times, first = taken
     for b in range(start, users.size):
-        repeats[b] = NEW
-        item = np.int64(items[b])
+        item, again = np.int64(items[b]), False
         for k in range(_load(tables, users[b], len(entries), entries)):
-            if entries[k, 0] == item and repeats[b] != AGAIN:
-                repeats[b] = AGAIN if entries[k, 1] == times[b] else REPEAT
-        if repeats[b] != AGAIN:
+            again |= entries[k, 0] == item and entries[k, 1] == times[b]
+        if not again:
             one = np.int64(users[b]), item, times[b], first + b
             full = _append(tables, one, blanks, len(entries))
             if full >= 0:
@@ -195,23 +190,15 @@ class History:
         self._entries = SparseTable(_ENTRY * _PAGE, numbers=False)
         self.tables: Mapping[str, SparseTable] = {"users": self._users, "history": self._entries}
 
-    def append(self, users: np.ndarray, items: np.ndarray, time_ms: np.ndarray, first: int) -> np.ndarray:
-        """Remember B interactions, numbers first, first + 1, … of the stream.
-
-        Returns:
-            int8 (B,): NEW, REPEAT of an item that the user had taken at another time, or AGAIN, this very
-            interaction, which is not written down twice.
-
-        """
-        repeats, entries = np.empty(len(users), np.int8), np.empty((self._most, 3), np.int64)
+    def append(self, users: np.ndarray, items: np.ndarray, time_ms: np.ndarray, first: int) -> None:
+        """Remember B interactions, numbers first, first + 1, … of the stream, but not the very same twice."""
+        entries = np.empty((self._most, 3), np.int64)
         blanks = np.zeros(self._users.width, np.float32), np.zeros(self._entries.width, np.float32)
         done = 0
         while True:
-            done, full = _append_each(
-                self._kernels, (users, items, time_ms, first), blanks, entries, repeats, done
-            )
+            done, full = _append_each(self._kernels, (users, items, time_ms, first), blanks, entries, done)
             if full < 0:
-                return repeats
+                return
             self._grow(int(users[done]), full)
 
     def _grow(self, user: int, full: int) -> None:

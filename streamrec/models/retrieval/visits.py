@@ -6,7 +6,8 @@
 
 The gap is that of Yi et al. (2019, algorithm 2), B ← (1 − α)·B + α·(t − A), but t counts interactions, not
 batches: an item that is in a batch several times has a gap below the batch's size, while counted in batches
-it would stop at 1. Items have rows of their own, so no hash of it collides.
+it would stop at 1. Items have rows of their own, so no hash of it collides. The first 1/α gaps count alike
+(α is 1/n at the nth): else an item's first gap, which says when the stream began, would count for long.
 
 Where a row of neighbours is full, a newcomer of weight w takes the place of the least, of weight m, with
 probability w/(m + w), and then has weight m + w (Ben Basat et al. 2017): right on average, and what is often
@@ -92,7 +93,7 @@ def _take(
     for b in range(items.size):
         at = _at(tables[0], items[b])
         gap = numbers[b] - load_i64(at + _LAST) if load_f32(at + _TAKEN) > 0 else numbers[b] + 1
-        alpha = rate if load_f32(at + _TAKEN) > 0 else 1.0
+        alpha = max(rate, 1.0 / (load_f32(at + _TAKEN) + 1.0))
         store_f32(at + _GAP, np.float32((1.0 - alpha) * load_f32(at + _GAP) + alpha * gap))
         store_f32(at + _RECENT, np.float32(load_f32(at + _RECENT) * 0.5 ** (gap / half_life) + 1.0))
         store_i64(at + _LAST, numbers[b])

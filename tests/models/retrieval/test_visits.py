@@ -83,6 +83,16 @@ def test_gaps_follow_the_rate_below_one_batch_and_above():
     assert visits.counts(np.array([99], np.uint64)).gap.tolist() == [0.0]
 
 
+def test_the_first_gaps_count_alike_and_later_ones_by_the_rate():
+    visits, item = Visits(VisitSettings(), 0.25), np.array([7], np.uint64)
+    nothing = Near(np.zeros((1, 2), np.uint64), np.zeros((1, 2), np.float32))
+    gaps = [5, 60, 40, 80, 30]
+    for number in np.cumsum(gaps) - 1:
+        visits.take(item, np.array([number]), nothing)
+    four = np.mean(gaps[:4])
+    assert visits.counts(item).gap[0] == pytest.approx(0.75 * four + 0.25 * gaps[4])
+
+
 def test_recent_popularity_is_halved_by_what_comes_after():
     visits = Visits(VisitSettings(half_life=100), 0.05)
     nothing = Near(np.zeros((1, 2), np.uint64), np.zeros((1, 2), np.float32))
