@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from streamrec.errors import UsageError
 from streamrec.features.infer import Style
 from streamrec.models.base import Model
 from streamrec.models.blend import BlendModel, Voice
@@ -32,6 +33,12 @@ def _blend(settings: ModelSettings, inputs: Inputs) -> Model:
 
 def _two_tower(settings: ModelSettings, inputs: Inputs) -> Model:
     assert settings.ranker is not None  # `ModelSettings` fills it in
+    if not inputs.sides.candidate or not inputs.sides.query:
+        side = "the situation (as `user`)" if inputs.sides.candidate else "the item (as `item`)"
+        raise UsageError(
+            f"model two_tower: expected a field of {side}, the features have none; "
+            "write it into the events, or take a kind that ranks only, as --model wide"
+        )
     seen = inputs.seen_by(KINDS[settings.ranker.kind].style)
     ranker = build_model(settings.ranker, seen)
     return TwoTowerModel(ranker, seen.n_bags, Finder(settings.expiring_retrieval(), inputs))

@@ -1,10 +1,12 @@
 """The kind two_tower as a whole, on streams with a planted structure."""
 
+import json
+
 import numpy as np
 import pytest
 from learned_retriever import Learned, catalogue, rating
 
-from streamrec.errors import StoreMismatch
+from streamrec.errors import StoreMismatch, UsageError
 from streamrec.evaluation.retrieval import Index
 from streamrec.events.codec import decode_line
 from streamrec.features.infer import infer_spec
@@ -135,3 +137,13 @@ def test_calibration_is_the_rankers():
     assert pipeline.retriever is not None
     assert isinstance(pipeline.model.ranker, CalibratedModel)
     assert not isinstance(pipeline.model, CalibratedModel)
+
+
+@pytest.mark.parametrize("missing", ["item", "user"])
+def test_both_sides_need_a_field(missing):
+    event = {"type": "rating", "id": "r", "time": 0, "user": "u", "item": "i", "rating": 3}
+    spec = infer_spec([decode_line(json.dumps(event).encode())], "rich")
+    kept = tuple(field for field in spec.fields if (field.source == "item") == (missing == "user"))
+    settings = ModelSettings(kind="two_tower", ranker={"kind": "ftrl"})
+    with pytest.raises(UsageError, match=f"expected a field of the .*{missing}.*have none"):
+        Pipeline(settings, spec.model_copy(update={"fields": kept, "crosses": ()}))
