@@ -1,22 +1,23 @@
 """Extractor and model behind one face: what the learner trains and the scorer mirrors."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from streamrec.errors import StoreMismatch
-from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
+from streamrec.events.block import EventBlock, Examples
+from streamrec.events.example_reader import ExampleReader, labelled
 from streamrec.events.feedback import ARRIVAL, CATALOGUE, CONFIRMED
 from streamrec.events.omission import omissions, variants
-from streamrec.events.request import Request, RequestDecoder
+from streamrec.events.request import Request
 from streamrec.features.batch import Batch
 from streamrec.features.extract import Extractor
 from streamrec.features.spec import FeatureSpec
 from streamrec.join.gather import part, picked
 from streamrec.models.catalogue import NAMED, Catalogue
+from streamrec.models.description import built, description
 from streamrec.models.inputs import inputs_of
 from streamrec.models.registry import build_model
 from streamrec.models.retriever import Query, Retriever
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     from streamrec.models.excerpt import Excerpt
 
 __all__ = ["Pipeline"]
-
-_FORMAT = 1
-#: Feature names that the decoder of requests may remember: far more than any spec has, bounded against
-#: made-up ones.
-_MOST_NAMES = 10_000
 
 
 class Pipeline:
@@ -61,7 +57,7 @@ class Pipeline:
             self.catalogue = Catalogue(self.retriever.item_features, ttl_s)
         named = self.catalogue.tables if self.catalogue is not None else {}
         self.tables: Mapping[str, Table] = {**self.model.tables, **self.extractor.tables, **named}
-        self._decoder: RequestDecoder | None = None
+        self._reader = ExampleReader(self.extractor.text_fields)
         self._excerpt: Excerpt | None = None
 
     @classmethod
@@ -72,34 +68,11 @@ class Pipeline:
             StoreMismatch: written by another version.
 
         """
-        try:
-            stored = json.loads(blob)
-            if stored["format"] != _FORMAT:
-                raise ValueError(f"format {stored['format']}")
-            settings = ModelSettings.model_validate(stored["settings"])
-            return cls(settings, FeatureSpec.model_validate(stored["spec"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreMismatch(
-                f"stored model: expected format {_FORMAT}, got {str(error).splitlines()[0]}; "
-                "it was made by another version of streamrec: start over with --fresh"
-            ) from None
-        except RecursionError:  # no learner nests so deep
-            raise StoreMismatch(
-                "stored model: not written by streamrec (nested too deep): start over with --fresh"
-            ) from None
+        return built(blob, cls)
 
     def describe(self) -> bytes:
         """Kind, settings and spec as one JSON object: the commit's blob "model"."""
-        described = {
-            "format": _FORMAT,
-            "kind": self.settings.kind,
-            "settings": _without_retrieval(self.settings.model_dump(mode="json")),
-            "spec": json.loads(self.spec.to_json()),
-        }
-        for field in described["spec"]["fields"]:
-            if not field["of_item"]:
-                del field["of_item"]
-        return json.dumps(described, separators=(",", ":")).encode()
+        return description(self.settings, self.spec)
 
     def learn(self, examples: Examples, fields: Sequence[str]) -> np.ndarray[Any, Any]:
         """Learn one example after another: those that are to be learned by their role.
@@ -235,7 +208,7 @@ class Pipeline:
             StoreMismatch: a line is no valid `example`.
 
         """
-        return self.extractor.preview(*self._examples(data))
+        return self.extractor.preview(*self._reader.examples(data))
 
     def predict_without(
         self, data: bytes, left_out: Sequence[Sequence[str]]
@@ -254,7 +227,7 @@ class Pipeline:
             StoreMismatch: a line is no valid `example`.
 
         """
-        examples, fields = self._examples(data)
+        examples, fields = self._reader.examples(data)
         parts = variants(examples, omissions(left_out, fields))
         first = self.extractor.preview(next(parts), fields)
         rest = [self.model.predict(self.extractor.preview(part, fields)) for part in parts]
@@ -279,7 +252,7 @@ class Pipeline:
 
         Its examples are those that `score_lines` makes of the lines that `serving.lines` makes of it.
         """
-        return self._requests().decode_request(body, most)
+        return self._reader.request(body, most)
 
     def score_request(
         self, request: Request, time_ms: int, *, confident: bool
@@ -307,7 +280,7 @@ class Pipeline:
 
         """
         assert self.retriever is not None
-        examples, fields = self._examples(data)
+        examples, fields = self._reader.examples(data)
         return self.retriever.query(self.extractor.preview(examples, fields), examples.user)
 
     def preview(self, block: EventBlock, fields: Sequence[str]) -> Batch:
@@ -318,54 +291,9 @@ class Pipeline:
             fields: names of the decoder's fields; it splits the words of `extractor.text_fields`.
 
         """
-        return self.extractor.preview(_labelled(block), fields)
-
-    def _examples(self, data: bytes) -> tuple[Examples, Sequence[str]]:
-        decoder = self._requests()
-        block, rejections = decoder.decode(data)
-        if rejections or not (block.type == EXAMPLE).all():
-            reason = rejections[0].reason if rejections else "not an example event"
-            raise StoreMismatch(f"line to score: {reason}")
-        return _labelled(block), decoder.fields
-
-    def _requests(self) -> RequestDecoder:
-        """The decoder of lines and requests; a new one where the last has met too many names."""
-        if self._decoder is None or len(self._decoder.fields) > _MOST_NAMES:
-            self._decoder = RequestDecoder(text_fields=self.extractor.text_fields)
-        return self._decoder
+        return self.extractor.preview(labelled(block), fields)
 
     def _shadow(self, name: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if name in self.model.tables:
             return self.model.shadow(name, rows)
         return np.full(len(rows), name == NAMED)
-
-
-def _without_retrieval(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a model and its parts; those who only rank have none of retrieval.
-
-    What they are described by is part of their state's hash: it stays what it was before others retrieved.
-    """
-    if settings["kind"] != "two_tower":
-        del settings["ranker"], settings["retrieval"]
-    else:
-        settings["ranker"] = _without_retrieval(settings["ranker"])
-    settings["blend"]["parts"] = [_without_retrieval(part) for part in settings["blend"]["parts"]]
-    return settings
-
-
-def _labelled(block: EventBlock) -> Examples:
-    """A block of `example` events, or of others that have features, as examples."""
-    return Examples(
-        block.time_ms,
-        block.key,
-        block.user,
-        block.item,
-        block.value.astype(np.float32),
-        block.weight,
-        block.role,
-        (block.type == RATING) | (block.value > 0),
-        block.entry_offsets,
-        block.entry_field,
-        block.entry_kind,
-        block.entry_value,
-    )

@@ -25,7 +25,8 @@ from chain import Chain, contents
 
 from streamrec.errors import StoreError
 from streamrec.events.decoder import BlockDecoder
-from streamrec.models.pipeline import Pipeline, _labelled
+from streamrec.events.example_reader import labelled
+from streamrec.models.pipeline import Pipeline
 from streamrec.services.port import free_port
 from streamrec.store.registry import open_store
 from streamrec.testing.kafka_broker import private_kafka
@@ -205,7 +206,7 @@ def check(soak: Soak, events: list[bytes]) -> int:
         position = soak.positions[seq]
         if position > learned:
             block, _ = decoder.decode(b"\n".join(events[learned:position]) + b"\n")
-            model.learn(_labelled(block), decoder.fields)
+            model.learn(labelled(block), decoder.fields)
             learned = position
         scores = model.score_lines(lines(request))[0].tolist()
         expected[seq, request] = {f"i{c}": score for c, score in enumerate(scores)}

@@ -17,9 +17,10 @@ from streamrec.clock import SystemClock
 from streamrec.errors import StreamrecError
 from streamrec.evaluation.metrics import ProgressiveMetrics
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.example_reader import labelled
 from streamrec.features.spec import Cross, FeatureSpec, Field
 from streamrec.models.ftrl import INTERCEPT
-from streamrec.models.pipeline import Pipeline, _labelled
+from streamrec.models.pipeline import Pipeline
 from streamrec.models.settings import ModelSettings
 from streamrec.serving import explain as explain_module
 from streamrec.serving import terms as terms_module
@@ -91,7 +92,7 @@ def learned(settings: ModelSettings, spec: FeatureSpec = SPEC) -> Pipeline:
     decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
     block, rejections = decoder.decode(lines(300))
     assert not rejections
-    pipeline.learn(_labelled(block), decoder.fields)
+    pipeline.learn(labelled(block), decoder.fields)
     return pipeline
 
 
@@ -177,7 +178,7 @@ def test_count_and_age_are_told_where_they_are_known(store: MemoryStore) -> None
 def test_counts_that_are_not_kept_are_estimated_from_squared_gradients(store: MemoryStore) -> None:
     pipeline, decoder = Pipeline(ModelSettings(), SPEC), BlockDecoder(text_fields=("title",))
     measures = ProgressiveMetrics()
-    examples = _labelled(decoder.decode(lines(3000))[0])
+    examples = labelled(decoder.decode(lines(3000))[0])
     measures.update(pipeline.learn(examples, decoder.fields), examples.labels, examples.weights)
     metrics = json.dumps(measures.result()).encode()
     scorer = stored(store, pipeline, metrics=metrics)
@@ -278,7 +279,7 @@ def test_others_rank_and_commits_go_in_while_names_are_made(
 
 def go_on_learning(pipeline: Pipeline, scorer: Scorer) -> None:
     decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
-    pipeline.learn(_labelled(decoder.decode(lines(400))[0]), decoder.fields)
+    pipeline.learn(labelled(decoder.decode(lines(400))[0]), decoder.fields)
     blobs = {"metrics": b'{"rmse":0.1}', **pipeline.blobs()}
     assert scorer.generation is not None
     scorer.generation.apply(Commit(2, pipeline.take_changed(), blobs, NOW_MS))

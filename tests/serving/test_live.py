@@ -13,11 +13,12 @@ from serving_fakes import Client, FakeMirror, FakeStore, client_of, commit
 from streamrec.clock import SystemClock
 from streamrec.evaluation.crosses import learned_strengths
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.example_reader import labelled
 from streamrec.features.spec import Cross, FeatureSpec, Field
 from streamrec.learner.arrivals import Arrivals
 from streamrec.learner.measures import Measures
 from streamrec.models.linear_part import weights
-from streamrec.models.pipeline import Pipeline, _labelled
+from streamrec.models.pipeline import Pipeline
 from streamrec.models.settings import ModelSettings
 from streamrec.serving import inside
 from streamrec.serving.app import create_app
@@ -63,7 +64,7 @@ class Learner:
 
     def learn(self, n: int) -> None:
         block, _ = self._decoder.decode(events(self.n, n))
-        examples = _labelled(block)
+        examples = labelled(block)
         predictions = self.pipeline.learn(examples, self._decoder.fields)
         watched = Arrivals().resolve(examples, predictions).watched
         self.measures.update(examples, self._decoder.fields, watched)

@@ -111,9 +111,9 @@ class Learner:
 
 
 def _examples(block: Any) -> Any:
-    from streamrec.models.pipeline import _labelled
+    from streamrec.events.example_reader import labelled
 
-    return _labelled(block)
+    return labelled(block)
 
 
 def ask(scorer: Scorer, data: bytes) -> tuple[tuple[int, int], np.ndarray]:

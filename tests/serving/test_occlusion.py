@@ -12,9 +12,10 @@ from serving_fakes import without
 
 from streamrec.events import omission
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.example_reader import labelled
 from streamrec.features.spec import Cross, FeatureSpec, Field
 from streamrec.models.calibration import CalibrationSettings
-from streamrec.models.pipeline import Pipeline, _labelled
+from streamrec.models.pipeline import Pipeline
 from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
 from streamrec.serving.occlusion import Occlusion, leave_one_out, logit
@@ -58,7 +59,7 @@ def learn(pipeline: Pipeline, made: list[dict[str, Any]]) -> None:
     decoder = BlockDecoder(text_fields=pipeline.extractor.text_fields)
     block, rejections = decoder.decode(lines(made))
     assert not rejections
-    pipeline.learn(_labelled(block), decoder.fields)
+    pipeline.learn(labelled(block), decoder.fields)
 
 
 @pytest.fixture(params=list(KINDS))
