@@ -44,4 +44,5 @@ def test_every_kernel_of_the_package_uses_the_one_set_of_options():
     for file in PACKAGE.rglob("*.py"):
         for number, line in enumerate(file.read_text().splitlines(), 1):
             if line.startswith("@njit"):
-                assert "**JIT" in line or "**INNER" in line, f"{file}:{number}: {line}"
+                options = ("**JIT", "**INNER", "**INLINED")
+                assert any(its in line for its in options), f"{file}:{number}: {line}"

@@ -154,7 +154,10 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("body", ERRORS.values(), ids=ERRORS)
-def test_what_is_not_answered_here_is_answered_there(client: Client, parsed: list[str], body: bytes) -> None:
+def test_what_is_not_answered_here_is_answered_there(
+    client: Client, service: BackgroundService, parsed: list[str], body: bytes
+) -> None:
+    line_of(service).service_s, line_of(service)._n_served = 0.001, 10**6  # however busy the machine is
     client.send(request(body, b"connection: keep-alive, x\r\n"))
     expected = client.answer()
     for _ in range(2):  # the connection goes on
