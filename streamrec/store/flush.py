@@ -155,13 +155,15 @@ class Flusher:
 
     def _bring_up(self, table: str, changes: list[Rows]) -> None:
         """Steps 3 to 5 for one table, by ranges of ids."""
-        n = sum(len(change.ids) + len(change.deleted) for change in changes)
-        bits = min(MIN_BITS, (n // self._limits.merge_rows).bit_length())
+        left = _size(changes)
+        bits = min(MIN_BITS, (left // self._limits.merge_rows).bit_length())
         for number in range(1 << bits):
-            rows = newest([_range(change, bits, number) for change in changes])  # 3
+            its = [_range(change, bits, number) for change in changes]
+            rows = newest(its)  # 3
             self._fault("flush 3 merge")
             self._pace.rest()
-            self._room(table, rows, (1 << bits) - number)  # 4
+            self._room(table, rows, (1 << bits) - number, left)  # 4
+            left -= _size(its)
             self._fault("flush 4 room")
             self._write(self._batches(table, rows))  # 5
 
@@ -236,12 +238,12 @@ class Flusher:
             if groups and self._marks is not None:
                 self._marks.place(space)
 
-    def _room(self, table: str, rows: Rows, ranges: int) -> None:
-        """Room for these rows, where so many ranges of about as many are coming."""
+    def _room(self, table: str, rows: Rows, ranges: int, most: int) -> None:
+        """Room for these rows, where so many ranges of about as many are coming, but `most` rows in all."""
         width, mean = rows.rows.shape[1], self._limits.mean_rows
         n_shadow = int(rows.shadow.sum())
         for shadow, n in ((False, len(rows.ids) - n_shadow), (True, n_shadow)):
-            incoming = n * ranges
+            incoming = min(n * ranges, most)
             wanted = Space(table, shadow, width, space_bits(incoming, mean), 0, 0)
             space = self._spaces.get(wanted.field)
             if space is None:
@@ -382,6 +384,10 @@ class Flusher:
             numbers = range(start, min(1 << bits, start + 1024))
             self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
         return True
+
+
+def _size(changes: list[Rows]) -> int:
+    return sum(len(change.ids) + len(change.deleted) for change in changes)
 
 
 def _range(change: Rows, bits: int, number: int) -> Rows:

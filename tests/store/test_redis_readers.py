@@ -226,6 +226,15 @@ def test_small_rows_are_packed_by_redis(open_redis: Opener, model: str, client: 
     assert encodings <= {b"ziplist", b"listpack"}
 
 
+def test_ids_of_one_range_get_no_more_buckets_than_they_need(open_redis: Opener, model: str) -> None:
+    """Ids are mostly hashes, of which each range has as many; here the first range of 16 has all."""
+    lease = open_redis(limits=Limits(merge_rows=1000, flush_s=float("inf"))).acquire(model)
+    lease.commit(commit(1, wide=rows(range(1, 10_001), 1.0)))
+    lease.flush()
+    (space,) = lease._flusher._read_spaces().values()
+    assert (space.bits, space.rows) == (8, 10_000)
+
+
 def test_a_background_flush_happens_by_size_and_by_time(open_redis: Opener, model: str, client: Any) -> None:
     for name, limits in (("size", Limits(flush_bytes=10_000)), ("time", Limits(flush_s=0.2))):
         lease = open_redis(limits=limits).acquire(model + name)
