@@ -56,7 +56,7 @@ class Generation:
     @property
     def end(self) -> int:
         """The position that comes after the last slot (`Chunk.append`)."""
-        n_before = int(self.serials[-1]) - len(self.chunks) + 1 if self.chunks else 0
+        n_before = self.chunks[-1].serial - len(self.chunks) + 1 if self.chunks else 0
         return n_before * CHUNK_SLOTS + self.n_slots
 
     def since(self, position: int) -> "Generation":

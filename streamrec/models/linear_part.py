@@ -214,13 +214,11 @@ def _bound(xs: np.ndarray, ns: np.ndarray, n: int, parameters: FTRLParameters) -
     return bound
 
 
-@njit(**JIT)
-def weights(rows: np.ndarray, parameters: FTRLParameters) -> np.ndarray:
+def weights(rows: np.ndarray[Any, Any], parameters: FTRLParameters) -> np.ndarray[Any, Any]:
     """Float64 (N,): the weight of each row float32 (N, W); 0 of zeros, which no id's row is."""
-    out = np.empty(len(rows), np.float64)
-    for i in range(len(rows)):
-        out[i] = weight(np.float64(rows[i, 0]), np.float64(rows[i, 1]), parameters)
-    return out
+    z, n = rows[:, 0].astype(np.float64), rows[:, 1].astype(np.float64)
+    weigh(z, n, parameters)
+    return z
 
 
 class LinearPart:

@@ -41,7 +41,7 @@ class Passage:
 
     Args:
         head: of it.
-        data: its first bytes.
+        data: its first bytes, with all of the head.
         began_s: when they came.
 
     Attributes:
@@ -77,8 +77,6 @@ class Passage:
     def body(self) -> bytes:
         """What is asked, of a request that is whole."""
         first, *rest = self._parts
-        if len(first) < self.head.n_bytes:
-            return b"".join(self._parts)[self.head.n_bytes :]
         return b"".join([first[self.head.n_bytes :], *rest])
 
 

@@ -9,6 +9,7 @@ import pytest
 from streamrec.events import omission
 from streamrec.events.block import Examples
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.example_reader import labelled
 from streamrec.events.omission import omissions, variants
 
 EVENTS: list[dict[str, Any]] = [
@@ -32,17 +33,7 @@ def decoded(decoder: BlockDecoder, events: list[dict[str, Any]]) -> Examples:
     start = {"type": "example", "id": "rank", "time": 1_700_000_000_000, "label": 0}
     block, rejections = decoder.decode("".join(json.dumps(start | its) + "\n" for its in events).encode())
     assert not rejections
-    of_block = (
-        block.time_ms,
-        block.key,
-        block.user,
-        block.item,
-        block.value.astype(np.float32),
-        block.weight,
-    )
-    entries = (block.entry_offsets, block.entry_field, block.entry_kind, block.entry_value)
-    columns = Examples(*of_block, block.role, block.value > 0, *entries)
-    return Examples(*(column.copy() for column in columns))
+    return Examples(*(column.copy() for column in labelled(block)))
 
 
 @pytest.mark.parametrize("most", [1, 200, 1 << 18])

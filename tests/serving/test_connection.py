@@ -6,15 +6,13 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from serving_fakes import FakeMirror, FakeStore, commit
+from service_sockets import connect, serving
 
 from streamrec.errors import UsageError
-from streamrec.serving import scorer as scorer_module
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import BackgroundService
 from streamrec.serving.tls import server_context
@@ -22,28 +20,10 @@ from streamrec.serving.tls import server_context
 Serve = Callable[[Protection], BackgroundService]
 
 
-@contextmanager
-def serving(monkeypatch: pytest.MonkeyPatch, protection: Protection) -> Iterator[BackgroundService]:
-    defaults = scorer_module.Scorer.__init__.__kwdefaults__ | {"build": lambda _: FakeMirror()}
-    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", defaults)
-    store = FakeStore()
-    store.add(commit(1))
-    with BackgroundService(store, "m", protection=protection) as service:
-        while not service.scorer.status().ready:
-            time.sleep(0.01)
-        yield service
-
-
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundService]:
     with serving(monkeypatch, Protection(Limits(receive_s=0.4, answer_s=1.0))) as service:
         yield service
-
-
-def connect(service: BackgroundService) -> socket.socket:
-    place = urlsplit(service.url)
-    assert place.hostname is not None
-    return socket.create_connection((place.hostname, place.port or 0), timeout=10)
 
 
 def rest(connection: socket.socket) -> bytes:

@@ -1,20 +1,17 @@
 """Rankings answered on the socket: the same bytes as by the framework, and a connection that goes on."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from serving_fakes import FakeMirror, FakeStore, commit
+from service_sockets import SocketClient, serving
+from serving_fakes import FakeMirror
 
 from streamrec.serving import express
-from streamrec.serving import scorer as scorer_module
 from streamrec.serving.direct import Direct
 from streamrec.serving.generation import Generation
 from streamrec.serving.limits import Limits, Protection
@@ -48,59 +45,15 @@ class PlainMirror(FakeMirror):
         return np.empty(0, np.float32)
 
 
-@contextmanager
-def serving(monkeypatch: pytest.MonkeyPatch, protection: Protection) -> Iterator[BackgroundService]:
-    defaults = scorer_module.Scorer.__init__.__kwdefaults__ | {"build": lambda _: PlainMirror()}
-    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", defaults)
-    store = FakeStore()
-    store.add(commit(1))
-    with BackgroundService(store, "m", protection=protection) as service:
-        while not service.scorer.status().ready:
-            time.sleep(0.01)
-        yield service
-
-
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundService]:
-    with serving(monkeypatch, Protection(Limits(receive_s=0.5))) as service:
+    with serving(monkeypatch, Protection(Limits(receive_s=0.5)), PlainMirror) as service:
         yield service
 
 
-class Client:
-    """One connection."""
-
-    def __init__(self, service: BackgroundService) -> None:
-        place = urlsplit(service.url)
-        self.socket = socket.create_connection((place.hostname, place.port or 0), timeout=10)
-        self._rest = b""
-
-    def send(self, *parts: bytes) -> None:
-        for part in parts:
-            self.socket.sendall(part)
-            if len(parts) > 1:
-                time.sleep(0.03)
-
-    def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
-        while b"\r\n\r\n" not in self._rest:
-            self._more()
-        head, _, self._rest = self._rest.partition(b"\r\n\r\n")
-        first, *fields = head.split(b"\r\n")
-        headers = {name.lower(): value for name, _, value in (field.partition(b": ") for field in fields)}
-        n = int(headers[b"content-length"])
-        while len(self._rest) < n:
-            self._more()
-        body, self._rest = self._rest[:n], self._rest[n:]
-        return int(first.split()[1]), headers, body
-
-    def _more(self) -> None:
-        part = self.socket.recv(1 << 16)
-        assert part, "closed"
-        self._rest += part
-
-
 @pytest.fixture
-def client(service: BackgroundService) -> Iterator[Client]:
-    client = Client(service)
+def client(service: BackgroundService) -> Iterator[SocketClient]:
+    client = SocketClient(service)
     yield client
     client.socket.close()
 
@@ -131,7 +84,7 @@ def told(answer: tuple[int, dict[bytes, bytes], bytes]) -> tuple[int, dict[bytes
 
 
 @pytest.mark.parametrize("cuts", [[], [30], [len(HEAD) + 23], [-5], [10, 90, 150]], ids=str)
-def test_both_ways_give_the_same_answer(client: Client, parsed: list[str], cuts: list[int]) -> None:
+def test_both_ways_give_the_same_answer(client: SocketClient, parsed: list[str], cuts: list[int]) -> None:
     client.send(request(BODY, b"connection: keep-alive, x\r\n"))
     expected = client.answer()
     assert parsed == ["/v1/rank"]
@@ -155,7 +108,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("body", ERRORS.values(), ids=ERRORS)
 def test_what_is_not_answered_here_is_answered_there(
-    client: Client, service: BackgroundService, parsed: list[str], body: bytes
+    client: SocketClient, service: BackgroundService, parsed: list[str], body: bytes
 ) -> None:
     line_of(service).service_s, line_of(service)._n_served = 0.001, 10**6  # however busy the machine is
     client.send(request(body, b"connection: keep-alive, x\r\n"))
@@ -168,7 +121,7 @@ def test_what_is_not_answered_here_is_answered_there(
     assert parsed == ["/v1/rank"] * 3
 
 
-def test_requests_in_a_row_are_answered_in_their_order(client: Client) -> None:
+def test_requests_in_a_row_are_answered_in_their_order(client: SocketClient) -> None:
     bodies = [b'{"candidates":[{"item":"i%d"}]}' % n for n in range(20)]
     client.send(request(bodies[0])[:-4], request(bodies[0])[-4:] + b"".join(map(request, bodies[1:])))
     for n in range(20):
@@ -176,7 +129,7 @@ def test_requests_in_a_row_are_answered_in_their_order(client: Client) -> None:
         assert (status, b'"item":"i%d"' % n in body) == (200, True)
 
 
-def test_they_are_counted(client: Client, service: BackgroundService) -> None:
+def test_they_are_counted(client: SocketClient, service: BackgroundService) -> None:
     for _ in range(3):
         client.send(request(BODY))
         assert client.answer()[0] == 200
@@ -196,7 +149,7 @@ def line_of(service: BackgroundService) -> Any:
 
 
 def test_a_body_that_does_not_come_holds_no_place_for_ever(
-    client: Client, service: BackgroundService
+    client: SocketClient, service: BackgroundService
 ) -> None:
     client.send(request(BODY)[:-3])
     status, headers, body = client.answer()
@@ -205,7 +158,7 @@ def test_a_body_that_does_not_come_holds_no_place_for_ever(
     assert line_of(service).under_way == 0
 
 
-def test_a_client_that_leaves_holds_no_place(client: Client, service: BackgroundService) -> None:
+def test_a_client_that_leaves_holds_no_place(client: SocketClient, service: BackgroundService) -> None:
     client.send(request(BODY)[:-3])
     assert wait_for(lambda: line_of(service).under_way == 1)
     client.socket.close()
@@ -235,8 +188,8 @@ class Held:
         self.generation._use.release()
 
 
-def test_while_a_commit_goes_in_nobody_else_waits(client: Client, service: BackgroundService) -> None:
-    other = Client(service)
+def test_while_a_commit_goes_in_nobody_else_waits(client: SocketClient, service: BackgroundService) -> None:
+    other = SocketClient(service)
     with Held(service):
         client.send(request(BODY))
         assert wait_for(lambda: line_of(service).under_way == 1)
@@ -248,9 +201,9 @@ def test_while_a_commit_goes_in_nobody_else_waits(client: Client, service: Backg
 
 @pytest.mark.parametrize("leaves", [False, True])
 def test_who_waits_too_long_is_refused(
-    client: Client, service: BackgroundService, monkeypatch: pytest.MonkeyPatch, leaves: bool
+    client: SocketClient, service: BackgroundService, monkeypatch: pytest.MonkeyPatch, leaves: bool
 ) -> None:
-    line, other = line_of(service), Client(service)
+    line, other = line_of(service), SocketClient(service)
     with Held(service):
         client.send(request(BODY))
         assert wait_for(lambda: line.under_way == 1)
@@ -273,7 +226,7 @@ def test_who_waits_too_long_is_refused(
 
 
 def test_after_long_ones_a_thread_computes(
-    client: Client, service: BackgroundService, monkeypatch: pytest.MonkeyPatch
+    client: SocketClient, service: BackgroundService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []
     scored = PlainMirror.score_lines
@@ -298,16 +251,16 @@ def test_after_long_ones_a_thread_computes(
 def test_tokens(monkeypatch: pytest.MonkeyPatch, given: bytes, status: int) -> None:
     if status == 200:
         given = b"Bearer " + TOKEN.encode()
-    with serving(monkeypatch, Protection(tokens=Tokens([TOKEN]))) as service:
-        client = Client(service)
+    with serving(monkeypatch, Protection(tokens=Tokens([TOKEN])), PlainMirror) as service:
+        client = SocketClient(service)
         client.send(request(BODY, b"authorization: %b\r\n" % given if given else b""))
         assert client.answer()[0] == status
         client.socket.close()
 
 
 def test_the_answer_under_way_is_sent_before_the_service_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(monkeypatch, Protection()) as service:
-        client, idle = Client(service), Client(service)
+    with serving(monkeypatch, Protection(), PlainMirror) as service:
+        client, idle = SocketClient(service), SocketClient(service)
         with Held(service):
             client.send(request(BODY))
             assert wait_for(lambda: line_of(service).under_way == 1)

@@ -1,14 +1,11 @@
 """Refusals from the first bytes: the same answer as the long way's, and a connection that goes on as before."""
 
-import socket
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
-from serving_fakes import FakeMirror, FakeStore, commit
+from service_sockets import SocketClient, serving
 
-from streamrec.serving import scorer as scorer_module
 from streamrec.serving.door import Door
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.pressure import Line
@@ -32,13 +29,7 @@ class Full:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundService]:
-    defaults = scorer_module.Scorer.__init__.__kwdefaults__ | {"build": lambda _: FakeMirror()}
-    monkeypatch.setattr(scorer_module.Scorer.__init__, "__kwdefaults__", defaults)
-    store = FakeStore()
-    store.add(commit(1))
-    with BackgroundService(store, "m", protection=Protection(Limits(receive_s=0.5))) as service:
-        while not service.scorer.status().ready:
-            pass
+    with serving(monkeypatch, Protection(Limits(receive_s=0.5))) as service:
         yield service
 
 
@@ -48,35 +39,9 @@ def full(service: BackgroundService) -> Full:
     return Full(door._line)
 
 
-class Client:
-    """One connection."""
-
-    def __init__(self, service: BackgroundService) -> None:
-        place = urlsplit(service.url)
-        self.socket = socket.create_connection((place.hostname, place.port or 0), timeout=10)
-        self._rest = b""
-
-    def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
-        while b"\r\n\r\n" not in self._rest:
-            self._more()
-        head, _, self._rest = self._rest.partition(b"\r\n\r\n")
-        first, *fields = head.split(b"\r\n")
-        headers = {name.lower(): value for name, _, value in (field.partition(b": ") for field in fields)}
-        n = int(headers[b"content-length"])
-        while len(self._rest) < n:
-            self._more()
-        body, self._rest = self._rest[:n], self._rest[n:]
-        return int(first.split()[1]), headers, body
-
-    def _more(self) -> None:
-        part = self.socket.recv(1 << 16)
-        assert part, "closed"
-        self._rest += part
-
-
 @pytest.fixture
-def client(service: BackgroundService) -> Iterator[Client]:
-    client = Client(service)
+def client(service: BackgroundService) -> Iterator[SocketClient]:
+    client = SocketClient(service)
     yield client
     client.socket.close()
 
@@ -92,14 +57,14 @@ LONG_WAYS = [
 @pytest.mark.usefixtures("full")
 @pytest.mark.parametrize("parts", LONG_WAYS, ids=["chunked", "folded", "in parts"])
 def test_both_ways_give_the_same_answer(
-    client: Client, service: BackgroundService, parts: list[bytes]
+    client: SocketClient, service: BackgroundService, parts: list[bytes]
 ) -> None:
     for part in parts:
         client.socket.sendall(part)
         if len(parts) > 1:
             time.sleep(0.05)
     status, headers, body = client.answer()
-    short = Client(service)
+    short = SocketClient(service)
     short.socket.sendall(REQUEST)
     at_door = short.answer()
     assert (status, body) == (at_door[0], at_door[2])
@@ -109,7 +74,7 @@ def test_both_ways_give_the_same_answer(
     short.socket.close()
 
 
-def test_the_connection_goes_on_and_everything_is_counted(client: Client, full: Full) -> None:
+def test_the_connection_goes_on_and_everything_is_counted(client: SocketClient, full: Full) -> None:
     client.socket.sendall(REQUEST + REQUEST)
     assert [client.answer()[0] for _ in range(2)] == [503, 503]
     client.socket.sendall(REQUEST[:-10])
@@ -123,12 +88,12 @@ def test_the_connection_goes_on_and_everything_is_counted(client: Client, full: 
     assert b'streamrec_scorer_requests_total{path="/v1/rank",status="503"} 3.0' in told
 
 
-def test_health_is_answered(client: Client, full: Full) -> None:
+def test_health_is_answered(client: SocketClient, full: Full) -> None:
     client.socket.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
     assert client.answer()[0] == 200
 
 
-def test_what_looks_like_a_request_may_be_a_body(client: Client, full: Full) -> None:
+def test_what_looks_like_a_request_may_be_a_body(client: SocketClient, full: Full) -> None:
     looks_like_one = HEAD + b"content-length: 0\r\n\r\n"
     full.open()
     parsed = HEAD + b"connection: keep-alive, x\r\n"
@@ -142,7 +107,7 @@ def test_what_looks_like_a_request_may_be_a_body(client: Client, full: Full) -> 
 
 
 @pytest.mark.usefixtures("full")
-def test_a_body_that_does_not_come_ends_the_connection(client: Client) -> None:
+def test_a_body_that_does_not_come_ends_the_connection(client: SocketClient) -> None:
     client.socket.sendall(REQUEST[:-10])
     assert client.answer()[0] == 503
     assert client.socket.recv(100) == b""

@@ -17,6 +17,7 @@ from streamrec.cli.serve import command as serve_command
 from streamrec.clock import SystemClock
 from streamrec.errors import StoreMismatch, StoreUnavailable, UsageError
 from streamrec.events.decoder import BlockDecoder
+from streamrec.events.example_reader import labelled
 from streamrec.features.spec import Cross, FeatureSpec, Field, Statistics
 from streamrec.models.keyed import keyed_tables
 from streamrec.models.pipeline import Pipeline
@@ -92,7 +93,7 @@ class Learner:
         """One more commit."""
         block, rejected = self._decoder.decode(lines(self._rng, 40 * self.seq, n))
         assert not rejected
-        self.pipeline.learn(_examples(block), self._decoder.fields)
+        self.pipeline.learn(labelled(block), self._decoder.fields)
         self.seq += 1
         blobs = {**self.pipeline.blobs(), "model": self.pipeline.describe(), "metrics": b'{"rmse":0.4}'}
         changed = self.pipeline.take_changed()
@@ -108,12 +109,6 @@ class Learner:
         expected = self.expected[version[1]][i]
         assert scores.view(np.uint32).tolist() == expected.view(np.uint32).tolist(), version
         return version
-
-
-def _examples(block: Any) -> Any:
-    from streamrec.events.example_reader import labelled
-
-    return labelled(block)
 
 
 def ask(scorer: Scorer, data: bytes) -> tuple[tuple[int, int], np.ndarray]:
