@@ -25,10 +25,14 @@ _POLL_S = 0.02
 _ACKNOWLEDGE_S = 1.0
 #: Between two looks for partitions that were added to the topics.
 _LOOK_S = 30.0
+#: Between two questions to brokers that are away.
+_AGAIN_S = 0.1
 #: Between two lines of log about brokers that are away.
 _REMIND_S = 10.0
 #: How long brokers may be away from a reader that has an end to get to.
 _PATIENCE_S = 300.0
+#: What questions meet meanwhile: a broker that comes back may not know a topic yet.
+_AWAY = (BrokerUnavailable, TopicMissing)
 
 
 class KafkaSource:
@@ -53,7 +57,8 @@ class KafkaSource:
         if not opening.live:
             self._ends = consumer.ends(list(self._named.values()))
         self._begins: Mapping[Partition, int] = {}
-        self._at: dict[Partition, int] = {}  # next offset to give
+        self._sought: Position = {}
+        self._at: dict[Partition, int] = {}  # next offset to give; empty before reading has begun
         self._pending: deque[Run] = deque()
         self._lag: dict[str, int] = {}
         self._paused: frozenset[str] = frozenset()
@@ -70,13 +75,27 @@ class KafkaSource:
         return tuple(self._named)
 
     def seek(self, position: Position) -> None:
-        """Continue from here; partitions not named start at their beginning."""
-        partitions = list(self._named.values())
-        self._begins = self._consumer.begins(partitions)
-        self._at = {p: position.get(str(p), self._begins[p]) for p in partitions}
+        """Continue from here; partitions not named start at their beginning.
+
+        While brokers are away reading begins later.
+        """
+        self._sought, self._begins, self._at = dict(position), {}, {}
         self._pending.clear()
         self._paused = frozenset()
+        self._begin()
+
+    def _begin(self) -> bool:
+        """Start to read where it was sought; False: brokers are away."""
+        partitions = list(self._named.values())
+        try:
+            self._begins = self._consumer.begins(partitions)
+        except _AWAY as error:
+            self._watch(str(error))
+            return False
+        self._at = {p: self._sought.get(str(p), self._begins[p]) for p in partitions}
         self._consumer.assign(self._at)
+        self._consumer.pause([self._named[name] for name in self._paused])
+        return True
 
     def read(self) -> Chunk | None:
         """The next chunk of one partition; empty where nothing came for 20 ms, None at the end.
@@ -86,15 +105,16 @@ class KafkaSource:
             BrokerUnavailable: brokers were away for minutes from a reader that has an end to get to.
 
         """
-        if not self._at:
-            self.seek({})
+        if not self._at and not self._begin():
+            self._clock.sleep(_AGAIN_S)
+            return Chunk("", 0, b"")
         if not self._pending:
             self._write_acknowledged()
             if all(map(self.ended, self._named)):
                 return None
             self._look_for_partitions()
             self._pending.extend(self._consumer.poll(_POLL_S, _MOST_RECORDS))
-            self._watch()
+            self._watch(self._consumer.trouble)
             self._lag = {name: self._behind(p) for name, p in self._named.items()}
         if not self._pending:
             return Chunk("", 0, b"")
@@ -103,10 +123,10 @@ class KafkaSource:
     def hold(self, partitions: Collection[str]) -> None:
         """Give nothing of these until the next call, but for what was fetched already."""
         wanted = frozenset(partitions)
-        if wanted != self._paused:
+        if wanted != self._paused and self._at:
             self._consumer.resume([self._named[name] for name in self._paused - wanted])
             self._consumer.pause([self._named[name] for name in wanted - self._paused])
-            self._paused = wanted
+        self._paused = wanted
 
     def end_at(self, position: Position) -> None:
         """End at these offsets instead of never; partitions not named are at their end. From any thread."""
@@ -126,7 +146,7 @@ class KafkaSource:
     def lags(self, partition: str) -> bool:
         """Whether the broker has more of this partition than was given, or has not said yet."""
         named = self._named[partition]
-        if any(run.partition == named for run in self._pending):
+        if not self._at or any(run.partition == named for run in self._pending):
             return True
         end = self._consumer.end(named)
         return end is None or self._consumer.position(named) < end
@@ -192,18 +212,19 @@ class KafkaSource:
         self._looked_s = now_s
         try:
             added = [p for p in self._consumer.partitions(self._topics) if str(p) not in self._named]
-        except (BrokerUnavailable, TopicMissing):  # a broker that comes back may not know it yet
+            begins = self._consumer.begins(added)
+        except _AWAY:
             return
         if added:
             _log.warning("%s: %d partitions were added", self.stream, len(added))
             self._named |= {str(partition): partition for partition in added}
-            self._at |= self._consumer.begins(added)
+            self._at |= begins
             self._consumer.assign(self._at)
             self._paused = frozenset()
 
-    def _watch(self) -> None:
+    def _watch(self, trouble: str | None) -> None:
         """Tell of brokers that are away, and lose patience where there is an end to get to."""
-        trouble, now_s = self._consumer.trouble, self._clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
         self._trouble = trouble or ""
         if trouble is None:
             if self._away_since_s is not None and self._reminded_s >= self._away_since_s:

@@ -5,10 +5,14 @@ import time
 
 import pytest
 
+from streamrec.clock import SystemClock
 from streamrec.errors import BrokerError, BrokerUnavailable
 from streamrec.testing.kafka_broker import kafka_missing, private_kafka
 from streamrec.testing.redis_server import wait_until
+from streamrec.transport.base import Chunk
 from streamrec.transport.kafka import GroupListener, Reading, Writing
+from streamrec.transport.kafka.source import KafkaSource
+from streamrec.transport.opening import Opening
 
 pytestmark = [
     pytest.mark.integration,
@@ -38,6 +42,12 @@ def broker(_broker_of_the_module, request):
 @pytest.fixture
 def address(broker):
     return broker.bootstrap
+
+
+def source_of(cluster, topic):
+    """A live source that does not wait long for answers."""
+    consumer = cluster.consumer(reading=Reading(answer_s=1.0))
+    return KafkaSource(consumer, [topic], Opening(live=True), SystemClock())
 
 
 def read(consumer, n, timeout_s=60.0):
@@ -178,11 +188,17 @@ def test_leaving_while_the_broker_is_away(cluster, broker):
 
 
 def test_questions_to_a_broker_that_is_away(cluster, broker):
+    """They are refused in time; a source that would begin just then waits and begins where it was told to."""
     topic = cluster.topic()
+    producer = cluster.producer()
+    for i in range(4):
+        producer.send(topic, b"%d" % i)
+    producer.flush(10)
+    source = source_of(cluster, topic)
     consumer = cluster.consumer(group=cluster.name, reading=Reading(answer_s=1.0))
     (partition,) = consumer.partitions([topic])
     consumer.assign({partition: 0})
-    assert consumer.poll(0.2, 10) == []
+    assert len(read(consumer, 4)) == 4
     broker.kill()
     for ask in (consumer.begins, consumer.ends):
         start = time.monotonic()
@@ -191,3 +207,16 @@ def test_questions_to_a_broker_that_is_away(cluster, broker):
         assert time.monotonic() - start < 5
     consumer.commit({partition: 0})  # says nothing
     assert consumer.poll(0.1, 10) == []
+    name = str(partition)
+    source.seek({name: 2})
+    source.hold([name])
+    assert source.read() == Chunk("", 0, b"")
+    assert source.lags(name)
+    assert not source.ended(name)
+    assert source.trouble()
+    broker.start()
+    assert wait_until(lambda: source.read() == Chunk("", 0, b"") and not source.trouble(), 20)
+    assert source.read().data == b""  # it is held
+    source.hold([])
+    assert b"".join(source.read().data for _ in range(50)) == b"2\n3\n"
+    assert source.progress() is None
