@@ -17,16 +17,19 @@ from streamrec.models.keyed import KeyedTable
 from streamrec.models.registry import build_model
 from streamrec.models.settings import ModelSettings
 from streamrec.state.dense import DenseTable
+from streamrec.state.rows import Table
 
 __all__ = ["Excerpt", "Taken"]
 
 _NONE = np.empty(0, np.uint64)
+#: Rows of a table that is copied as a whole, at most; that takes a millisecond.
+_MOST = 20_000
 
 
 class Taken(NamedTuple):
     """What one batch needs."""
 
-    rows: Mapping[str, tuple[np.ndarray, np.ndarray]]  # uint64 (N,) and float32 (N, W), by keyed table
+    rows: Mapping[str, tuple[np.ndarray, np.ndarray]]  # uint64 (N,) and float32 (N, W), by sparse table
     dense: Mapping[str, np.ndarray]  # float32, all of a table
     blobs: Mapping[str, bytes]
 
@@ -45,18 +48,19 @@ class Excerpt:
     def __init__(
         self, model: Model, settings: ModelSettings, inputs: Inputs, keyed: list[KeyedTable]
     ) -> None:
-        self._model, self._made = model, (settings, inputs)
-        self._keyed = [its for its in keyed if its.name in model.tables]
+        self._model, self._made = _predictor(model), (settings, inputs)
+        self._keyed = [its for its in keyed if its.name in self._model.tables]
         self._second: Model | None = None
         self._held: dict[str, np.ndarray] = {}
         self._lock = Lock()
 
     @property
     def is_enough(self) -> bool:
-        """Whether all that a prediction reads can be taken: not where it asks tables by other ids."""
+        """Whether all that a prediction reads can be taken now: not where it asks large tables by other ids."""
         names = {its.name for its in self._keyed}
         return all(
-            name in names or isinstance(table, DenseTable) for name, table in self._model.tables.items()
+            name in names or isinstance(table, DenseTable) or len(table) <= _MOST
+            for name, table in self._model.tables.items()
         )
 
     def take(self, batch: Batch) -> Taken:
@@ -69,7 +73,7 @@ class Excerpt:
             if isinstance(table, DenseTable):
                 dense[name] = table.flat.copy()
             else:
-                its = np.unique(ids[name])
+                its = np.unique(ids[name]) if name in ids else _ids(table)
                 copied, found = table.get(its)
                 rows[name] = its[found], copied[found]
         return Taken(rows, dense, self._model.blobs())
@@ -79,17 +83,30 @@ class Excerpt:
         with self._lock:
             if self._second is None:
                 self._second = build_model(*self._made)
-            self._fill(self._second, taken)
+            _fill(_predictor(self._second), taken, self._held)
             return self._second.predict(batch)
 
-    def _fill(self, second: Model, taken: Taken) -> None:
-        for name, (ids, rows) in taken.rows.items():
-            table = second.tables[name]
-            table.delete(self._held.get(name, _NONE), changed=False)
-            table.upsert(ids, rows, changed=False)
-            self._held[name] = ids
-        for name, flat in taken.dense.items():
-            dense = second.tables[name]
-            assert isinstance(dense, DenseTable)  # of the same settings
-            dense.flat[:] = flat
-        second.restore(taken.blobs)
+
+def _fill(second: Model, taken: Taken, held: dict[str, np.ndarray]) -> None:
+    """Let it have what was taken, and nothing else; `held`: ids of its rows, by table, which are changed."""
+    for name, (ids, rows) in taken.rows.items():
+        table = second.tables[name]
+        table.delete(held.get(name, _NONE), changed=False)
+        table.upsert(ids, rows, changed=False)
+        held[name] = ids
+    for name, flat in taken.dense.items():
+        dense = second.tables[name]
+        assert isinstance(dense, DenseTable)  # of the same settings
+        dense.flat[:] = flat
+    second.restore(taken.blobs)
+
+
+def _predictor(model: Model) -> Model:
+    """What of a model predicts: not what finds items."""
+    predictor: Model = getattr(model, "ranker", model)
+    return predictor
+
+
+def _ids(table: Table) -> np.ndarray:
+    """Of all its rows."""
+    return np.concatenate([_NONE, *(ids for ids, _ in table.pieces())])

@@ -111,7 +111,7 @@ class SparseTable:
 
     def pieces(self) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         """All ids and rows in canonical order: by what is stored, not by how it came to be."""
-        for s in range(probe.SEGMENTS):
+        for s in np.flatnonzero(self.directory[:, 2]).tolist():
             n = int(self.directory[s, 2])
             ids, rows = np.empty(n, np.uint64), np.empty((n, self.width), np.float32)
             probe.gather(self.directory, self.stride, s, ids, rows)

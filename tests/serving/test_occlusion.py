@@ -13,7 +13,9 @@ from serving_fakes import without
 from streamrec.events import omission
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.example_reader import labelled
+from streamrec.features.batch import Batch
 from streamrec.features.spec import Cross, FeatureSpec, Field
+from streamrec.models import excerpt
 from streamrec.models.calibration import CalibrationSettings
 from streamrec.models.pipeline import Pipeline
 from streamrec.models.registry import KINDS
@@ -30,10 +32,6 @@ SPEC = FeatureSpec(
     ),
     crosses=(Cross(fields=("user", "title")), Cross(fields=("age", "item"))),
 )
-
-
-#: Kinds that read tables by other ids than those of the batch: theirs are predicted at once.
-AT_ONCE = ("blend", "two_tower")
 
 
 def events(n: int) -> Iterator[dict[str, Any]]:
@@ -115,17 +113,28 @@ def test_predictions_need_the_model_no_more(pipeline: Pipeline, monkeypatch: pyt
     monkeypatch.setattr(pipeline.model, "predict", calls.append)
     np.testing.assert_array_equal(compute(), expected, strict=True)
     assert calls == []
-    if pipeline.settings.kind not in AT_ONCE:
-        pipeline.predict_without(lines([event]), [fields(event)])
-        assert calls == []
+    pipeline.predict_without(lines([event]), [fields(event)])
+    assert calls == []
 
 
-def test_a_calibrated_model_predicts_at_once() -> None:
-    pipeline = Pipeline(ModelSettings(kind="dcn", calibration=CalibrationSettings(by="user")), SPEC)
-    learn(pipeline, list(events(120)))
+@pytest.mark.parametrize("most", [5, 4])
+def test_calibrations_of_many_values_are_predicted_with_at_once(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(ModelSettings(kind="dcn", calibration=CalibrationSettings(by="item")), SPEC)
+    learn(pipeline, [its | {"item": f"i{i % most}"} for i, its in enumerate(events(120))])
     (event,) = events(1)
     expected = scored(pipeline, [event])
+    monkeypatch.setattr(excerpt, "_MOST", 4)
+    predictions, calls = pipeline.model.predict, []
+
+    def predict(batch: Batch) -> np.ndarray:
+        calls.append(batch)
+        return predictions(batch)
+
+    monkeypatch.setattr(pipeline.model, "predict", predict)
     compute = pipeline.predict_without(lines([event]), [fields(event)])
+    assert bool(calls) == (most > 4)
     learn(pipeline, list(events(90)))
     np.testing.assert_array_equal(compute(), expected, strict=True)
     assert (scored(pipeline, [event]) != expected).any()
