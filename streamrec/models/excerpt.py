@@ -56,7 +56,7 @@ class Excerpt:
 
     @property
     def is_enough(self) -> bool:
-        """Whether all that a prediction reads can be taken now: not where it asks large tables by other ids."""
+        """Whether all that a prediction reads can be taken now: no large table is asked by other ids."""
         names = {its.name for its in self._keyed}
         return all(
             name in names or isinstance(table, DenseTable) or len(table) <= _MOST
