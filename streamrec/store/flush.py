@@ -28,6 +28,7 @@ that a node lost are written again, and the log keeps the commits of one flush m
 
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -37,22 +38,23 @@ from streamrec.store import log, scripts
 from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit, Rows
 from streamrec.store.codec import unpack
-from streamrec.store.keys import GROUPS, Keys, Space
-from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner, checked
+from streamrec.store.keys import Keys, Space
+from streamrec.store.log import Behind, Entry, Fault, Owner, checked
 from streamrec.store.marks import Mark, Round, read_marks, remove_buckets
 from streamrec.store.merge import newest, tables_of
 from streamrec.store.pace import Pace
+from streamrec.store.parts import by_group, cut, in_range, size_of
 from streamrec.store.rows import (
     MIN_BITS,
     RUNG,
     Batch,
     batch_commands,
-    buckets_of,
     read_space,
     set_commands,
     space_bits,
 )
-from streamrec.store.wire import Script, ServerWire, Wires
+from streamrec.store.transactions import Transactions
+from streamrec.store.wire import Script, Wires
 
 __all__ = ["Flusher", "Limits", "no_fault"]
 
@@ -155,15 +157,15 @@ class Flusher:
 
     def _bring_up(self, table: str, changes: list[Rows]) -> None:
         """Steps 3 to 5 for one table, by ranges of ids."""
-        left = _size(changes)
+        left = size_of(changes)
         bits = min(MIN_BITS, (left // self._limits.merge_rows).bit_length())
         for number in range(1 << bits):
-            its = [_range(change, bits, number) for change in changes]
+            its = [in_range(change, bits, number) for change in changes]
             rows = newest(its)  # 3
             self._fault("flush 3 merge")
             self._pace.rest()
             self._room(table, rows, (1 << bits) - number, left)  # 4
-            left -= _size(its)
+            left -= size_of(its)
             self._fault("flush 4 room")
             self._write(self._batches(table, rows))  # 5
 
@@ -304,59 +306,18 @@ class Flusher:
 
     def _parts(self, rows: Rows) -> Iterator[Rows]:
         """What goes into one transaction each."""
-        for group in _groups(rows) if self._wires.spread else [rows]:
-            yield from _cut(group, self._limits.batch_rows)
+        for group in by_group(rows) if self._wires.spread else [rows]:
+            yield from cut(group, self._limits.batch_rows)
 
     def _write(self, batches: Iterable[Batch]) -> None:
-        """Send batches, one at a time to each server; the next is encoded while Redis works."""
-        flying: dict[ServerWire, Batch] = {}
-        try:
-            for batch in batches:
-                node = self._wire.at(self._keys.fence(batch.groups[0]))
-                if node in flying:
-                    self._land(node, flying.pop(node))
-                flying[node] = self._send(node, batch)
-            for node in list(flying):
-                self._land(node, flying.pop(node))
-        except BaseException:
-            self._wire.close()  # answers that nobody will take may be on their way
-            raise
-
-    def _land(self, node: ServerWire, batch: Batch) -> None:
-        for (field, sign, _), total in zip(batch.effects, self._totals(node, batch), strict=True):
-            if field:
-                space = self._spaces[field]
-                self._spaces[field] = space._replace(rows=max(0, space.rows + sign * total))
-        self._fault("flush batch")
-        self._pace.rest()
-
-    def _send(self, node: ServerWire, batch: Batch) -> Batch:
-        """Run the commands as one transaction, if the fences are this learner's; returns what was sent."""
-        fences = [self._keys.fence(group) for group in batch.groups]
-        # WATCH lets the transaction fail if a fence moves between this look at it and EXEC; or, where it was
-        # held up on its way until another flush has begun, the group's mark
-        marks = [self._keys.mark(group) for group in batch.groups if self._marks is not None]
-        _, set_to = node.calls([("WATCH", *fences, *marks), ("MGET", *fences)])
-        if any(fence != self._owner.fence.encode() for fence in set_to):
-            raise Forgotten  # or fenced: the lease finds out by asking for its epoch
-        if self._marks is not None:
-            (group,) = batch.groups
-            batch = Batch(self._marks.count(group) + batch.data, [group], [("", 0, 1), *batch.effects])
-        node.send(b"*1\r\n$5\r\nMULTI\r\n" + batch.data + b"*1\r\n$4\r\nEXEC\r\n")
-        return batch
-
-    def _totals(self, node: ServerWire, batch: Batch) -> list[int]:
-        """The sum of the answers to the commands of each effect."""
-        counts = [commands for _, _, commands in batch.effects]
-        total = sum(counts)
-        lines = node.lines(total + 2)  # OK, QUEUED …, and what EXEC says
-        refused = next((line for line in lines if line.startswith(b"-")), None)
-        if refused is not None:
-            raise node.refused(Exception(refused[1:].decode(errors="replace")))
-        if lines[-1] == b"*-1":
-            raise Forgotten
-        answers = np.array([int(line[1:]) for line in node.lines(total)], np.int64)
-        return [int(part.sum()) for part in np.split(answers, np.cumsum(counts)[:-1])]
+        transactions = Transactions(self._wire, self._keys, self._owner, self._marks)
+        with closing(transactions.sent(batches)) as sent:
+            for counts in sent:
+                for field, more in counts:
+                    space = self._spaces[field]
+                    self._spaces[field] = space._replace(rows=max(0, space.rows + more))
+                self._fault("flush batch")
+                self._pace.rest()
 
     def _finish(self, commits: list[Commit], span: tuple[int, int], backlog: Backlog) -> None:
         since, target = span
@@ -384,40 +345,3 @@ class Flusher:
             numbers = range(start, min(1 << bits, start + 1024))
             self._wire.calls([("UNLINK", self._keys.bucket(token, bits, number)) for number in numbers])
         return True
-
-
-def _size(changes: list[Rows]) -> int:
-    return sum(len(change.ids) + len(change.deleted) for change in changes)
-
-
-def _range(change: Rows, bits: int, number: int) -> Rows:
-    """What a change has of the ids with these upper bits."""
-    if not bits:
-        return change
-    here, gone = (buckets_of(ids, bits) == number for ids in (change.ids, change.deleted))
-    return Rows(change.ids[here], change.rows[here], change.shadow[here], change.deleted[gone])
-
-
-def _groups(rows: Rows) -> Iterator[Rows]:
-    """Sorted rows, those of each group by themselves."""
-    firsts = np.arange(GROUPS, dtype=np.uint64) << np.uint64(64 - MIN_BITS)
-    bounds = [[*np.searchsorted(ids, firsts).tolist(), len(ids)] for ids in (rows.ids, rows.deleted)]
-    for group in range(GROUPS):
-        here, gone = (slice(each[group], each[group + 1]) for each in bounds)
-        if here.start < here.stop or gone.start < gone.stop:
-            yield Rows(rows.ids[here], rows.rows[here], rows.shadow[here], rows.deleted[gone])
-
-
-def _cut(rows: Rows, size: int) -> Iterator[Rows]:
-    """Sorted rows in sorted parts of about `size` rows; deleted ids go along with the rows of their range."""
-    n = max(len(rows.ids), len(rows.deleted))
-    longest = rows.ids if len(rows.ids) >= len(rows.deleted) else rows.deleted
-    for start in range(0, n, size):
-        low = longest[start] if start else np.uint64(0)
-        last = start + size >= n
-        parts = []
-        for ids in (rows.ids, rows.deleted):
-            first = int(np.searchsorted(ids, low))
-            parts.append(slice(first, len(ids) if last else int(np.searchsorted(ids, longest[start + size]))))
-        here, gone = parts
-        yield Rows(rows.ids[here], rows.rows[here], rows.shadow[here], rows.deleted[gone])

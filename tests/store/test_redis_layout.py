@@ -3,8 +3,8 @@ import pytest
 from redis.crc import key_slot
 from store_oracle import rows
 
-from streamrec.store.flush import _cut, _groups
 from streamrec.store.keys import Keys, Space, entry_id, entry_seq, last_id
+from streamrec.store.parts import by_group, cut
 from streamrec.store.rows import batch_commands, buckets_of, set_commands, space_bits
 
 KEYS = Keys("m{1}:x")
@@ -81,7 +81,7 @@ def test_cut_keeps_every_id_once_and_in_order(n: int, k: int, size: int) -> None
     rng = np.random.default_rng(n + 31 * k)
     ids = rng.permutation(np.arange(1, n + k + 1, dtype=np.uint64) * np.uint64(2**57))
     whole = rows(np.sort(ids[:n]), 1.0, deleted=np.sort(ids[n:]))
-    parts = list(_cut(whole, size))
+    parts = list(cut(whole, size))
     np.testing.assert_array_equal(np.concatenate([part.ids for part in parts] or [whole.ids]), whole.ids)
     np.testing.assert_array_equal(
         np.concatenate([part.deleted for part in parts] or [whole.deleted]), whole.deleted
@@ -97,11 +97,11 @@ def test_groups_keep_every_id_once_and_in_its_group() -> None:
     rng = np.random.default_rng(3)
     ids = np.sort(rng.integers(1, 2**64, 500, dtype=np.uint64))
     whole = rows(ids[::2], 1.0, deleted=[0, *ids[1::2].tolist(), 2**64 - 1])
-    parts = list(_groups(whole))
+    parts = list(by_group(whole))
     for kind in ("ids", "rows", "deleted"):
         np.testing.assert_array_equal(
             np.concatenate([getattr(part, kind) for part in parts]), getattr(whole, kind)
         )
     for part in parts:
         assert len(set((np.concatenate([part.ids, part.deleted]) >> np.uint64(56)).tolist())) == 1
-    assert list(_groups(rows([]))) == []
+    assert list(by_group(rows([]))) == []
