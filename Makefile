@@ -26,10 +26,10 @@ $(STAMP): pyproject.toml deploy/constraints.txt
 demo: $(STAMP)
 	@$(BIN)/streamrec demo
 
-test: $(STAMP)  ## three processes: tests wait for servers as long as they compute; those of a file stay together
+test: $(STAMP)  ## four processes: tests wait for servers as long as they compute; those of a file stay together
 	@$(BIN)/python deploy/install_chromium.py
 	@$(BIN)/python deploy/prepare_kafka.py
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .
