@@ -9,6 +9,7 @@ place that the commit of the answer had reached: each probability must be the sa
 import argparse
 import json
 import logging
+import os
 import random
 import sys
 import tempfile
@@ -38,6 +39,8 @@ _TOPIC, _RATE, _PAUSE_S = "events", 300, 0.02
 _SCORERS = ("scorer-0", "scorer-1")
 #: Answers of one commit that are compared; more would be the same ones.
 _REQUESTS, _CANDIDATES = 5, 20
+#: Only a refusal may take longer.
+_SLOW_S = 1.0
 
 log = logging.getLogger("soak")
 
@@ -157,6 +160,8 @@ class Soak:
             if status == 200:
                 found = {item["item"]: item["probability"] for item in content["items"]}
                 took_s = time.monotonic() - began_s
+                if took_s > _SLOW_S:
+                    log.warning("%s: %.3f s, load %.1f", name, took_s, os.getloadavg()[0])
                 self.answers.append(Answer(i % _REQUESTS, content["seq"], found, took_s))
             time.sleep(_PAUSE_S)
         connection.close()
@@ -242,7 +247,7 @@ def main(arguments: list[str]) -> Iterator[str]:
     yield f"kills {len(kills)}, events {len(events)}, commits seen {len(soak.positions)}"
     yield f"answers by status (0: none) {dict(soak.statuses)}"
     yield f"answers of 200 {len(soak.answers)}, the same as the learner's {check(soak, events)}"
-    yield f"over one second {len(slow(soak, 1.0))}, longest {max(a.took_s for a in soak.answers):.3f} s"
+    yield f"over one second {len(slow(soak, _SLOW_S))}, longest {max(a.took_s for a in soak.answers):.3f} s"
 
 
 if __name__ == "__main__":
