@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from streamrec.errors import BrokerError, NoRetriever, SourceError, StoreError, StreamrecError, UsageError
 from streamrec.serving.api import Problem
@@ -72,6 +73,11 @@ def add_problems(app: FastAPI, refused: Callable[[str], None]) -> None:
         answer = problem(503, str(error))
         answer.headers["retry-after"] = "1"
         return answer
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, error: ClientDisconnect) -> JSONResponse:
+        # Nobody reads it, but it is counted: as the client's end of the request, no fault of the service.
+        return problem(400, "body: the client left before all of it had come")
 
     @app.exception_handler(Exception)
     async def _fault(_: Request, error: Exception) -> JSONResponse:

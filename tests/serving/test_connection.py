@@ -92,6 +92,22 @@ def test_what_is_no_http_is_a_problem(service: BackgroundService, nonsense: byte
         assert problem_of(rest(connection), 400) == "Invalid HTTP request received."
 
 
+@pytest.mark.parametrize("path", ["/v1/rank", "/v1/retrieve"])
+def test_a_client_that_leaves_is_no_fault_of_the_service(
+    service: BackgroundService, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with connect(service) as connection:  # `connection: close` goes the long way
+        head = f"POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 99\r\n\r\n{{"
+        connection.sendall(head.encode())
+        assert _connections(service, 1)
+    assert _connections(service, 0)
+    with connect(service) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        told = rest(connection).decode()
+    assert 'status="500"' not in told
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no TCP_USER_TIMEOUT")
 def test_a_client_that_does_not_read_its_answer_is_given_up(service: BackgroundService) -> None:
     body = json.dumps({"candidates": [{"item": "x" * 700}] * 9000}).encode()
