@@ -146,10 +146,19 @@ def test_too_large(client: Client) -> None:
     assert str(MAX_BODY_BYTES) in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/rank", 405), ("GET", "/nothing", 404)])
-def test_wrong_paths_are_problems(client: Client, method: str, path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/v1/rank", 405, "method: '/v1/rank' expects POST, got 'GET'"),
+        ("POST", "/", 405, "method: '/' expects GET, got 'POST'"),
+        ("GET", "/v1/rnk", 404, "path: expected one of this service's, got '/v1/rnk'; /docs has them all"),
+        ("GET", "/assets/none.js", 404, "path: expected one of this service's, got '/assets/none.js'; /docs"),
+    ],
+)
+def test_wrong_paths_are_problems(client: Client, method: str, path: str, status: int, detail: str) -> None:
     answer = client.request(method, path)
     assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.json()["detail"].startswith(detail)
 
 
 def test_lines_that_the_decoder_refuses_are_a_fault_of_the_request(client: Client, scorer: Scorer) -> None:
