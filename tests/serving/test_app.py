@@ -8,6 +8,7 @@ import pytest
 from serving_fakes import Client, FakeMirror, FakeStore, client_of, commit
 
 from streamrec.clock import SystemClock
+from streamrec.events.example_reader import ExampleReader
 from streamrec.serving.api import MAX_BODY_BYTES, MAX_CANDIDATES
 from streamrec.serving.app import create_app
 from streamrec.serving.scorer import Scorer
@@ -169,6 +170,22 @@ def test_lines_that_the_decoder_refuses_are_a_fault_of_the_request(client: Clien
     assert (answer.status_code, answer.json()["detail"]) == (
         422,
         "candidates: 1 of 1 cannot be decoded as events",
+    )
+
+
+def test_which_candidate_the_decoder_refuses_is_told(client: Client, scorer: Scorer) -> None:
+    def refuse(data: bytes) -> np.ndarray:
+        return np.zeros((2, len(ExampleReader(()).examples(data)[0].time_ms)), np.float32)
+
+    assert scorer.generation is not None
+    with scorer.generation.reading() as (mirror, _):
+        mirror.score_lines = refuse  # type: ignore[method-assign]
+    many = {"tags": ["a"] * 5000}
+    body = {"candidates": [*candidates(1, 2), {"features": many}, {"features": many}]}
+    answer = client.post("/v1/rank", json=body)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "candidates.2: features: 5000 entries, at most 4096",
     )
 
 
