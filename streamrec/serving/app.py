@@ -148,7 +148,7 @@ def _add_rank(app: FastAPI, arms: Arms, clock: Clock, metrics: ServiceMetrics) -
     @app.post(
         "/v1/rank",
         response_model=RankResponse,
-        responses=problems(401, 408, 413, 422, 500, 503),
+        responses=problems(401, 408, 413, 415, 422, 500, 503),
         openapi_extra=_RANK_BODY,
         summary="Rank candidates for a user",
     )

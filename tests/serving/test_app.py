@@ -141,6 +141,16 @@ def test_many_faults_are_counted(client: Client) -> None:
     assert answer.json()["detail"].endswith("; and 35 more")
 
 
+def test_a_compressed_body_is_told_apart_from_bad_json(client: Client) -> None:
+    answer = client.post("/v1/rank", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+    assert (answer.status_code, "got 'gzip'; send the body uncompressed" in answer.json()["detail"]) == (
+        415,
+        True,
+    )
+    body = b'{"candidates": []}'
+    assert client.post("/v1/rank", content=body, headers={"content-encoding": "identity"}).status_code == 200
+
+
 def test_too_large(client: Client) -> None:
     answer = client.post("/v1/rank", content=b" " * (MAX_BODY_BYTES + 1))
     assert answer.status_code == 413
