@@ -26,7 +26,7 @@ def telling_status(report: Callable[[], Report], interval_s: float, clock: Clock
         while not over.wait(interval_s):
             now, now_s = report(), clock.monotonic_s()
             rate = (now.examples - before.examples) / max(now_s - then_s, 1e-9)
-            _log.info("%s", status_line(now, rate, clock.now_ms()))
+            _log.info("%s", status_line(now, rate, clock.now_ms()), extra=_numbers(now, rate))
             before, then_s = now, now_s
 
     thread = threading.Thread(target=work, name="streamrec-status", daemon=True)
@@ -38,6 +38,18 @@ def telling_status(report: Callable[[], Report], interval_s: float, clock: Clock
         over.set()
         if thread.is_alive():
             thread.join()
+
+
+def _numbers(report: Report, examples_per_s: float) -> dict[str, float]:
+    """The same for a machine, which need not read the line."""
+    return {
+        "examples": report.examples,
+        "examples_per_s": round(examples_per_s, 1),
+        "lag": sum(report.lag.values()),
+        "commit": report.stored.seq,
+        "dead_letters": report.rejected,
+        "waiting": report.waiting,
+    }
 
 
 def status_line(report: Report, examples_per_s: float, now_ms: int) -> str:
