@@ -19,7 +19,7 @@ StreamrecError                 what, where, expected, got, what to do; in one li
 │   ├── Outdated               somebody else has changed it meanwhile  look at it again, then decide
 │   └── StoreMismatch          the stored model is of another kind, layout or version
 ├── CutOff                     learning was stopped by its guards      only once somebody has looked: release
-└── RecordError                one record cannot be used; carried as a value, never raised through a loop
+└── RecordError                one record cannot be used           where many come it is a value, never raised
 """
 
 __all__ = [
@@ -134,4 +134,13 @@ class CutOff(StreamrecError):
 
 
 class RecordError(StreamrecError):
-    """One record cannot be used."""
+    """One record cannot be used; the text is the reason.
+
+    Attributes:
+        number: which one, from 0.
+
+    """
+
+    def __init__(self, reason: str, number: int = 0) -> None:
+        super().__init__(reason)
+        self.number = number

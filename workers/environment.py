@@ -1,11 +1,13 @@
 """Settings of the workers: `STREAMREC_*` environment variables, and how a worker ends."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from streamrec.errors import StreamrecError, UsageError
+from streamrec.log import tell
 
 __all__ = ["integer", "path", "run", "text"]
 
@@ -48,12 +50,13 @@ def path(name: str) -> Path | None:
 def run(main: Callable[[], None]) -> None:
     """Run a worker and leave the process: 0 on success, else one line on stderr and the error's exit code.
 
-    The line begins with the error's name: `deploy/runbook.md` has a section for each.
+    The line begins with the error's name: `deploy/runbook.md` has a section for each. STREAMREC_LOG_FORMAT:
+    `text`, or `json` for one object a line.
     """
     try:
         main()
     except StreamrecError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        tell(f"{type(error).__name__}: {error}", logging.CRITICAL)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,10 +6,10 @@ STREAMREC_REJECTS, STREAMREC_METRICS_HOST (0.0.0.0), STREAMREC_METRICS_PORT (946
 """
 
 import logging
-import sys
 
 from streamrec.join.worker.process import run_join
 from streamrec.learner.configuration import join_plan_from_options
+from streamrec.log import log_to_stderr
 from workers.environment import integer, path, run, text
 
 __all__ = ["main"]
@@ -17,9 +17,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Join until SIGTERM."""
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr
-    )
+    log_to_stderr()
     options = {
         "source": text("SOURCE"),
         "target": text("TARGET"),

@@ -6,10 +6,10 @@ the options of `streamrec learn`. SIGTERM commits and ends within 5 s; the next 
 """
 
 import logging
-import sys
 
 from streamrec.learner.configuration import learning_from_options
 from streamrec.learner.run import run as learn
+from streamrec.log import log_to_stderr
 from workers.environment import integer, path, run, text
 
 __all__ = ["main"]
@@ -17,9 +17,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Learn until SIGTERM."""
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr
-    )
+    log_to_stderr()
     logging.getLogger("streamrec").setLevel(logging.INFO)
     options = {
         "source": text("SOURCE"),

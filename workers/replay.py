@@ -11,6 +11,7 @@ import sys
 from streamrec.learner.configuration import plan_from_options
 from streamrec.learner.run import Job
 from streamrec.learner.run import run as learn
+from streamrec.log import log_to_stderr
 from workers.environment import path, run, text
 
 __all__ = ["main"]
@@ -18,6 +19,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Learn to the end of the stream or until SIGTERM."""
+    log_to_stderr()
     options = {
         "name": text("NAME", "default"),
         "fresh": False,

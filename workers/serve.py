@@ -25,11 +25,10 @@ longer it is answered 503. STREAMREC_RECEIVE_TIMEOUT (10): whole seconds that a 
 of a request, and over its body.
 """
 
-import sys
-
 from pydantic import ValidationError
 
 from streamrec.errors import UsageError
+from streamrec.log import tell
 from streamrec.serving.limits import Limits, Protection
 from streamrec.serving.service import listen, serve
 from streamrec.serving.settings import LookupSettings, RetrievalSettings
@@ -47,8 +46,8 @@ def main() -> None:
     """Serve until SIGTERM."""
     name = text("NAME", "default")
 
-    def tell(url: str) -> None:
-        print(f"serving model {name!r} on {url}", file=sys.stderr)
+    def ready(url: str) -> None:
+        tell(f"serving model {name!r} on {url}")
 
     events = text("EVENTS", "")
     open_events = open_sink(events) if events else None
@@ -58,7 +57,7 @@ def main() -> None:
     store = open_store(text("STORE"))
     try:
         listener = listen(text("HOST", "0.0.0.0"), integer("PORT", 8080))
-        serve(store, name, listener, tell, open_events, protection, mode, arms)
+        serve(store, name, listener, ready, open_events, protection, mode, arms)
     finally:
         store.close()
 

@@ -1,7 +1,6 @@
 """The `streamrec` command. Each command is a module of this package, imported when it is called."""
 
 import importlib
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from streamrec.errors import StreamrecError
+from streamrec.log import log_to_stderr
 
 __all__ = ["COMMANDS", "main"]
 
@@ -70,10 +70,8 @@ def main() -> None:
 
     An error is one line on stderr.
     """
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr
-    )
     try:
+        log_to_stderr()
         code = _streamrec.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130

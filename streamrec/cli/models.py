@@ -93,7 +93,8 @@ def tag(model: str, name: str, store_url: str, as_json: bool) -> None:
 def rollback(model: str, name: str, store_url: str, keep_position: bool, as_json: bool) -> None:
     """Make the generation NAME the newest one of MODEL.
 
-    A learner that runs is stopped; start it again, it goes on from there. Scorers follow by themselves.
+    A learner that runs ends at its next commit; start it again, it goes on from there.
+    Scorers follow by themselves.
     """
     from streamrec.clock import SystemClock
     from streamrec.learner import generations

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streamrec.errors import StoreMismatch
+from streamrec.errors import RecordError
 from streamrec.events.block import EXAMPLE, RATING, EventBlock, Examples
 from streamrec.events.request import Request, RequestDecoder
 
@@ -30,14 +30,15 @@ class ExampleReader:
         """Those of N JSON lines, each an `example` event, and the names of their fields.
 
         Raises:
-            StoreMismatch: a line is no valid `example`.
+            RecordError: a line is no valid `example`.
 
         """
         decoder = self._known()
         block, rejections = decoder.decode(data)
-        if rejections or not (block.type == EXAMPLE).all():
-            reason = rejections[0].reason if rejections else "not an example event"
-            raise StoreMismatch(f"line to score: {reason}")
+        if rejections:
+            raise RecordError(rejections[0].reason, data.count(b"\n", 0, rejections[0].start))
+        if len(others := np.flatnonzero(block.type != EXAMPLE)):
+            raise RecordError("not an example event", int(others[0]))
         return labelled(block), decoder.fields
 
     def request(self, body: bytes, most: int) -> Request | None:

@@ -74,6 +74,11 @@ class Committer:
         """Everything handed over is stored."""
         return self._waiting is None
 
+    @property
+    def has_failed(self) -> bool:
+        """What was handed over cannot be stored, and `wait` says why."""
+        return self._error is not None
+
     def submit(self, handed: Handed) -> None:
         """Hand over a commit, once `wait` said that the one before it is stored."""
         with self._changed:

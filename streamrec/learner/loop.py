@@ -181,6 +181,8 @@ class Learner:
                 uncommitted = False
             elif self._committer.is_idle:
                 self._acknowledge()
+            elif self._committer.has_failed:
+                self._committer.wait()  # raises, now: until the next commit it may be long
 
     def stop(self, within_s: float = STOP_S) -> None:
         """Let `run` end after the chunk it is at, with a commit, if the store takes it in time.

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from streamrec.clock import Clock
+from streamrec.compiling import Compiling
 from streamrec.learner.report import Report
 
 __all__ = ["status_line", "telling_status"]
 
+_COMPILES = "; compiling for this machine, which an installation does once"
 _log = logging.getLogger("streamrec")
 
 
@@ -19,14 +21,15 @@ def telling_status(report: Callable[[], Report], interval_s: float, clock: Clock
 
     report: called from a thread of its own, so that a learner that waits for its store is told of, too.
     """
-    over = threading.Event()
+    over, compiling = threading.Event(), Compiling()
 
     def work() -> None:
         before, then_s = report(), clock.monotonic_s()
         while not over.wait(interval_s):
             now, now_s = report(), clock.monotonic_s()
             rate = (now.examples - before.examples) / max(now_s - then_s, 1e-9)
-            _log.info("%s", status_line(now, rate, clock.now_ms()))
+            line = status_line(now, rate, clock.now_ms()) + (_COMPILES if compiling.depth else "")
+            _log.info("%s", line, extra=_numbers(now, rate))
             before, then_s = now, now_s
 
     thread = threading.Thread(target=work, name="streamrec-status", daemon=True)
@@ -36,8 +39,21 @@ def telling_status(report: Callable[[], Report], interval_s: float, clock: Clock
         yield
     finally:
         over.set()
+        compiling.close()
         if thread.is_alive():
             thread.join()
+
+
+def _numbers(report: Report, examples_per_s: float) -> dict[str, float]:
+    """The same for a machine, which need not read the line."""
+    return {
+        "examples": report.examples,
+        "examples_per_s": round(examples_per_s, 1),
+        "lag": sum(report.lag.values()),
+        "commit": report.stored.seq,
+        "dead_letters": report.rejected,
+        "waiting": report.waiting,
+    }
 
 
 def status_line(report: Report, examples_per_s: float, now_ms: int) -> str:

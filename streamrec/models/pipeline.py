@@ -195,7 +195,7 @@ class Pipeline:
         Predictions, and how far one more example could move each line's logit. Changes nothing.
 
         Raises:
-            StoreMismatch: a line is no valid `example`.
+            RecordError: a line is no valid `example`.
 
         """
         return self.model.score(self.preview_lines(data))
@@ -205,7 +205,7 @@ class Pipeline:
         by whoever asks next.
 
         Raises:
-            StoreMismatch: a line is no valid `example`.
+            RecordError: a line is no valid `example`.
 
         """
         return self.extractor.preview(*self._reader.examples(data))
@@ -224,7 +224,7 @@ class Pipeline:
             1 + len(left_out[i]) numbers; the bits are those of `score_lines`.
 
         Raises:
-            StoreMismatch: a line is no valid `example`.
+            RecordError: a line is no valid `example`.
 
         """
         examples, fields = self._reader.examples(data)
@@ -276,7 +276,7 @@ class Pipeline:
         """What to look up for N JSON lines, each an `example` event of a user; changes nothing.
 
         Raises:
-            StoreMismatch: a line is no valid `example`.
+            RecordError: a line is no valid `example`.
 
         """
         assert self.retriever is not None

@@ -225,6 +225,7 @@ class ModelState(BaseModel):
 
     name: str
     kind: str | None = Field(description="kind of model (`ftrl`, …)")
+    retrieves: bool = Field(description="whether `/v1/retrieve` and `/v1/recommend` find its items")
     seq: int
     epoch: int
     time_ms: int = Field(description="when the learner made the commit, milliseconds since 1970 UTC")

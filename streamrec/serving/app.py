@@ -35,12 +35,13 @@ from streamrec.serving.metrics import ServiceMetrics, add_metrics
 from streamrec.serving.page import add_pages
 from streamrec.serving.pressure import Backpressure, open_lines
 from streamrec.serving.pressure import Visit as PressureVisit
+from streamrec.serving.probe import Probed
 from streamrec.serving.problem import add_problems
 from streamrec.serving.rank_body import plain_answer, rank_body
 from streamrec.serving.retrieval import add_retrieval
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.state import model_state
-from streamrec.serving.token import BearerGate
+from streamrec.serving.token import PAGES, BearerGate
 
 __all__ = ["create_app"]
 
@@ -107,6 +108,7 @@ def create_app(
     add_arms(app, arms)
     add_live(app, arms, clock)
     add_pages(app)
+    app.add_middleware(Probed, paths=OPEN_PATHS | PAGES)
     # The last one added is asked first: everything is measured, then known, then let in.
     receive_s, tokens = protection.limits.receive_s, protection.tokens
     app.add_middleware(Backpressure, lines=lines, receive_s=receive_s, refused=metrics.refuse)
@@ -146,7 +148,7 @@ def _add_rank(app: FastAPI, arms: Arms, clock: Clock, metrics: ServiceMetrics) -
     @app.post(
         "/v1/rank",
         response_model=RankResponse,
-        responses=problems(401, 408, 413, 422, 500, 503),
+        responses=problems(401, 408, 413, 415, 422, 500, 503),
         openapi_extra=_RANK_BODY,
         summary="Rank candidates for a user",
     )

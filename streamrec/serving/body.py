@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 
 from streamrec.serving.problem import Refusal
 
@@ -72,9 +73,15 @@ async def limited_body(request: Request, limit: int, advice: str, visit: Visit) 
     """The request's body.
 
     Raises:
+        HTTPException: 415, it is compressed: a small one could become any size.
         Refusal: 413 above the limit, in bytes; 503 where there is no room for it.
 
     """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise HTTPException(
+            415, f"content-encoding: expected none, got {encoding!r}; send the body uncompressed"
+        )
     told = request.headers.get("content-length", "")
     n_bytes = int(told) if told.isdecimal() else 0
     parts: list[bytes] = []

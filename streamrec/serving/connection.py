@@ -5,6 +5,7 @@ Plain ones to rank are answered without being parsed (`serving.direct`).
 """
 
 import asyncio
+import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +17,8 @@ from streamrec.serving.direct import Direct, Passage
 from streamrec.serving.door import Door
 
 __all__ = ["Connection"]
+
+_TLS = b"\x16\x03"  # how a client begins that expects TLS (RFC 8446, section 5.1)
 
 
 class Connection(H11Protocol):
@@ -36,7 +39,7 @@ class Connection(H11Protocol):
         self._stopping = False
         self._left_over = 0  # bytes to come of a request that was turned away
         self._timer: asyncio.TimerHandle | None = None
-        self._begun = False
+        self._begun = self._is_tls = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time for the first head."""
@@ -60,7 +63,8 @@ class Connection(H11Protocol):
         self._watch()
 
     def _parse(self, data: bytes) -> None:
-        self._begun = True
+        if not self._begun:
+            self._begun, self._is_tls = True, data.startswith(_TLS)
         super().data_received(data)
 
     def _enter(self, passage: Passage) -> None:
@@ -136,9 +140,12 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """What is sent is no HTTP: uvicorn's word for it, as a problem."""
+        """What is sent is no HTTP: why, as a problem; called while the parser's error is handled."""
         self._unwatch()
-        self._end_with(400, msg)
+        reason = str(sys.exception() or msg).partition(": bytearray")[0]  # without what was sent
+        if self._is_tls:
+            reason = "this port speaks plain HTTP, and the client TLS"
+        self._end_with(400, f"no HTTP/1.1 request: {reason}")
 
     def on_response_complete(self) -> None:
         """Between two requests uvicorn's own time for idle connections runs."""

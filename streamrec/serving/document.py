@@ -43,7 +43,9 @@ _CASES = {
         "model 'default' ranks, but does not retrieve: learn one with --model two_tower",
     ),
     413: _Case("The body is too large.", "body: expected at most 16777216 bytes; send fewer candidates"),
-    415: _Case("The body is compressed.", "content-encoding 'gzip': send the events uncompressed"),
+    415: _Case(
+        "The body is compressed.", "content-encoding: expected none, got 'gzip'; send the body uncompressed"
+    ),
     422: _Case(
         "The request cannot be used; the detail says what, where, expected and got.",
         "k: Input should be greater than or equal to 1, got 0",

@@ -87,7 +87,6 @@ def add_events(app: FastAPI, delivery: Delivery | None) -> None:
         if delivery is None:
             raise HTTPException(404, OFF)
         delivery.check()
-        _check_encoding(request)
         with room.visit() as visit:
             body = await limited_body(request, MAX_EVENTS_BYTES, "send fewer events at once", visit)
             as_lines = _media_type(request) in LINE_TYPES
@@ -148,9 +147,3 @@ def _from_json(body: bytes) -> bytes | Rejection:
 
 def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _check_encoding(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise HTTPException(415, f"content-encoding {encoding!r}: send the events uncompressed")

@@ -13,7 +13,7 @@ _HEAD = re.compile(
 )
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 #: With one of these there is more to do than to read a body and to answer.
-_SPECIAL = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
 #: At most one of each, or it is not known which counts.
 _SINGLE = (b"host", b"content-length", b"connection", b"authorization")
 

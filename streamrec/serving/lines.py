@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic_core import to_json
 
-from streamrec.errors import RecordError, StoreMismatch, UsageError
+from streamrec.errors import RecordError, UsageError
 from streamrec.serving.api import RankRequest
 from streamrec.serving.generation import Mirror
 
@@ -63,8 +63,8 @@ def scores(mirror: Mirror, lines: bytes, n: int) -> np.ndarray:
         return np.empty((2, 0), dtype=np.float32)
     try:
         scored = mirror.score_lines(lines)
-    except (RecordError, StoreMismatch) as error:
-        raise UsageError(f"candidates: {error}") from None
+    except RecordError as error:
+        raise UsageError(f"candidates.{error.number}: {error}") from None
     if scored.shape[1] != n:
         raise UsageError(f"candidates: {n - scored.shape[1]} of {n} cannot be decoded as events")
     return scored

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from streamrec.errors import BrokerError, NoRetriever, SourceError, StoreError, StreamrecError, UsageError
 from streamrec.serving.api import Problem
@@ -42,10 +43,10 @@ def add_problems(app: FastAPI, refused: Callable[[str], None]) -> None:
     """Answer every error of this app with a problem; `refused` is told the reason of each `Refusal`."""
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error, Refusal):
             refused(error.reason)
-        answer = problem(error.status_code, error.detail)
+        answer = problem(error.status_code, _detail(request, error))
         answer.headers.update(error.headers or {})
         return answer
 
@@ -73,9 +74,26 @@ def add_problems(app: FastAPI, refused: Callable[[str], None]) -> None:
         answer.headers["retry-after"] = "1"
         return answer
 
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        # Nobody reads it, but it is counted: as the client's end of the request, no fault of the service.
+        return problem(400, "body: the client left before all of it had come")
+
     @app.exception_handler(Exception)
     async def _fault(_: Request, error: Exception) -> JSONResponse:
         return problem(500, f"a fault of the service: {type(error).__name__}; its log has the trace")
+
+
+def _detail(request: Request, error: HTTPException) -> str:
+    """What an error says; the framework's own, of paths and methods, say no more than their status."""
+    if error.detail != HTTPStatus(error.status_code).phrase:
+        return error.detail
+    path = _short(request.url.path)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"path: expected one of this service's, got {path}; /docs has them all"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"method: {path} expects {(error.headers or {}).get('Allow')}, got {_short(request.method)}"
+    return error.detail
 
 
 def faults_line(faults: Sequence[Any]) -> str:

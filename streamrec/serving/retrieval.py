@@ -34,7 +34,7 @@ NO_SINK = (
     "start it with --events kafka://host:port/topic or --events FILE"
 )
 _FULL = "too many answers wait for the transport"
-_RESPONSES = problems(401, 408, 409, 413, 422, 500, 503)
+_RESPONSES = problems(401, 408, 409, 413, 415, 422, 500, 503)
 
 
 def _body(model: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic_core import to_json
 
-from streamrec.errors import StoreMismatch, UsageError
+from streamrec.errors import RecordError, UsageError
 from streamrec.hashing import hash_texts
 from streamrec.index import Found
 from streamrec.models.retriever import Query
@@ -64,7 +64,7 @@ def find(mirror: Mirror, items: Items, request: RetrieveRequest, k: int, time_ms
     line = head(time_ms, request.user) + b',"features":' + to_json(request.features) + b"}\n"
     try:
         query = mirror.query_lines(line)
-    except StoreMismatch as error:
+    except RecordError as error:
         raise UsageError(f"request: {error}") from None
     found = items.search(query, _wish(items, request.exclude, query, k))
     return _named(items, found, _notes(items, request.exclude))

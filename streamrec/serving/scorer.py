@@ -198,7 +198,8 @@ class Scorer:
         self._remember(generation)
         self._note("")
         version = generation.version
-        log.info("model %r: mirrored at commit %d of epoch %d", self.model, version.seq, version.epoch)
+        about = {"model": self.model, "seq": version.seq, "epoch": version.epoch}
+        log.info("model %(model)r: mirrored at commit %(seq)d of epoch %(epoch)d", about, extra=about)
         return True
 
     def step(self) -> None:

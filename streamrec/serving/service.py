@@ -13,6 +13,7 @@ import uvicorn
 
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import ServiceError
+from streamrec.log import log_to_stderr
 from streamrec.serving.app import create_app
 from streamrec.serving.arms import Arms
 from streamrec.serving.connection import Connection
@@ -84,7 +85,7 @@ def serve(
         arms: other models and their shares in per cent, which the store takes where it has no shares yet.
 
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # unless the process has its own
+    log_to_stderr()
     logging.getLogger("streamrec.serving").setLevel(logging.INFO)
     protection = protection or Protection()
     clock = SystemClock()

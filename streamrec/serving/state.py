@@ -27,6 +27,7 @@ def model_state(scorer: Scorer) -> ModelState:
     return ModelState(
         name=scorer.model,
         kind=spec.get("kind") if isinstance(spec, dict) else None,
+        retrieves=generation.items is not None,
         seq=version.seq,
         epoch=version.epoch,
         time_ms=version.time_ms,

@@ -12,13 +12,13 @@ from streamrec.errors import UsageError
 from streamrec.serving.asset import ASSETS
 from streamrec.serving.problem import problem
 
-__all__ = ["BearerGate", "Tokens", "read_tokens"]
+__all__ = ["PAGES", "BearerGate", "Tokens", "read_tokens"]
 
 #: Shorter ones can be guessed over the network.
 MIN_CHARS = 16
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 #: Pages and their files: a browser has no token when it opens them, and they hold nothing of the model.
-_PAGES = frozenset({"/docs", "/openapi.json", *ASSETS})
+PAGES = frozenset({"/docs", "/openapi.json", *ASSETS})
 
 
 class Tokens:
@@ -90,7 +90,7 @@ class BearerGate:
         self, app: ASGIApp, tokens: Tokens, open_paths: frozenset[str], refused: Callable[[str], None]
     ) -> None:
         self._app, self._tokens, self._refused = app, tokens, refused
-        self._open = open_paths | _PAGES
+        self._open = open_paths | PAGES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""

@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,15 @@ def test_the_dashboard_shows_what_was_asked_for() -> None:
         "Compaction of the index",
     }
     assert wanted <= set(PANELS)
+
+
+def test_every_metric_of_an_alert_is_on_the_dashboard() -> None:
+    def metrics(exprs: Iterable[str]) -> set[str]:
+        found = (node for expr in exprs for node in nodes(expr))
+        return {str(node.name) for node in found if isinstance(node, promql_parser.VectorSelector)}
+
+    shown = metrics(expr for where, expr in queries() if where not in ALERTS)
+    assert metrics(rule["expr"] for rule in ALERTS.values()) - shown - {"up"} == set()
 
 
 def test_the_dashboard_is_whole() -> None:

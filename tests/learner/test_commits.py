@@ -1,6 +1,7 @@
 """When a learner commits, and what a run leaves that was told to stop."""
 
 import json
+import time
 import uuid
 from threading import Event
 
@@ -9,6 +10,8 @@ import pytest
 from topics import examples
 
 from streamrec.clock import SystemClock
+from streamrec.errors import Fenced
+from streamrec.learner import loop
 from streamrec.learner.settings import LearnerSettings
 from streamrec.learner.start import Plan, start
 from streamrec.models.settings import ModelSettings
@@ -92,6 +95,23 @@ def test_commits_take_no_more_than_their_share_of_the_time(learner, monkeypatch,
     waits = np.diff(begun_s) - COMMIT_S
     assert len(waits) > 1
     assert all(wait_s <= wait + 1e-9 <= wait_s + 1.01 * CHUNK_S for wait in waits[:-1])
+
+
+def test_a_commit_that_fails_is_noticed_though_nothing_more_comes(learner, monkeypatch):
+    """As after a rollback while the stream is quiet: nobody would learn what is to be learned again."""
+
+    def then_quiet(stream, _):
+        yield from stream
+        for _ in range(500):
+            time.sleep(0.01)
+            yield None
+        raise AssertionError("it goes on as if nothing had happened")
+
+    monkeypatch.setattr(loop, "read_ahead", then_quiet)
+    store, started = learner(commit_interval_s=1000, commit_events=N)
+    store.acquire("default")  # somebody else
+    with pytest.raises(Fenced):
+        started.learner.run()
 
 
 def test_without_either_there_is_one_at_the_end(learner):

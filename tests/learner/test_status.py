@@ -5,6 +5,7 @@ import logging
 import urllib.error
 import urllib.request
 
+import numba
 import pytest
 
 from streamrec.errors import StoreUnavailable, UsageError
@@ -75,6 +76,14 @@ def test_lines_come_also_when_nothing_changes(caplog):
     with telling_status(report, 0, Clock()):
         n = len(caplog.messages)
     assert len(caplog.messages) == n
+
+
+def test_a_first_run_says_that_it_compiles(caplog):
+    caplog.set_level(logging.INFO, "streamrec")
+    with telling_status(report, 0.001, Clock()):
+        assert numba.njit(lambda x: x + 1)(1) == 2
+        assert wait_until(lambda: not caplog.messages[-1].endswith("an installation does once"))
+    assert any("; compiling for this machine" in message for message in caplog.messages)
 
 
 def scrape(collector):

@@ -8,6 +8,7 @@ import pytest
 from serving_fakes import Client, FakeMirror, FakeStore, client_of, commit
 
 from streamrec.clock import SystemClock
+from streamrec.events.example_reader import ExampleReader
 from streamrec.serving.api import MAX_BODY_BYTES, MAX_CANDIDATES
 from streamrec.serving.app import create_app
 from streamrec.serving.scorer import Scorer
@@ -140,16 +141,35 @@ def test_many_faults_are_counted(client: Client) -> None:
     assert answer.json()["detail"].endswith("; and 35 more")
 
 
+def test_a_compressed_body_is_told_apart_from_bad_json(client: Client) -> None:
+    answer = client.post("/v1/rank", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+    assert (answer.status_code, "got 'gzip'; send the body uncompressed" in answer.json()["detail"]) == (
+        415,
+        True,
+    )
+    body = b'{"candidates": []}'
+    assert client.post("/v1/rank", content=body, headers={"content-encoding": "identity"}).status_code == 200
+
+
 def test_too_large(client: Client) -> None:
     answer = client.post("/v1/rank", content=b" " * (MAX_BODY_BYTES + 1))
     assert answer.status_code == 413
     assert str(MAX_BODY_BYTES) in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/rank", 405), ("GET", "/nothing", 404)])
-def test_wrong_paths_are_problems(client: Client, method: str, path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/v1/rank", 405, "method: '/v1/rank' expects POST, got 'GET'"),
+        ("POST", "/", 405, "method: '/' expects GET, got 'POST'"),
+        ("GET", "/v1/rnk", 404, "path: expected one of this service's, got '/v1/rnk'; /docs has them all"),
+        ("GET", "/assets/none.js", 404, "path: expected one of this service's, got '/assets/none.js'; /docs"),
+    ],
+)
+def test_wrong_paths_are_problems(client: Client, method: str, path: str, status: int, detail: str) -> None:
     answer = client.request(method, path)
     assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.json()["detail"].startswith(detail)
 
 
 def test_lines_that_the_decoder_refuses_are_a_fault_of_the_request(client: Client, scorer: Scorer) -> None:
@@ -160,6 +180,22 @@ def test_lines_that_the_decoder_refuses_are_a_fault_of_the_request(client: Clien
     assert (answer.status_code, answer.json()["detail"]) == (
         422,
         "candidates: 1 of 1 cannot be decoded as events",
+    )
+
+
+def test_which_candidate_the_decoder_refuses_is_told(client: Client, scorer: Scorer) -> None:
+    def refuse(data: bytes) -> np.ndarray:
+        return np.zeros((2, len(ExampleReader(()).examples(data)[0].time_ms)), np.float32)
+
+    assert scorer.generation is not None
+    with scorer.generation.reading() as (mirror, _):
+        mirror.score_lines = refuse  # type: ignore[method-assign]
+    many = {"tags": ["a"] * 5000}
+    body = {"candidates": [*candidates(1, 2), {"features": many}, {"features": many}]}
+    answer = client.post("/v1/rank", json=body)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "candidates.2: features: 5000 entries, at most 4096",
     )
 
 

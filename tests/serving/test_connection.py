@@ -84,12 +84,44 @@ def test_a_body_that_was_refused_is_not_waited_for(service: BackgroundService) -
 
 
 @pytest.mark.parametrize(
-    "nonsense", [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET\r\n\r\n", b"a: " + b"b" * 99_999]
+    ("nonsense", "why"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "this port speaks plain HTTP, and the client TLS"),
+        (b"GET\r\n\r\n", "illegal request line"),
+        (b"GET / HTTP/1.1\r\n\r\n", "Missing mandatory Host: header"),
+        (b"a: " + b"b" * 99_999, "Receive buffer too long"),
+    ],
 )
-def test_what_is_no_http_is_a_problem(service: BackgroundService, nonsense: bytes) -> None:
+def test_what_is_no_http_is_a_problem(service: BackgroundService, nonsense: bytes, why: str) -> None:
     with connect(service) as connection:
         connection.sendall(nonsense)
-        assert problem_of(rest(connection), 400) == "Invalid HTTP request received."
+        assert problem_of(rest(connection), 400) == f"no HTTP/1.1 request: {why}"
+
+
+def test_a_probe_may_ask_without_wanting_a_body(service: BackgroundService) -> None:
+    with connect(service) as connection:
+        for path in (b"/healthz", b"/readyz", b"/metrics", b"/"):
+            connection.sendall(b"HEAD %b HTTP/1.1\r\nhost: a\r\n\r\n" % path)
+        connection.sendall(b"HEAD /v1/rank HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        heads = rest(connection).split(b"\r\n\r\n")
+    assert [head.split()[1] for head in heads[:-1]] == [b"200"] * 4 + [b"405"]
+    assert heads[-1] == b""
+
+
+@pytest.mark.parametrize("path", ["/v1/rank", "/v1/retrieve"])
+def test_a_client_that_leaves_is_no_fault_of_the_service(
+    service: BackgroundService, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with connect(service) as connection:  # `connection: close` goes the long way
+        head = f"POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 99\r\n\r\n{{"
+        connection.sendall(head.encode())
+        assert _connections(service, 1)
+    assert _connections(service, 0)
+    with connect(service) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        told = rest(connection).decode()
+    assert 'status="500"' not in told
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no TCP_USER_TIMEOUT")

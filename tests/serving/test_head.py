@@ -30,6 +30,7 @@ SPECIAL = {
     "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
     "hidden chunks": HEAD + b"x: a\nTransfer-Encoding: chunked\r\n\r\n",
     "waits for leave": HEAD + b"expect: 100-continue\r\n\r\n",
+    "a compressed body": HEAD + b"content-encoding: gzip\r\n\r\n",
     "an upgrade": HEAD + b"upgrade: h2c\r\n\r\n",
     "a last request": HEAD + b"connection: close\r\n\r\n",
     "two tokens": HEAD + b"authorization: a\r\nAuthorization: b\r\n\r\n",

@@ -171,6 +171,7 @@ def test_a_form_ranks_and_the_requests_name_weights_and_crosses(page: Page) -> N
     page.until("document.querySelector('#weights').textContent.includes('device=phone×genre=drama')", 20)
     page.until("document.querySelector('.heat')", 20)
     assert "genre × device" in page.run("document.querySelector('.heat').ariaLabel")
+    assert "diagonal" not in page.run("document.querySelector('#crosses-note').textContent")  # none is drawn
     fill(page, "rank", candidates="{nonsense")
     assert send(page, "rank").startswith("candidate 1: ")
     fill(page, "rank", candidates='{"item": 7}')
@@ -192,9 +193,21 @@ def test_a_form_explains(page: Page) -> None:
 
 
 def test_there_is_no_form_for_what_the_service_cannot_do(page: Page) -> None:
-    document = page.run("fetch('/openapi.json').then((answer) => answer.json())")
-    has_form = page.run("Boolean(document.querySelector('#panel-retrieve'))")
-    assert has_form <= ("/v1/retrieve" in document["paths"])
+    assert page.run("fetch('/v1/model').then((answer) => answer.json())")["retrieves"] is False
+    assert page.run("[...document.querySelectorAll('[role=tab]')].map((tab) => tab.textContent).join()") == (
+        "Rank,Explain"
+    )
+    assert [address for address in page.requested() if address.endswith("/v1/retrieve")] == []
+
+
+def test_a_pause_is_no_slow_decline(page: Page) -> None:
+    commits = [(0, 0), (1000, 50), (61_000, 90), (62_000, 130)]  # ms and examples
+    points = [{"time_ms": ms, "examples": n} for ms, n in commits]
+    drawn = page.run(
+        "import('/assets/recent.js').then(({ Recent }) => "
+        f"Object.assign(new Recent(), {{ points: {json.dumps(points)} }}).learned())"
+    )
+    assert drawn == [[1000, 50], [2000, 0], [60_000, 0], [61_000, 40], [62_000, 40]]
 
 
 def test_keys_are_enough(page: Page) -> None:
@@ -240,8 +253,8 @@ def test_nothing_is_asked_of_anybody_else_and_no_rule_is_broken(page: Page, serv
     asked = [address for address in page.requested() if not address.startswith("data:")]
     assert asked
     assert {address for address in asked if not address.startswith(service.url)} == set()
-    # 422 of the forms, 404 of a model that does not retrieve, 503 of a first look
-    expected = ("/v1/rank", "/v1/retrieve", "/v1/model/weights", "/v1/model/crosses")
+    # 422 of the forms, 503 of a first look
+    expected = ("/v1/rank", "/v1/model/weights", "/v1/model/crosses")
     assert [fault for fault in page.faults() if not any(path in fault for path in expected)] == []
 
 

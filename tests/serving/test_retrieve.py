@@ -161,7 +161,8 @@ def test_vectors_are_held_by_the_index_only(scorer: Scorer, shelf: Shelf) -> Non
         shelf.commit()
         scorer.step()
         assert asked(client) == [("c", 3.0), ("b", 2.0)]
-        assert client.get("/v1/model").json()["tables"]["item_vectors"] == 2
+        told = client.get("/v1/model").json()
+        assert (told["tables"]["item_vectors"], told["retrieves"]) == (2, True)
     assert scorer.generation is not None
     with scorer.generation.reading() as (held, _):
         assert len(held.tables["item_vectors"]) == 0

@@ -90,7 +90,8 @@ async function drawInside() {
     + "Ids are hashes: names are those that requests of late have told.";
   by("weights").replaceChildren(...rows.length ? [barTable(rows, ["value", plain ? "length" : "weight"], { plain })] : ["nothing yet"],
     ...rows.length && !plain ? [key("raises the score", "lowers it")] : []);
-  by("crosses-note").textContent = crosses.reason || `Strength: ${crosses.measure}; ${crosses.examples
+  const measure = crosses.measure.split(";")[0]; // what stands on the diagonal is not drawn
+  by("crosses-note").textContent = crosses.reason || `Strength: ${measure}; ${crosses.examples
     ? `over ${count(crosses.examples)} candidates scored of late.` : "without examples."}`;
   by("crosses").replaceChildren(...crosses.pairs.length ? heatMap(crosses) : []);
   trial.suggest(weights.weights);

@@ -1,7 +1,7 @@
 // The last minutes: commits as the service remembers them, ages and requests as this page saw them.
 import { answeredUnder } from "./service.js";
 
-const KEPT = 600, DAY_MS = 86_400_000, QUIET_MS = 10_000;
+const KEPT = 600, DAY_MS = 86_400_000, QUIET_MS = 10_000, MOMENT_MS = 1000;
 
 export class Recent {
   points = [];
@@ -44,11 +44,13 @@ export class Recent {
     return this.points.at(-1);
   }
 
-  /** Examples a second between commits. */
+  /** Examples a second between commits; where none came for long nothing was learned, and the next has a moment's. */
   learned() {
-    return this.points.slice(1).map((point, i) => {
-      const { time_ms, examples } = this.points[i];
-      return [point.time_ms, examples == null ? null : (point.examples - examples) / ((point.time_ms - time_ms) / 1000)];
+    return this.points.slice(1).flatMap((point, i) => {
+      const { time_ms, examples } = this.points[i], quiet = point.time_ms - time_ms > QUIET_MS;
+      const seconds = quiet ? MOMENT_MS / 1000 : (point.time_ms - time_ms) / 1000;
+      const now = [point.time_ms, examples == null ? null : (point.examples - examples) / seconds];
+      return quiet ? [[time_ms + MOMENT_MS, 0], [point.time_ms - MOMENT_MS, 0], now] : [now];
     });
   }
 

@@ -68,7 +68,7 @@ export class Trial {
     const [document, state] = await Promise.all([ask("/openapi.json"), ask("/v1/model")]);
     this.#spec = state.spec?.spec ?? {};
     const can = { explores: "explore" in document.components.schemas.RankRequest.properties };
-    const names = ["rank", "explain", ..."/v1/retrieve" in document.paths && await retrieves() ? ["retrieve"] : []];
+    const names = ["rank", "explain", ...state.retrieves ? ["retrieve"] : []];
     for (const name of names) this.#add(name, FORMS[name], can);
     this.#select(names[0]);
   }
@@ -113,9 +113,6 @@ export class Trial {
     }
   }
 }
-
-/** Whether the model does: one that only ranks says 404. */
-const retrieves = () => ask("/v1/retrieve", { k: 1 }).then(() => true, ({ status }) => status !== 404);
 
 async function send(form, answer, { body, path, show }) {
   const start = performance.now();
