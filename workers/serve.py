@@ -22,7 +22,8 @@ that need a certificate, too.
 
 STREAMREC_MAX_REQUESTS (128): under way at once. STREAMREC_MAX_DELAY_MS (400): while a request would wait for
 longer it is answered 503. STREAMREC_RECEIVE_TIMEOUT (10): whole seconds that a client may take over the head
-of a request, and over its body.
+of a request, and over its body. STREAMREC_IDLE_TIMEOUT (75): whole seconds that a connection is kept for the
+next request: more than a load balancer before it keeps it.
 """
 
 from pydantic import ValidationError
@@ -78,13 +79,14 @@ def _mode() -> RetrievalSettings | LookupSettings:
 
 def _protection() -> Protection:
     requests, delay_ms = integer("MAX_REQUESTS", 128), integer("MAX_DELAY_MS", 400)
-    receive_s = integer("RECEIVE_TIMEOUT", 10)
+    receive_s, idle_s = integer("RECEIVE_TIMEOUT", 10), integer("IDLE_TIMEOUT", 75)
     try:
-        limits = Limits(requests=requests, delay_ms=delay_ms, receive_s=receive_s)
+        limits = Limits(requests=requests, delay_ms=delay_ms, receive_s=receive_s, idle_s=idle_s)
     except ValidationError:
         raise UsageError(
-            "environment variables STREAMREC_MAX_REQUESTS, STREAMREC_MAX_DELAY_MS and "
-            f"STREAMREC_RECEIVE_TIMEOUT: expected 1 or more, got {requests}, {delay_ms} and {receive_s}"
+            "environment variables STREAMREC_MAX_REQUESTS, STREAMREC_MAX_DELAY_MS, STREAMREC_RECEIVE_TIMEOUT "
+            "and STREAMREC_IDLE_TIMEOUT: expected 1 or more, "
+            f"got {requests}, {delay_ms}, {receive_s} and {idle_s}"
         ) from None
     tls = server_context(path("TLS_CERT"), path("TLS_KEY"), path("TLS_CLIENT_CA"))
     return Protection(limits, read_tokens(text("TOKEN", "") or None, path("TOKEN_FILE")), tls)

@@ -31,6 +31,13 @@ def _protection_options(command: _F) -> _F:
             help="Who asks needs one of these bearer tokens, one a line; STREAMREC_TOKEN holds one, too.",
         ),
         click.option(
+            "--idle-timeout",
+            "idle_s",
+            type=count,
+            help="Seconds that a connection is kept for the next request: more than your load balancer keeps "
+            "it.  [default: 75]",
+        ),
+        click.option(
             "--receive-timeout",
             "receive_s",
             type=click.FloatRange(min=0, min_open=True),

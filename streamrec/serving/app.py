@@ -96,6 +96,7 @@ def create_app(
         lifespan=follow,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy its address would be wrong
     )
     lines = open_lines(protection.limits, clock)
     metrics = ServiceMetrics(arms, lines)

@@ -21,6 +21,8 @@ class Limits(BaseModel):
             from the rest. 500 candidates take some 4 ms, so 128 of these wait for half a second.
         delay_ms: above 0: while a newcomer would wait for longer than this, it is refused.
         receive_s: above 0: how long a client may take over the head of a request, and then over its body.
+        idle_s: 1 or more: how long a connection is kept for the next request. Longer than what load balancers
+            keep theirs (60 s mostly): who closes first must not be the one that is asked just then.
         answer_s: above 0: after this an answer that the client does not read is given up (Linux only).
 
     """
@@ -30,6 +32,7 @@ class Limits(BaseModel):
     requests: int = Field(128, ge=1)
     delay_ms: int = Field(400, ge=1)
     receive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
+    idle_s: int = Field(75, ge=1)
     answer_s: float = Field(30.0, gt=0, le=3600)
 
 

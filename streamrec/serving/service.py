@@ -168,6 +168,7 @@ def _server(arms: Arms, open_events: OpenSink | None, protection: Protection) ->
         log_config=None,  # through this process's logging, to stderr
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=protection.limits.idle_s,
         timeout_graceful_shutdown=STOP_S,
     )
     return uvicorn.Server(config)

@@ -132,8 +132,9 @@ def test_who_has_no_token_is_refused_and_none_is_written_down(tmp_path: Path, by
     [
         (
             {"STREAMREC_STORE": "memory", "STREAMREC_MAX_REQUESTS": "0"},
-            "UsageError: environment variables STREAMREC_MAX_REQUESTS, STREAMREC_MAX_DELAY_MS and "
-            "STREAMREC_RECEIVE_TIMEOUT: expected 1 or more, got 0, 400 and 10\n",
+            "UsageError: environment variables STREAMREC_MAX_REQUESTS, STREAMREC_MAX_DELAY_MS, "
+            "STREAMREC_RECEIVE_TIMEOUT and STREAMREC_IDLE_TIMEOUT: expected 1 or more, "
+            "got 0, 400, 10 and 75\n",
         ),
         (
             {"STREAMREC_STORE": "memory", "STREAMREC_TLS_KEY": "key.pem"},
@@ -163,6 +164,6 @@ def test_help_is_quick_and_names_every_option() -> None:
     done = CliRunner().invoke(command, ["--help"])
     assert time.monotonic() - start < 1
     protection = ("--token-file", "--tls-cert", "--tls-key", "--tls-client-ca")
-    limits = ("--max-requests", "--max-delay-ms", "--receive-timeout")
+    limits = ("--max-requests", "--max-delay-ms", "--receive-timeout", "--idle-timeout")
     for option in ("--store", "--name", "--host", "--port", "--events", "--json", *protection, *limits):
         assert option in done.output

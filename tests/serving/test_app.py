@@ -161,6 +161,12 @@ def test_too_large(client: Client) -> None:
     ("method", "path", "status", "detail"),
     [
         ("GET", "/v1/rank", 405, "method: '/v1/rank' expects POST, got 'GET'"),
+        (
+            "POST",
+            "/v1/rank/",
+            404,
+            "path: expected one of this service's, got '/v1/rank/'; /docs has them all",
+        ),
         ("POST", "/", 405, "method: '/' expects GET, got 'POST'"),
         ("GET", "/v1/rnk", 404, "path: expected one of this service's, got '/v1/rnk'; /docs has them all"),
         ("GET", "/assets/none.js", 404, "path: expected one of this service's, got '/assets/none.js'; /docs"),
@@ -246,6 +252,7 @@ def test_model_state(client: Client) -> None:
     assert state == {
         "name": "m",
         "kind": "fake",
+        "retrieves": False,
         "seq": 1,
         "epoch": 1,
         "time_ms": 1000,

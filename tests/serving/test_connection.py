@@ -22,7 +22,7 @@ Serve = Callable[[Protection], BackgroundService]
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundService]:
-    with serving(monkeypatch, Protection(Limits(receive_s=0.4, answer_s=1.0))) as service:
+    with serving(monkeypatch, Protection(Limits(receive_s=0.4, answer_s=1.0, idle_s=1))) as service:
         yield service
 
 
@@ -69,6 +69,22 @@ def test_the_second_request_of_a_connection_has_its_own_time(service: Background
             time.sleep(0.25)
         connection.send(b"GET /heal")
         assert "not whole" in problem_of(rest(connection), 408)
+
+
+def test_an_idle_connection_is_kept_for_its_own_time(service: BackgroundService) -> None:
+    """Longer than a head may take."""
+    with connect(service) as connection:
+        for n, line in enumerate((b"GET /healthz", b"POST /v1/rank")):  # the second the direct way
+            length, body = (b"", b"") if n == 0 else (b"content-length: 2\r\n", b"{}")
+            connection.send(line + b" HTTP/1.1\r\nhost: a\r\n" + length + b"\r\n" + body)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(1 << 16)
+            assert answer.startswith(b"HTTP/1.1 ")
+            time.sleep(0.6)
+        began = time.monotonic()
+        assert rest(connection) == b""
+        assert time.monotonic() - began < 5
 
 
 def test_a_body_that_does_not_come_is_given_up(service: BackgroundService) -> None:
