@@ -12,6 +12,7 @@ from streamrec.errors import StoreUnavailable
 from streamrec.store.cluster import cluster_wires
 from streamrec.store.flush import Limits
 from streamrec.store.keys import GROUPS, Keys
+from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.redis import RedisStore
 from streamrec.testing.redis_cluster import RedisCluster
 
@@ -26,7 +27,8 @@ def opening(cluster: RedisCluster) -> Iterator[Opener]:
 
     def make(**settings: Any) -> RedisStore:
         wires = cluster_wires(cluster.url)
-        opened.append(RedisStore(cluster.url, wires=wires, **{"limits": SMALL, **settings}))
+        quick = cluster_wires(cluster.url, LOOK_UP_S)
+        opened.append(RedisStore(cluster.url, wires=wires, quick=quick, **{"limits": SMALL, **settings}))
         return opened[-1]
 
     yield make
