@@ -30,10 +30,13 @@ from streamrec.serving.modes import scorer_of
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import LookupSettings
 from streamrec.store.base import Commit, Found, Lease, RowStore
+from streamrec.store.cluster import cluster_wires
 from streamrec.store.flush import Limits
+from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.memory import MemoryStore
 from streamrec.store.merge import served
 from streamrec.store.redis import RedisStore
+from streamrec.testing.redis_cluster import RedisCluster
 from streamrec.testing.redis_server import RedisServer
 from workers.serve import main
 
@@ -126,15 +129,25 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:  # kern
         time.sleep(0.005)
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])
+@pytest.fixture(
+    params=["memory", *(pytest.param(each, marks=pytest.mark.integration) for each in ("redis", "cluster"))]
+)
 def store(request: pytest.FixtureRequest) -> Iterator[RowStore]:
+    # so few rows of a bucket that spaces are moved all the time
+    limits = Limits(flush_s=float("inf"), mean_rows=2, tail_commits=3)
     if request.param == "memory":
         store: RowStore = MemoryStore(f"lookup-{time.monotonic_ns()}")
-    else:  # so few rows of a bucket that spaces are moved all the time
-        limits = Limits(flush_s=float("inf"), mean_rows=2, tail_commits=3)
+    elif request.param == "redis":
         store = RedisStore(request.getfixturevalue("redis_url"), limits=limits)
+    else:
+        store = on_cluster(request.getfixturevalue("redis_cluster"), limits._replace(mean_rows=1))
     yield store
     store.close()
+
+
+def on_cluster(cluster: RedisCluster, limits: Limits) -> RedisStore:
+    quick = cluster_wires(cluster.url, LOOK_UP_S)
+    return RedisStore(cluster.url, wires=cluster_wires(cluster.url), quick=quick, limits=limits)
 
 
 @pytest.fixture
@@ -148,7 +161,11 @@ def scorer_for(store: RowStore, name: str, rows: int = 60, stale_ms: int = 1000)
 
 @pytest.mark.parametrize(
     ("store", "kind"),
-    [("memory", "wide"), *(pytest.param("redis", kind, marks=pytest.mark.integration) for kind in MODELS)],
+    [
+        ("memory", "wide"),
+        *(pytest.param("redis", kind, marks=pytest.mark.integration) for kind in MODELS),
+        pytest.param("cluster", "wide", marks=pytest.mark.integration),
+    ],
     indirect=["store"],
 )
 def test_scores_are_a_mirror_s_while_a_learner_commits_and_flushes(
