@@ -96,7 +96,7 @@ class LookupScorer(Scorer):
         self._held: LookupPipeline | None = None
         self._moved = Condition()  # another commit, or generation
         self._follow_s = _FOLLOW_S
-        self._doubted = False
+        self._doubted: LookupPipeline | None = None  # knows more of the log than rows in the store are as of
         self._fresh_s = -math.inf  # when the store last confirmed that the generation is the newest
         self._tended_s = -math.inf
         self._paused_until_s = -math.inf  # no look-ups, because the last one failed
@@ -126,9 +126,10 @@ class LookupScorer(Scorer):
             try:
                 return compute()
             except RowsMissing as missing:
-                n_old = 0 if self._fetch(missing, deadline_s) else n_old + 1
+                refused = self._fetch(missing, deadline_s)
+                n_old = n_old + 1 if refused else 0
             if n_old == 2:  # once may be a flush between two requests
-                self._doubted = True
+                self._doubted = refused
                 raise StoreUnavailable(
                     "the store went back to an older save; the model is being loaded again"
                 )
@@ -138,8 +139,9 @@ class LookupScorer(Scorer):
 
     def step(self) -> None:
         """One round of following, and of keeping the memory to its size."""
-        if self._doubted:
-            self._current = self._doubted = False
+        if self._doubted is not None:
+            self._current = self._current and self._doubted is not self._held
+            self._doubted = None
         super().step()
         now_s = self._clock.monotonic_s()
         generation = self._generation
@@ -213,8 +215,10 @@ class LookupScorer(Scorer):
         if self._reached(extent.epoch, extent.seq, deadline_s) is not None:
             self._fresh_s = max(self._fresh_s, asked_s)
 
-    def _fetch(self, missing: RowsMissing, deadline_s: float) -> bool:
-        """Read these rows, and take them over once the generation has come up to them; False: too old.
+    def _fetch(self, missing: RowsMissing, deadline_s: float) -> "LookupPipeline | None":
+        """Read these rows, and have them taken over once the generation has come up to them.
+
+        Returns the pipeline that they are too old for, else None.
 
         Raises:
             StoreUnavailable: the store is away, or the log is not followed in time.
@@ -237,10 +241,10 @@ class LookupScorer(Scorer):
         with generation.reading() as (mirror, version):
             held = self._held
             if held is None or mirror is not held or version.epoch != extent.epoch:
-                return True  # of another generation by now, which will be asked for what it lacks
+                return None  # of another generation by now, which will be asked for what it lacks
             admitted = held.admit(found, missing.ids)
             self.lookups.evicted += held.shrink(self._settings.rows)
-        return admitted
+        return None if admitted else held
 
     def _look_up(self, ids: Mapping[str, np.ndarray]) -> Found:
         """One round trip."""
