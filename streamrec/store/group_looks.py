@@ -54,21 +54,28 @@ class GroupLooks:
         last = self._last[group]
         return None if last is None else last[1]
 
-    def take(self, answers: Answers, group: int) -> Told:
-        """The answers to one group's commands."""
+    def take(self, answers: Answers, groups: Sequence[int]) -> dict[int, Told]:
+        """The answers to the commands of these groups."""
+        last = [(group, self._last[group]) for group in groups]
+        known = {group: its[1] for group, its in last if its is not None}
+        if len(known) == len(groups) and answers.skip(b"".join([its[0] for _, its in last if its])):
+            return known
+        return {group: self._take(answers, group) for group in groups}
+
+    def _take(self, answers: Answers, group: int) -> Told:
         last = self._last[group]
         if last is not None and answers.skip(last[0]):
             return last[1]
         fields = answers.array()
         return self._remember(group, fields, answers.text())
 
-    def ask(self, wire: Wire, groups: Sequence[int]) -> list[Told]:
+    def ask(self, wire: Wire, groups: Sequence[int]) -> dict[int, Told]:
         """What these groups tell, wherever their slots are just moving to."""
         found = wire.calls([call for group in groups for call in self._calls[group]])
-        return [
-            self._remember(group, fields, fence)
+        return {
+            group: self._remember(group, fields, fence)
             for group, fields, fence in zip(groups, found[::2], found[1::2], strict=True)
-        ]
+        }
 
     def _remember(self, group: int, fields: list[bytes | None], fence: bytes | None) -> Told:
         birth, low, high, mend, *spots = fields
@@ -81,6 +88,9 @@ class GroupLooks:
             tuple(_spot(spot) for spot in spots),
         )
         raw = b"*%d\r\n" % len(fields) + b"".join(map(_string, (*fields, fence)))
+        before = self._last[group - 1]  # most groups tell the same: then it is the same object
+        if before is not None and before[0] == raw:
+            raw, told = before
         self._last[group] = raw, told
         return told
 

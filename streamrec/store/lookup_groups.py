@@ -90,7 +90,7 @@ class GroupRows:
     def _asked(
         self, wire: Wire, keys: Keys, ids: Mapping[str, np.ndarray], groups: list[int]
     ) -> Found | None:
-        known = self._known.setdefault(keys.name, _Known(keys))
+        known = self._known.get(keys.name) or self._known.setdefault(keys.name, _Known(keys))
         question = _Question(known, ids, groups)
         try:
             look = question.at_once(wire)
@@ -105,6 +105,7 @@ class _Known:
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
+        self.fences = [keys.fence(group) for group in range(GROUPS)]
         self.head: _Head | None = None
         self._looks: dict[tuple[str, ...], GroupLooks] = {}
         self._places: dict[tuple[str, Spot], Place] = {}
@@ -118,7 +119,8 @@ class _Known:
         token, bits = spot
         found = self._places.get((table, spot))
         if found is None:
-            for old in [key for key in self._places if key[0] == table][:-1]:  # it moves from one to the next
+            its = [key for key in list(self._places) if key[0] == table]
+            for old in its[:-1]:  # groups move from one to the next
                 self._places.pop(old, None)
             space = Space(table, shadow=False, width=0, bits=bits, token=token, rows=0)
             found = self._places[table, spot] = Place(self.keys, space)
@@ -136,6 +138,7 @@ class _Question:
         birth = self._head.birth if self._head else 0
         told = [(group, self._looks.last(group)) for group in groups]
         self._told = {group: its and its.of(birth) for group, its in told}
+        self._group_of = {table: buckets_of(its, MIN_BITS) for table, its in ids.items()}
 
     def at_once(self, wire: Wire) -> _Look:
         """Ask all nodes, then read what they say.
@@ -148,7 +151,7 @@ class _Question:
         first = wire.at(keys.head)
         groups: dict[ServerWire, list[int]] = {first: []}
         for group in self._told:
-            groups.setdefault(wire.at(keys.fence(group)), []).append(group)
+            groups.setdefault(wire.at(self._known.fences[group]), []).append(group)
         shares = {node: _Share(self._looks, its, list(self._reads(its))) for node, its in groups.items()}
         look = _Look()
         with _dropping(list(shares)) as unread:
@@ -167,13 +170,13 @@ class _Question:
         """The same by commands that are redirected, one after the other."""
         look, groups, reads = _Look(), list(self._told), list(self._reads(self._told))
         look.head = _head(wire.call(*self._call))
-        look.before.update(zip(groups, self._looks.ask(wire, groups), strict=True))
+        look.before = self._looks.ask(wire, groups)
         calls = [call for read in reads for call in read.place.calls(read.ids)]
         values = iter(wire.calls(calls) if calls else ())
         look.rows = [
             (read.table, read.place.taken(read.ids, list(islice(values, len(read.ids))))) for read in reads
         ]
-        look.after.update(zip(groups, self._looks.ask(wire, groups), strict=True))
+        look.after = self._looks.ask(wire, groups)
         return look
 
     def found(self, look: _Look) -> Found | None:
@@ -182,8 +185,9 @@ class _Question:
         if then is None or now is None or (then.epoch, then.birth) != (now.epoch, now.birth):
             return None
         lows, highs = [then.flushed, now.flushed], [now.flushed]
-        for told in {(its, look.before[group], look.after[group]) for group, its in self._told.items()}:
-            thought, before, after = (its and its.of(now.birth) for its in told)
+        told = ((its, look.before[group], look.after[group]) for group, its in self._told.items())
+        for each in {tuple(map(id, three)): three for three in told}.values():  # most are the same objects
+            thought, before, after = (its and its.of(now.birth) for its in each)
             if thought is None or before is None or after is None or after.epoch > now.epoch:
                 return None
             if not thought.spots == before.spots == after.spots or before.mend != after.mend:
@@ -207,8 +211,9 @@ class _Question:
             for spot, its in spots.items():
                 is_here = np.zeros(GROUPS, np.bool_)
                 is_here[its] = True
-                ids = self._ids[table]
-                yield _Read(table, self._known.place(table, spot), ids[is_here[buckets_of(ids, MIN_BITS)]])
+                ids = self._ids[table][is_here[self._group_of[table]]]
+                if len(ids):
+                    yield _Read(table, self._known.place(table, spot), ids)
 
 
 class _Share(NamedTuple):
@@ -225,11 +230,9 @@ class _Share(NamedTuple):
 
     def take(self, answers: Answers, look: _Look) -> None:
         """The answers to that."""
-        for group in self.groups:
-            look.before[group] = self.looks.take(answers, group)
+        look.before |= self.looks.take(answers, self.groups)
         look.rows += [(read.table, read.place.take(answers, read.ids)) for read in self.reads]
-        for group in self.groups:
-            look.after[group] = self.looks.take(answers, group)
+        look.after |= self.looks.take(answers, self.groups)
 
 
 @contextmanager

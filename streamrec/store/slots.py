@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import lru_cache
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ class SlotMap:
             StoreUnavailable: no node answers, or none has the slot.
 
         """
-        slot = key_slot(key.encode())
+        slot = _slot(key)
         found = self._current()[slot]
         if found is None:
             self.doubt()
@@ -156,6 +157,11 @@ class SlotMap:
             self._known.update(found)
             owners[first : last + 1] = found[:1] * (last + 1 - first)
         return owners
+
+
+@lru_cache(1 << 12)  # of groups' own keys, which are asked for over and over
+def _slot(key: str) -> int:
+    return key_slot(key.encode())
 
 
 def _shuffled(addresses: list[Address]) -> list[Address]:
