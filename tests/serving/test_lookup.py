@@ -59,7 +59,6 @@ def name() -> str:
     [
         ("memory", "wide"),
         *(pytest.param("redis", kind, marks=pytest.mark.integration) for kind in MODELS),
-        pytest.param("cluster", "wide", marks=pytest.mark.integration),
     ],
     indirect=["store"],
 )
@@ -305,7 +304,14 @@ def test_redis_hangs_dies_and_comes_back(redis_server: RedisServer) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("kind", ["wide", "dcn"])
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [
+        *(("memory", kind) for kind in ("wide", "dcn")),
+        *(pytest.param("redis", kind, marks=pytest.mark.integration) for kind in ("wide", "dcn")),
+    ],
+    indirect=["store"],
+)
 def test_explanations_are_a_mirror_s(store: RowStore, name: str, kind: str) -> None:
     learner = Learner(store, name, kind)
     for _ in range(3):

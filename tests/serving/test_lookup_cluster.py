@@ -19,6 +19,7 @@ from streamrec.serving.rows_missing import RowsMissing
 from streamrec.store.flush import Limits
 from streamrec.store.keys import GROUPS, Keys
 from streamrec.store.redis import RedisStore
+from streamrec.store.slots import SlotMap
 from streamrec.testing.redis_cluster import SLOTS, ClusterNode, RedisCluster
 
 pytestmark = pytest.mark.integration
@@ -48,7 +49,7 @@ def other(redis_cluster: RedisCluster) -> ClusterNode:
 def test_scores_are_a_mirror_s_while_nodes_die_and_slots_move(
     store: RedisStore, name: str, redis_cluster: RedisCluster, other: ClusterNode
 ) -> None:
-    """A learner commits and flushes through it all; what is answered is right, and most is."""
+    """A learner commits and flushes through it all, and a second one; what is answered is right, and most is."""
     learner = Learner(store, name, "wide")
     learner.learn()
     scorer = scorer_for(store, name)
@@ -64,16 +65,19 @@ def test_scores_are_a_mirror_s_while_nodes_die_and_slots_move(
 
     def work() -> None:
         try:
-            for n in range(16):
+            for n in range(12):
                 learner.learn()
                 if n % 3 == 2:
                     patiently(learner.lease.flush)
-                if n in (3, 7):
+                if n in (2, 4):
                     move(n)
-                if n == 9:
+                if n == 6:
                     other.kill()
-                if n == 10:
+                if n == 7:
                     redis_cluster.wait_replaced(SLOTS // 2, other)  # type: ignore[arg-type]
+                if n == 9:
+                    learner.lease.close(flush=False)
+                    learner.lease = patiently(lambda: store.acquire(name))
                 time.sleep(0.02)
         except BaseException as fault:
             faults.append(fault)
@@ -89,16 +93,16 @@ def test_scores_are_a_mirror_s_while_nodes_die_and_slots_move(
             answers["answered"] += 1
         except StoreUnavailable:
             answers["refused"] += 1
-        time.sleep(0.005)
+        time.sleep(0.015)
     thread.join()
     assert not faults
-    last = learner.lease.epoch, learner.seq
+    last = 2, learner.seq
     until(lambda: patiently(lambda: learner.check(scorer, 0)) == last)
     for i in range(N_ASKED):
         assert learner.check(scorer, i) == last
     scorer.stop()
     learner.lease.close()
-    assert answers["answered"] > 100, answers
+    assert answers["answered"] > 50, answers
 
 
 def test_rows_that_a_node_lost_are_not_mixed_with_newer_ones(
@@ -125,7 +129,8 @@ def test_rows_that_a_node_lost_are_not_mixed_with_newer_ones(
     for i in range(N_ASKED):
         until(lambda i=i: answered(i))  # type: ignore[misc]
     # rows of other nodes are as of commit 3, but the tail must go on beginning where the lost ones need it
-    kept = [group for group in range(GROUPS) if redis_cluster.owner(Keys(name).fence(group)) is not other]
+    slots, keys = SlotMap(redis_cluster.url), Keys(name)
+    kept = [group for group in range(GROUPS) if slots.owner(keys.fence(group)).port != other.port]
     ids = np.array(kept, np.uint64) << np.uint64(56)
     assert store.look_up(name, {"linear": ids}).extent.low == 3
     assert scorer._fetch(RowsMissing({"linear": ids}), time.monotonic() + 1) is None
