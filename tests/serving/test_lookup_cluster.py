@@ -164,26 +164,29 @@ def test_a_node_is_away_and_replaced(
         items = [{"item": f"{user}-{i}"} for i in range(n)]  # some of them on each node
         return {"user": user, "time": 1_700_000_000_000, "candidates": items}
 
-    with client_of(create_app(scorer)) as client:
-        until(lambda: client.get("/readyz").status_code == 200)
-        first = client.post("/v1/rank", json=body("u1")).json()
-        if how == "hangs":
-            other.pause()
-        else:
-            other.kill()
-        until(lambda: client.get("/readyz").status_code == 503)  # also where nobody asks
-        assert client.post("/v1/rank", json=body("u1")).json()["items"] == first["items"]
-        began_s = time.monotonic()
-        refused = client.post("/v1/rank", json=body("u2"))
-        assert time.monotonic() - began_s < 2.5
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        metrics = dict(row.rsplit(" ", 1) for row in client.get("/metrics").text.splitlines())
-        assert float(metrics[f'streamrec_scorer_lookup_failures_total{{model="{name}"}}']) >= 1
-        assert metrics[f'streamrec_scorer_ready{{model="{name}"}}'] == "0.0"
-        until(lambda: client.get("/readyz").status_code == 200)  # its replica has taken over
-        assert client.post("/v1/rank", json=body("u2")).status_code == 200
+    try:
+        with client_of(create_app(scorer)) as client:
+            until(lambda: client.get("/readyz").status_code == 200)
+            first = client.post("/v1/rank", json=body("u1")).json()
+            if how == "hangs":
+                other.pause()
+            else:
+                other.kill()
+            until(lambda: client.get("/readyz").status_code == 503, 10)  # also where nobody asks
+            assert client.post("/v1/rank", json=body("u1")).json()["items"] == first["items"]
+            began_s = time.monotonic()
+            refused = client.post("/v1/rank", json=body("u2"))
+            assert time.monotonic() - began_s < 2.5
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            metrics = dict(row.rsplit(" ", 1) for row in client.get("/metrics").text.splitlines())
+            assert float(metrics[f'streamrec_scorer_lookup_failures_total{{model="{name}"}}']) >= 1
+            assert metrics[f'streamrec_scorer_ready{{model="{name}"}}'] == "0.0"
+            until(lambda: client.get("/readyz").status_code == 200)  # its replica has taken over
+            assert client.post("/v1/rank", json=body("u2")).status_code == 200
+            other.go_on()
+            redis_cluster.heal()
+            assert client.post("/v1/rank", json=body("u3")).status_code == 200
+            assert scorer.n_loads == 1
+    finally:
         other.go_on()
-        redis_cluster.heal()
-        assert client.post("/v1/rank", json=body("u3")).status_code == 200
-        assert scorer.n_loads == 1
     learner.lease.close()
