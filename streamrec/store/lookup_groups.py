@@ -41,7 +41,7 @@ from streamrec.store.wire import ServerWire, Wire
 
 __all__ = ["GroupRows"]
 
-_HEAD = ("epoch", "seq", "flushed", "target", "birth")
+_HEAD = ("epoch", "seq", "flushed", "birth")
 #: Of an array of ids, those that have a row, and their rows.
 _Rows = tuple[np.ndarray, np.ndarray]
 
@@ -50,7 +50,6 @@ class _Head(NamedTuple):
     epoch: int
     seq: int
     flushed: int
-    target: int
     birth: int
 
 

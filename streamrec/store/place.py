@@ -80,7 +80,7 @@ class Place:
         """The same of the answers to `calls`."""
         rows = [value for value in values if value is not None]
         for row in rows:
-            if len(row) != 4 * self.space.width:
+            if not row or len(row) != 4 * self.space.width:
                 self._learn(len(row))
         return ids[[value is not None for value in values]], self._array(rows)
 

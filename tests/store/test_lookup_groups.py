@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamrec.errors import StoreMismatch
 from streamrec.store.base import Extent
-from streamrec.store.group_looks import Told
-from streamrec.store.keys import Keys
+from streamrec.store.group_looks import GroupLooks, Told
+from streamrec.store.keys import Keys, Space
 from streamrec.store.lookup_groups import _Head, _Known, _Look, _Question
+from streamrec.store.place import Place
+from streamrec.store.rows import Answers
 
-HEAD = _Head(epoch=3, seq=9, flushed=6, target=8, birth=2)
+HEAD = _Head(epoch=3, seq=9, flushed=6, birth=2)
 TOLD = Told(epoch=3, birth=2, low=6, high=8, mend=None, spots=((11, 8),))
 #: In group 1 and in group 2.
 IDS = np.array([1, 2], np.uint64) << np.uint64(56)
@@ -77,3 +80,61 @@ def test_nothing_is_known_at_first() -> None:
     known.head = HEAD
     question = _Question(known, {"t": IDS}, [1, 2])
     assert question.found(_Look(HEAD, {1: TOLD, 2: TOLD}, [], {1: TOLD, 2: TOLD})) is None
+
+
+class Arriving:
+    """A connection on which these bytes come, some at a time."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._data, self._size = data, size
+
+    def receive(self, buffer: memoryview) -> int:
+        assert self._data, "more is waited for than comes"
+        n = min(self._size, len(buffer))
+        taken, self._data = self._data[:n], self._data[n:]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def answers_of(data: bytes, size: int) -> Answers:
+    return Answers(Arriving(data, size), 16)  # type: ignore[arg-type]
+
+
+def mark(low: int) -> bytes:
+    fields = b"2", b"%d" % low, b"12", None, b"11 8"
+    texts = (b"$-1\r\n" if each is None else b"$%d\r\n%s\r\n" % (len(each), each) for each in fields)
+    return b"*5\r\n" + b"".join(texts) + b"$4\r\n3.ab\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_marks_that_tell_the_same_and_others_are_told_apart(size: int) -> None:
+    looks = GroupLooks(Keys("m"), ["t"])
+    of = {low: Told(3, 2, low, 12, None, ((11, 8),)) for low in (6, 8, 10)}
+    for lows in ((6, 6, 6), (6, 6, 6), (6, 8, 6), (10, 10, 10), (10, 6, 8)):
+        answers = answers_of(b"".join(map(mark, lows)), size)
+        assert looks.take(answers, [4, 5, 9]) == dict(zip((4, 5, 9), (of[low] for low in lows), strict=True))
+    assert looks.last(5) == of[6]
+    assert looks.last(6) is None
+
+
+def test_the_first_row_tells_how_large_rows_are() -> None:
+    three, two = np.arange(3, dtype="<f4").tobytes(), bytes(8)
+
+    def place() -> Place:
+        return Place(Keys("m"), Space("t", shadow=False, width=0, bits=8, token=1, rows=0))
+
+    first = place()
+    ids, rows = first.take(answers_of(b"$-1\r\n$12\r\n%s\r\n" % three, 100), IDS)
+    assert (ids.tolist(), rows.tolist()) == (IDS[1:].tolist(), [[0, 1, 2]])
+    ids, rows = first.taken(IDS, [three, None])
+    assert (ids.tolist(), rows.tolist()) == (IDS[:1].tolist(), [[0, 1, 2]])
+    for other in (two, b"short", b""):
+        with pytest.raises(StoreMismatch, match="table 't': expected rows of 3 slots"):
+            first.taken(IDS, [three, other])
+        with pytest.raises(StoreMismatch, match="table 't': expected rows of 3 slots"):
+            first.take(answers_of(b"$%d\r\n%s\r\n" % (len(other), other), 100), IDS)
+    for broken in (b"short", b""):
+        with pytest.raises(StoreMismatch, match="table 't': expected rows of some slots"):
+            place().taken(IDS, [broken, None])
+        with pytest.raises(StoreMismatch, match="table 't': expected rows of some slots"):
+            place().take(answers_of(b"$%d\r\n%s\r\n" % (len(broken), broken), 100), IDS)
