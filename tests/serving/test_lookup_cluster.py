@@ -93,7 +93,7 @@ def test_scores_are_a_mirror_s_while_nodes_die_and_slots_move(
             answers["answered"] += 1
         except StoreUnavailable:
             answers["refused"] += 1
-        time.sleep(0.015)
+        time.sleep(0.04)
     thread.join()
     assert not faults
     last = 2, learner.seq
@@ -102,7 +102,7 @@ def test_scores_are_a_mirror_s_while_nodes_die_and_slots_move(
         assert learner.check(scorer, i) == last
     scorer.stop()
     learner.lease.close()
-    assert answers["answered"] > 50, answers
+    assert answers["answered"] > 30, answers
 
 
 def test_rows_that_a_node_lost_are_not_mixed_with_newer_ones(
