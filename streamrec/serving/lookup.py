@@ -19,12 +19,17 @@ complete. A row that is in neither is read from the keyed rows, where it is as o
 because whatever a commit in (s, g] changed is in the tail, which wins. It stays right while it is held, since
 commits are applied to it. So nothing in the cache ever has to be invalidated, and an answer is old for the
 same reason as a mirror's: the log could not be followed. `stale_ms` bounds that while the store answers.
+On a cluster `low` and `high` are of the groups that were read, and may differ from those of others. `floor`
+is therefore raised only to what all groups are as of (`RowStore.extent`), once a second: a node that lost
+rows, and gives older ones, holds it back. It may have been raised before the loss; then `low` < `floor` says
+so, and the model is loaded again with a tail that begins as early as those rows.
 
 A request computes, is told by `RowsMissing` what it lacks, reads all of that in one round trip without
 holding a lock, and computes again. Where the store is away, requests whose rows are all in memory are
-answered, others are refused (503), and /readyz and the metrics say so.
+answered, others are refused (503), and /readyz and the metrics say so, until all of its servers answer again.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
 __all__ = ["LookupScorer"]
 
 T = TypeVar("T")
+
+log = logging.getLogger("streamrec.serving")
 
 #: A new learner is noticed as fast: until then rows of its epoch cannot be taken.
 _FOLLOW_S = 0.2
@@ -89,11 +96,11 @@ class LookupScorer(Scorer):
         self._held: LookupPipeline | None = None
         self._moved = Condition()  # another commit, or generation
         self._follow_s = _FOLLOW_S
-        self._doubted = False
+        self._doubted: LookupPipeline | None = None  # knows more of the log than rows in the store are as of
         self._fresh_s = -math.inf  # when the store last confirmed that the generation is the newest
         self._tended_s = -math.inf
-        self._paused_until_s = -math.inf  # no look-ups, because the last one failed, for this reason
-        self._failure = ""
+        self._paused_until_s = -math.inf  # no look-ups, because the last one failed
+        self._failure = ""  # why, until all rows can be looked up again
 
     @property
     def held(self) -> "LookupPipeline | None":
@@ -103,9 +110,7 @@ class LookupScorer(Scorer):
     def status(self) -> Status:
         """As of every scorer; not ready either while rows cannot be looked up."""
         status = super().status()
-        if status.ready and self._clock.monotonic_s() < self._paused_until_s:
-            return Status(False, self._failure)
-        return status
+        return Status(False, self._failure) if status.ready and self._failure else status
 
     def answer(self, compute: Callable[[], T]) -> T:
         """What `compute` returns, once all the rows that it reads are in memory.
@@ -121,9 +126,10 @@ class LookupScorer(Scorer):
             try:
                 return compute()
             except RowsMissing as missing:
-                n_old = 0 if self._fetch(missing, deadline_s) else n_old + 1
+                refused = self._fetch(missing, deadline_s)
+                n_old = n_old + 1 if refused else 0
             if n_old == 2:  # once may be a flush between two requests
-                self._doubted = True
+                self._doubted = refused
                 raise StoreUnavailable(
                     "the store went back to an older save; the model is being loaded again"
                 )
@@ -133,14 +139,16 @@ class LookupScorer(Scorer):
 
     def step(self) -> None:
         """One round of following, and of keeping the memory to its size."""
-        if self._doubted:
-            self._current = self._doubted = False
+        if self._doubted is not None:
+            self._current = self._current and self._doubted is not self._held
+            self._doubted = None
         super().step()
         now_s = self._clock.monotonic_s()
         generation = self._generation
-        if generation is not None and now_s - self._tended_s > _TEND_S:
+        if generation is not None and now_s > max(self._tended_s + _TEND_S, self._paused_until_s):
             self._tended_s = now_s
-            self._tend(generation)
+            with suppress(StoreUnavailable):  # `status` says so; commits are followed all the same
+                self._tend(generation)
 
     def _snapshot(self) -> Snapshot:
         """Small tables, and the tail of the others."""
@@ -201,14 +209,16 @@ class LookupScorer(Scorer):
             return
         asked_s = self._clock.monotonic_s()
         try:
-            extent = self._look_up({}).extent
+            extent = self._asked(lambda: self._rows.look_up(self.model, {})).extent
         except StoreError:
             return
         if self._reached(extent.epoch, extent.seq, deadline_s) is not None:
             self._fresh_s = max(self._fresh_s, asked_s)
 
-    def _fetch(self, missing: RowsMissing, deadline_s: float) -> bool:
-        """Read these rows, and take them over once the generation has come up to them; False: too old.
+    def _fetch(self, missing: RowsMissing, deadline_s: float) -> "LookupPipeline | None":
+        """Read these rows, and have them taken over once the generation has come up to them.
+
+        Returns the pipeline that they are too old for, else None.
 
         Raises:
             StoreUnavailable: the store is away, or the log is not followed in time.
@@ -231,31 +241,43 @@ class LookupScorer(Scorer):
         with generation.reading() as (mirror, version):
             held = self._held
             if held is None or mirror is not held or version.epoch != extent.epoch:
-                return True  # of another generation by now, which will be asked for what it lacks
+                return None  # of another generation by now, which will be asked for what it lacks
             admitted = held.admit(found, missing.ids)
             self.lookups.evicted += held.shrink(self._settings.rows)
-        return admitted
+        return None if admitted else held
 
     def _look_up(self, ids: Mapping[str, np.ndarray]) -> Found:
-        """One round trip; after one that failed, none for a while.
+        """One round trip."""
+        began_s = self._clock.monotonic_s()
+        found = self._asked(lambda: self._rows.look_up(self.model, ids))
+        self.lookups.observe(self._clock.monotonic_s() - began_s)
+        return found
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """The store's answer; after one that failed, none for a while.
 
         Raises:
             StoreError: no answer, or a bad one.
 
         """
-        began_s = self._clock.monotonic_s()
-        if began_s < self._paused_until_s:
+        if self._clock.monotonic_s() < self._paused_until_s:
             raise StoreUnavailable(self._failure)
         try:
-            found = self._rows.look_up(self.model, ids)
+            return ask()
         except StoreError as error:
             self.lookups.failures += 1
-            self._failure = str(error)
+            self._failed(str(error))
+            self._tended_s = -math.inf
             self._paused_until_s = self._clock.monotonic_s() + _PAUSE_S
             raise
-        if ids:
-            self.lookups.observe(self._clock.monotonic_s() - began_s)
-        return found
+
+    def _failed(self, reason: str) -> None:
+        """Keep why rows cannot be looked up (empty: they can), and log it once."""
+        if reason and not self._failure:
+            log.warning("model %r: rows cannot be looked up: %s", self.model, reason)
+        elif self._failure and not reason:
+            log.info("model %r: rows can be looked up again", self.model)
+        self._failure = reason
 
     def _reached(self, epoch: int, seq: int, deadline_s: float) -> Generation | None:
         """The generation once it has this commit, or is of a later epoch; None: not in time."""
@@ -271,7 +293,8 @@ class LookupScorer(Scorer):
 
     def _tend(self, generation: Generation) -> None:
         """Let go what the store's keyed rows have by now, and what is too much."""
-        extent = self._look_up({}).extent
+        extent = self._asked(lambda: self._rows.extent(self.model))
+        self._failed("")
         gone = 1
         while gone:
             with generation.reading() as (mirror, version):

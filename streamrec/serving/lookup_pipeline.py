@@ -98,11 +98,10 @@ class LookupPipeline(Pipeline):
                 rows = np.empty(0, np.uint64), np.empty((0, self.tables[name].width), np.float32)
             self._target(name, rows[1].shape)
             cache.hold(ids, rows, self._now)
-        self.settle(found.extent.low)
         return True
 
     def settle(self, floor: int) -> None:
-        """The store's keyed rows are as of this commit or a later one."""
+        """All of the store's keyed rows are as of this commit or a later one."""
         if floor > self.floor:
             self.floor = floor
             for cache in self._caches.values():

@@ -187,13 +187,15 @@ class RowStore(Store, Protocol):
     def look_up(self, model: str, ids: Mapping[str, np.ndarray]) -> Found:
         """The served rows of these ids uint64 (N,), by table, in one round trip, and what they are as of.
 
-        Without any ids it tells the extent alone.
-
         Raises:
             StoreUnavailable: no answer within half a second.
             StoreMismatch: damaged, or of another version.
 
         """
+        ...
+
+    def extent(self, model: str) -> Extent:
+        """What all keyed rows are as of, those of every server: some may be of older commits than others."""
         ...
 
 

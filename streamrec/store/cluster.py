@@ -160,7 +160,7 @@ def _key(command: tuple[Argument, ...]) -> str:
     return str(command[place])
 
 
-def cluster_wires(url: str) -> Wires:
-    """Wires to the Redis Cluster at this URL."""
-    slots = SlotMap(url)
+def cluster_wires(url: str, answer_s: float | None = None) -> Wires:
+    """Wires to the Redis Cluster at this URL; `answer_s`: see `SlotMap`."""
+    slots = SlotMap(url, answer_s)
     return Wires(lambda: ClusterWire(slots), slots.url, spread=True)

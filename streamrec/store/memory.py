@@ -107,6 +107,10 @@ class MemoryStore:
                 found[name] = rows.ids[here], rows.rows[here]
         return Found(extent, found)
 
+    def extent(self, model: str) -> Extent:
+        """What all keyed rows are as of."""
+        return self.look_up(model, {}).extent
+
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
         """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""
         stored = self._models.setdefault(model, _Model())

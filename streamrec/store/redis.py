@@ -12,7 +12,7 @@ import numpy as np
 from streamrec.clock import Clock, SystemClock
 from streamrec.errors import Outdated, StoreError, StoreMismatch, StoreUnavailable, UsageError
 from streamrec.store import log, scripts
-from streamrec.store.base import Commit, Found, Head, Rows, Setting, Snapshot, outdated
+from streamrec.store.base import Commit, Extent, Found, Head, Rows, Setting, Snapshot, outdated
 from streamrec.store.codec import unpack
 from streamrec.store.flush import Limits, no_fault
 from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id, setting_key
@@ -161,6 +161,10 @@ class RedisStore:
     def look_up(self, model: str, ids: Mapping[str, np.ndarray]) -> Found:
         """The served rows of these ids, by table, in one round trip, and what they are as of."""
         return self._rows.look_up(model, ids)
+
+    def extent(self, model: str) -> Extent:
+        """What all keyed rows are as of."""
+        return self._rows.extent(model)
 
     def follow(self, model: str, after: int, *, timeout_s: float) -> Iterator[Commit] | None:
         """Commits after this sequence number, oldest first; None: trimmed away or begun anew, load again."""

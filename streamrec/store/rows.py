@@ -24,6 +24,7 @@ __all__ = [
     "RUNG",
     "Answers",
     "Batch",
+    "Moved",
     "batch_commands",
     "buckets_of",
     "delete_commands",
@@ -162,7 +163,7 @@ def read_space(wire: Wire, keys: Keys, space: Space, group: int | None = None) -
             end = min(count, taken + step)
             try:
                 piece = reader.rows(range(taken, end))
-            except _Moved:
+            except Moved:
                 piece = reader.follow(range(taken, end))
                 asked = end
             taken = end
@@ -173,8 +174,8 @@ def read_space(wire: Wire, keys: Keys, space: Space, group: int | None = None) -
             wire.close()  # answers that nobody will take are still in it
 
 
-class _Moved(Exception):
-    """Another node has this bucket now."""
+class Moved(StoreUnavailable):
+    """Another node of the cluster has this key now, or is about to get it."""
 
 
 class _Reader:
@@ -206,7 +207,7 @@ class _Reader:
         """The rows of these buckets, which were asked for.
 
         Raises:
-            _Moved: one of them is on another node.
+            Moved: one of them is on another node.
 
         """
         chunks, counts = [], []
@@ -270,8 +271,6 @@ class Answers:
         """Number and records, of this size, of the rows in the next bucket."""
         line = self.line()
         if line[:1] != b"*":
-            if line.startswith((b"-MOVED", b"-ASK")):
-                raise _Moved
             trouble = self.trouble(line)
             if isinstance(trouble, StoreUnavailable):
                 raise trouble
@@ -284,20 +283,45 @@ class Answers:
         line = self.line()
         if line[:1] != b"*":
             raise self.trouble(line) or StoreMismatch(f"expected an array from Redis, got {line!r}")
-        texts = []
-        for _ in range(int(line[1:])):
-            size = int(self.line()[1:])
-            texts.append(self.take(size + 2)[:size] if size >= 0 else None)
-        return texts
+        return [self.text() for _ in range(int(line[1:]))]
+
+    def text(self) -> bytes | None:
+        """The next answer, a string; None: there is none."""
+        line = self.line()
+        if line[:1] != b"$":
+            raise self.trouble(line) or StoreMismatch(f"expected a string from Redis, got {line!r}")
+        size = int(line[1:])
+        return self.take(size + 2)[:size] if size >= 0 else None
 
     def trouble(self, line: bytes) -> StoreError | None:
-        """What the server says in place of an answer that begins with this line; None: it is no error."""
-        return self.wire.refused(Exception(line[1:].decode(errors="replace"))) if line[:1] == b"-" else None
+        """What the server says in place of an answer that begins with this line; None: it is no error.
+
+        `Moved` where another node has what was asked for.
+        """
+        if line[:1] != b"-":
+            return None
+        known = self.wire.refused(Exception(line[1:].decode(errors="replace")))
+        return Moved(str(known)) if line.startswith((b"-MOVED ", b"-ASK ")) else known
 
     @staticmethod
     def plausible(chunk: bytes, size: int) -> bool:
         """Whether these may be records of this size."""
         return len(chunk) % size == 0 and (not chunk or (chunk[:4] == b"$7\r\n" and chunk[-2:] == b"\r\n"))
+
+    def skip(self, expected: bytes) -> bool:
+        """Whether the next answers, encoded, are these; then they are taken.
+
+        No answer begins as a longer one does, so this waits for nothing that does not come.
+        """
+        while not self._buffer.startswith(expected, self._start, self._end):
+            there = self._end - self._start
+            if there >= len(expected) or not expected.startswith(
+                bytes(memoryview(self._buffer)[self._start : self._end])
+            ):
+                return False
+            self._more()
+        self._start += len(expected)
+        return True
 
     def line(self) -> bytes:
         """The next line, without its end."""

@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import lru_cache
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -37,10 +38,11 @@ class SlotMap:
 
     Args:
         url: names some of the nodes; the others are found through them.
+        answer_s: how long connections wait for one answer, where the URL does not say; None: as usual.
 
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, answer_s: float | None = None) -> None:
         self.url = hide_password(url)
         match = _URL.fullmatch(url)
         if match is None:
@@ -48,10 +50,13 @@ class SlotMap:
         scheme, login, nodes, options = match.groups("")
         login = f"{login}@" if login else ""
         # of the pools only class and settings are used, which are the same for all nodes
-        pools = [connection_pool(f"{scheme}://{login}{node}{options}", _FORMS) for node in nodes.split(",")]
+        answer_s = _ANSWER_S if answer_s is None else answer_s
+        pools = [
+            connection_pool(f"{scheme}://{login}{node}{options}", _FORMS, answer_s)
+            for node in nodes.split(",")
+        ]
         self._settings = dict(pools[0].connection_kwargs)
-        if "socket_timeout" not in options:
-            self._settings["socket_timeout"] = _ANSWER_S
+        self._map_s = min(_MAP_S, answer_s)
         self._class = pools[0].connection_class
         self._given = [_address(pool.connection_kwargs) for pool in pools]
         self._known: set[Address] = set()
@@ -66,7 +71,7 @@ class SlotMap:
             StoreUnavailable: no node answers, or none has the slot.
 
         """
-        slot = key_slot(key.encode())
+        slot = _slot(key)
         found = self._current()[slot]
         if found is None:
             self.doubt()
@@ -133,7 +138,7 @@ class SlotMap:
         return best
 
     def _ask(self, address: Address) -> list[Address | None]:
-        wire = self.open(address, socket_timeout=_MAP_S)
+        wire = self.open(address, socket_timeout=self._map_s)
         try:
             (answer,) = wire.exchange([("CLUSTER", "SLOTS")], again=0)
         finally:
@@ -152,6 +157,11 @@ class SlotMap:
             self._known.update(found)
             owners[first : last + 1] = found[:1] * (last + 1 - first)
         return owners
+
+
+@lru_cache(1 << 12)  # of groups' own keys, which are asked for over and over
+def _slot(key: str) -> int:
+    return key_slot(key.encode())
 
 
 def _shuffled(addresses: list[Address]) -> list[Address]:

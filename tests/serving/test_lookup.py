@@ -1,138 +1,50 @@
 """Lookup mode: a mirror's scores to the last bit, from some of its rows."""
 
-import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from lookup_learner import MODELS, N_ASKED, SPEC, Learner, on_cluster, scorer_for, until
 from serving_fakes import client_of
 
 from streamrec.cli.serve import command as serve_command
 from streamrec.clock import SystemClock
 from streamrec.errors import StoreMismatch, StoreUnavailable, UsageError
-from streamrec.events.decoder import BlockDecoder
-from streamrec.events.example_reader import labelled
-from streamrec.features.spec import Cross, FeatureSpec, Field, Statistics
 from streamrec.models.keyed import keyed_tables
 from streamrec.models.pipeline import Pipeline
 from streamrec.models.registry import KINDS
 from streamrec.models.settings import ModelSettings
 from streamrec.serving.app import create_app
-from streamrec.serving.lookup import LookupScorer
 from streamrec.serving.lookup_pipeline import LookupPipeline
 from streamrec.serving.modes import scorer_of
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import LookupSettings
-from streamrec.store.base import Commit, Found, Lease, RowStore
+from streamrec.store.base import Found, RowStore
 from streamrec.store.flush import Limits
 from streamrec.store.memory import MemoryStore
-from streamrec.store.merge import served
 from streamrec.store.redis import RedisStore
 from streamrec.testing.redis_server import RedisServer
 from workers.serve import main
 
-SPEC = FeatureSpec(
-    fields=(
-        Field(name="user", kind="category", statistics=Statistics()),
-        Field(name="item", kind="category"),
-        Field(name="tags", kind="bag"),
-        Field(name="price", kind="number"),
-    ),
-    crosses=(Cross(fields=("user", "tags")),),
+
+@pytest.fixture(
+    params=["memory", *(pytest.param(each, marks=pytest.mark.integration) for each in ("redis", "cluster"))]
 )
-HOUR_MS = 3_600_000
-#: Weights come and go: by L1, and by expiry after some commits.
-MODELS = {
-    "wide": ModelSettings(kind="wide", ftrl={"l1": 0.3}, expire_after_s=20 * 3600),  # type: ignore[arg-type]
-    "ftrl": ModelSettings(kind="ftrl", ftrl={"l1": 0.3}),  # type: ignore[arg-type]
-    "dcn": ModelSettings(kind="dcn", deep={"tables": {"item": {"width": 4}}}),  # type: ignore[arg-type]
-}
-#: Requests: lines of a user with some items, also of users and items that nobody has seen.
-N_ASKED = 12
-
-
-def line(rng: np.random.Generator, n: int, n_users: int, n_items: int) -> bytes:
-    event = {
-        "type": "example",
-        "id": f"e{n}",
-        "time": 1_700_000_000_000 + n * HOUR_MS // 40,
-        "label": int(rng.random() < 0.4),
-        "user": f"u{rng.integers(n_users)}",
-        "item": f"i{rng.integers(n_items)}",
-        "features": {
-            "tags": [f"t{rng.integers(9)}" for _ in range(rng.integers(3))],
-            "price": round(float(rng.lognormal()), 2),
-        },
-    }
-    return json.dumps(event).encode() + b"\n"
-
-
-def lines(rng: np.random.Generator, start: int, n: int, n_users: int = 40, n_items: int = 100) -> bytes:
-    return b"".join(line(rng, start + i, n_users, n_items) for i in range(n))
-
-
-class Learner:
-    """Learns made-up events; remembers what a mirror answers as of each commit."""
-
-    def __init__(self, store: RowStore, name: str, kind: str, n_asked: int = N_ASKED) -> None:
-        self.pipeline, self.mirror = Pipeline(MODELS[kind], SPEC), Pipeline(MODELS[kind], SPEC)
-        self.lease: Lease = store.acquire(name, fresh=True)
-        self.seq = 0
-        self.asked = [lines(np.random.default_rng(100 + i), 600, 25, 50, 120) for i in range(n_asked)]
-        self.expected: dict[int, list[np.ndarray]] = {}
-        self._rng = np.random.default_rng(7)
-        self._decoder = BlockDecoder()
-
-    def learn(self, n: int = 40) -> None:
-        """One more commit."""
-        block, rejected = self._decoder.decode(lines(self._rng, 40 * self.seq, n))
-        assert not rejected
-        self.pipeline.learn(labelled(block), self._decoder.fields)
-        self.seq += 1
-        blobs = {**self.pipeline.blobs(), "model": self.pipeline.describe(), "metrics": b'{"rmse":0.4}'}
-        changed = self.pipeline.take_changed()
-        for table, rows in changed.items():
-            self.mirror.apply(table, served(rows))
-        self.mirror.restore(blobs)
-        self.expected[self.seq] = [self.mirror.score_lines(data) for data in self.asked]
-        self.lease.commit(Commit(self.seq, changed, blobs, time.time_ns() // 1_000_000))
-
-    def check(self, scorer: Scorer, i: int) -> tuple[int, int]:
-        """The scorer's answer to request i is a mirror's as of the commit that it names: (epoch, seq)."""
-        version, scores = ask(scorer, self.asked[i])
-        expected = self.expected[version[1]][i]
-        assert scores.view(np.uint32).tolist() == expected.view(np.uint32).tolist(), version
-        return version
-
-
-def ask(scorer: Scorer, data: bytes) -> tuple[tuple[int, int], np.ndarray]:
-    def compute() -> tuple[tuple[int, int], np.ndarray]:
-        with scorer.reading() as (mirror, version):
-            return (version.epoch, version.seq), mirror.score_lines(data)
-
-    return scorer.answer(compute)
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:  # kernels may be compiled meanwhile
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.005)
-
-
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])
 def store(request: pytest.FixtureRequest) -> Iterator[RowStore]:
+    # so few rows of a bucket that spaces are moved all the time
+    limits = Limits(flush_s=float("inf"), mean_rows=2, tail_commits=3)
     if request.param == "memory":
         store: RowStore = MemoryStore(f"lookup-{time.monotonic_ns()}")
-    else:  # so few rows of a bucket that spaces are moved all the time
-        limits = Limits(flush_s=float("inf"), mean_rows=2, tail_commits=3)
+    elif request.param == "redis":
         store = RedisStore(request.getfixturevalue("redis_url"), limits=limits)
+    else:
+        store = on_cluster(request.getfixturevalue("redis_cluster"), limits._replace(mean_rows=1))
     yield store
     store.close()
 
@@ -142,13 +54,12 @@ def name() -> str:
     return f"lookup-{time.monotonic_ns()}"
 
 
-def scorer_for(store: RowStore, name: str, rows: int = 60, stale_ms: int = 1000) -> LookupScorer:
-    return LookupScorer(store, name, SystemClock(), LookupSettings(rows, stale_ms))
-
-
 @pytest.mark.parametrize(
     ("store", "kind"),
-    [("memory", "wide"), *(pytest.param("redis", kind, marks=pytest.mark.integration) for kind in MODELS)],
+    [
+        ("memory", "wide"),
+        *(pytest.param("redis", kind, marks=pytest.mark.integration) for kind in MODELS),
+    ],
     indirect=["store"],
 )
 def test_scores_are_a_mirror_s_while_a_learner_commits_and_flushes(
@@ -393,7 +304,14 @@ def test_redis_hangs_dies_and_comes_back(redis_server: RedisServer) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("kind", ["wide", "dcn"])
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [
+        *(("memory", kind) for kind in ("wide", "dcn")),
+        *(pytest.param("redis", kind, marks=pytest.mark.integration) for kind in ("wide", "dcn")),
+    ],
+    indirect=["store"],
+)
 def test_explanations_are_a_mirror_s(store: RowStore, name: str, kind: str) -> None:
     learner = Learner(store, name, kind)
     for _ in range(3):

@@ -12,7 +12,9 @@ from streamrec.errors import StoreUnavailable
 from streamrec.store.cluster import cluster_wires
 from streamrec.store.flush import Limits
 from streamrec.store.keys import GROUPS, Keys
+from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.redis import RedisStore
+from streamrec.store.slots import SlotMap
 from streamrec.testing.redis_cluster import RedisCluster
 
 SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
@@ -26,7 +28,8 @@ def opening(cluster: RedisCluster) -> Iterator[Opener]:
 
     def make(**settings: Any) -> RedisStore:
         wires = cluster_wires(cluster.url)
-        opened.append(RedisStore(cluster.url, wires=wires, **{"limits": SMALL, **settings}))
+        quick = cluster_wires(cluster.url, LOOK_UP_S)
+        opened.append(RedisStore(cluster.url, wires=wires, quick=quick, **{"limits": SMALL, **settings}))
         return opened[-1]
 
     yield make
@@ -56,7 +59,8 @@ def model_on(cluster: RedisCluster, node: Any) -> str:
 
 def groups_on(cluster: RedisCluster, model: str, node: Any) -> list[int]:
     """Groups whose rows are on this node."""
-    return [group for group in range(GROUPS) if cluster.owner(Keys(model).fence(group)) is node]
+    slots, keys = SlotMap(cluster.url), Keys(model)  # read once
+    return [group for group in range(GROUPS) if slots.owner(keys.fence(group)).port == node.port]
 
 
 def slot_of(key: str) -> int:

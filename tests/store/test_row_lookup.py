@@ -5,23 +5,29 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from cluster_stores import opening
 from store_oracle import Oracle, commit, random_commit, rows
 
-from streamrec.errors import StoreMismatch, StoreUnavailable, UsageError
+from streamrec.errors import StoreMismatch
 from streamrec.store.base import Extent, Found, RowStore
 from streamrec.store.flush import Limits
 from streamrec.store.keys import Keys
 from streamrec.store.memory import MemoryStore
 from streamrec.store.redis import RedisStore
-from streamrec.store.wire import ServerWire, Wires
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 #: Four rows of a bucket on average, so that spaces are moved again and again; no flush but those of the test.
 SMALL = Limits(flush_s=float("inf"), mean_rows=4, tail_commits=2)
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])
+@pytest.fixture(
+    params=["memory", *(pytest.param(each, marks=pytest.mark.integration) for each in ("redis", "cluster"))]
+)
 def store(request: pytest.FixtureRequest) -> Iterator[RowStore]:
+    if request.param == "cluster":
+        with opening(request.getfixturevalue("redis_cluster")) as make:
+            yield make(limits=SMALL)
+        return
     if request.param == "memory":
         store: RowStore = MemoryStore(f"rows-{time.monotonic_ns()}")
     else:
@@ -47,18 +53,19 @@ def test_rows_are_those_of_the_last_flush(store: RowStore, name: str) -> None:
     oracle, lease, rng = Oracle(), store.acquire(name), np.random.default_rng(3)
     asked = np.arange(1, 230).astype(np.uint64) * SPREAD
     assert seen(store.look_up(name, {"wide": asked})) == {}
-    for seq in range(1, 25, 3):
+    for seq in range(1, 13, 3):
         for each in range(seq, seq + 3):
             lease.commit(oracle.apply(random_commit(each, rng)))
         assert store.look_up(name, {}).extent == Extent(lease.epoch, seq + 2, seq - 1, seq - 1)
         lease.flush()
+        store.extent(name)  # `low` is of two looks
         found = store.look_up(name, {"wide": asked, "deep": np.repeat(asked, 2), "none": asked})
         expected = {
             table: {key: row for key, (row, _) in its.items()}
             for table, its in oracle.seen(shadow=False).items()
         }
         assert seen(found) == expected
-        assert found.extent == Extent(lease.epoch, seq + 2, seq + 2, seq + 2)
+        assert found.extent == Extent(lease.epoch, seq + 2, seq + 2, seq + 2) == store.extent(name)
     again = store.acquire(name)
     assert store.look_up(name, {}).extent.epoch == again.epoch == lease.epoch + 1
     again.close()
@@ -137,14 +144,3 @@ def test_what_is_no_row_is_told(redis_url: str, name: str) -> None:
         store.look_up(name, {"a": np.array([5], np.uint64)})
     lease.close()
     store.close()
-
-
-def test_a_cluster_is_refused() -> None:
-    def nowhere() -> ServerWire:
-        raise StoreUnavailable("nobody asks it")
-
-    from streamrec.store.lookup import RowReader
-
-    reader = RowReader(Wires(nowhere, "redis+cluster://a:1", spread=True))
-    with pytest.raises(UsageError, match=r"redis\+cluster://a:1: .* serve without --lookup"):
-        reader.look_up("m", {})
