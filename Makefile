@@ -26,10 +26,11 @@ $(STAMP): pyproject.toml deploy/constraints.txt
 demo: $(STAMP)
 	@$(BIN)/streamrec demo
 
-test: $(STAMP)  ## four processes: tests wait for servers as long as they compute; those of a file stay together
+test: $(STAMP)  ## three processes: tests wait for servers as long as they compute; those of a file stay together
 	@$(BIN)/python deploy/install_chromium.py
-	@$(BIN)/python deploy/prepare_kafka.py
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@echo "Compiling kernels for the tests (first run only, some two minutes) ..."
+	@$(BIN)/python deploy/prepare_kafka.py & $(BIN)/python deploy/warm.py wide dcn two_tower; warm=$$?; wait; exit $$warm  # once, and not in three processes
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

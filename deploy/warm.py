@@ -1,12 +1,14 @@
-"""Compile the kernels before the first event comes: `python deploy/warm.py`, while the image is built.
+"""Compile kernels before the first event comes: `python deploy/warm.py [KIND ...]`, while the image is built.
 
-Joins and learns a small stream into a real store and scores from it, so that every kernel of the default
-model lands in NUMBA_CACHE_DIR. Without it the first start of every container compiles for half a minute.
+Joins and learns a small stream into a real store and scores from it, once for each kind of model (all of
+them where none is named), so that every kernel lands in NUMBA_CACHE_DIR. Without it the first start of every
+container compiles for half a minute.
 """
 
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from streamrec.join.lines import carrying_lines, example_lines
 from streamrec.join.select import selected
 from streamrec.join.settings import JoinSettings
 from streamrec.learner.start import Plan, start
+from streamrec.models.registry import KINDS
+from streamrec.models.settings import ModelSettings
 from streamrec.serving.api import RankRequest
 from streamrec.serving.rank import rank
 from streamrec.serving.scorer import Scorer
@@ -63,13 +67,14 @@ def _stream(path: Path, events: list[dict[str, object]]) -> Path:
     return path
 
 
-def _learn(stream: Path, store: Store) -> None:
+def _learn(stream: Path, store: Store, kind: str) -> None:
     """Twice: the second run resumes, which has kernels of its own."""
+    plan = Plan(kind, model=ModelSettings(kind=kind), rejects=str(stream.with_name(f"rejects-{kind}")))
     for limit in (_N_EVENTS, None):
         with ExitStack() as stack:
             source = open_source(str(stream))
             stack.callback(source.close)
-            started = start(Plan(rejects=str(stream.with_name("rejects"))), source, store, SystemClock())
+            started = start(plan, source, store, SystemClock())
             stack.callback(started.parts.close)
             started.result(started.learner.run(limit=limit))
 
@@ -88,21 +93,27 @@ def _join(stream: Path) -> None:
         example_lines(joiner.finish().examples)
 
 
-def main() -> None:
-    """Learn, resume, join, score, find the keys of events."""
+def _score(store: Store, kind: str) -> None:
+    """As a scorer does, and the live page."""
+    scorer = Scorer(store, kind, SystemClock())
+    if not scorer.load() or not rank(RankRequest.model_validate(_REQUEST), scorer, 0):
+        sys.exit(f"the small stream was not learned by {kind}")
+    largest(scorer, 1)
+
+
+def main(kinds: Sequence[str]) -> None:
+    """Learn, resume and score, by models of these kinds; join, find the keys of events."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         stream = _stream(Path(folder, "events.jsonl"), _events())
         store = open_store(f"embedded:{folder}/store" if server_binary() else "memory:warm")
         stack.callback(store.close)
-        _learn(stream, store)
+        for kind in kinds:
+            _learn(stream, store, kind)
+            _score(store, kind)
         LineKeys().split(stream.read_bytes())
         for path in (stream, _stream(Path(folder, "one.jsonl"), _events()[1:2])):  # nothing to join
             _join(path)
-        scorer = Scorer(store, "default", SystemClock())
-        if not scorer.load() or not rank(RankRequest.model_validate(_REQUEST), scorer, 0):
-            sys.exit("the small stream was not learned")
-        largest(scorer, 1)  # as the live page
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or list(KINDS))

@@ -26,6 +26,7 @@ from streamrec.learner.measures import Measures
 from streamrec.learner.order import ORDER, Order
 from streamrec.learner.predictions import prediction_lines
 from streamrec.learner.progress import Progress
+from streamrec.learner.remarks import Remarks
 from streamrec.learner.report import Report
 from streamrec.learner.settings import LearnerSettings
 from streamrec.models.pipeline import Pipeline
@@ -37,9 +38,6 @@ from streamrec.transport.writer import LineWriter
 __all__ = ["COPY", "CUT_OFF", "MODEL", "STOP_S", "Learner", "Parts"]
 
 _log = logging.getLogger("streamrec")
-
-#: Rejected records of which a run tells: enough to see what is wrong, few enough to read.
-_TELL_REJECTS = 5
 
 #: How long a learner that is asked to stop waits for its last commit: whoever sends SIGTERM waits 5 to 10 s.
 STOP_S = 2.5
@@ -105,8 +103,7 @@ class Learner:
         self._joiner = self._new_joiner()
         self._breaker = BreakerLog()
         self._committer = Committer(parts.lease, head, self._settings.patience_s, self._clock)
-        self._warned: set[str] = set()
-        self._n_told = self._n_other_items = 0
+        self._remarks = Remarks()
         self._started_s: float | None = None
         self._learned_before = parts.progress.examples
         self._stopping = False
@@ -274,7 +271,7 @@ class Learner:
         for letter in _dead_letters(decoded, joined):
             self._reject(letter)
         progress.events += decoded.n_records
-        self._warn_of_other_items()
+        self._remarks.other_items(self._decoder)
         parts.measures.read_names(decoded.block, decoded.data, self._decoder.fields)
         parts.pipeline.read_items(decoded.block, decoded.data)
         self._learn(joined.examples)
@@ -287,7 +284,7 @@ class Learner:
         if not len(examples):
             return
         predictions = parts.pipeline.learn(examples, self._decoder.fields)
-        self._warn_of_unknown_fields()
+        self._remarks.unknown_fields(parts.pipeline.extractor.unknown_fields, parts.progress.position)
         if parts.pipeline.retriever is not None and (of_items := examples.role == CATALOGUE).any():
             examples, predictions = picked(examples, ~of_items), predictions[~of_items]
             if not len(examples):
@@ -306,49 +303,19 @@ class Learner:
 
     def _finish(self) -> None:
         """The stream is at its end: what waits for a click or an impression waits no longer."""
-        self._warn_of_other_items(at_end=True)
+        self._remarks.other_items(self._decoder, at_end=True)
         joined = self._joiner.finish()
         n_waited = int(np.count_nonzero(joined.examples.role == FINAL))
         for letter in joined.refused:
             self._reject(letter)
         self._learn(joined.examples)
         if n_waited > 0.5 * self._parts.progress.examples:
-            _log.warning(
-                "%d impressions were still waiting for their click when the stream ended: "
-                "it is shorter than the join window of %g s, so all clicked ones were learned first "
-                "and the metrics mean little; set a shorter window_ms in [join]",
-                n_waited,
-                self._join.window_ms / 1000,
-            )
+            self._remarks.short_stream(n_waited, self._join.window_ms)
 
     def _reject(self, letter: Refused) -> None:
         self._parts.rejects.write(letter.reason, letter.partition, letter.offset, letter.raw)
         self._parts.progress.rejected += 1
-        self._n_told += 1
-        if self._n_told <= _TELL_REJECTS:
-            _log.warning("%s, position %d: not used: %s", letter.partition, letter.offset, letter.reason)
-        elif self._n_told == _TELL_REJECTS + 1:
-            _log.warning("further records that cannot be used are counted, and kept where --rejects says")
-
-    def _warn_of_unknown_fields(self) -> None:
-        for name in self._parts.pipeline.extractor.unknown_fields:
-            if name not in self._warned:
-                self._warned.add(name)
-                _log.warning(
-                    "feature %r appeared before position %s, but the model was made without it: "
-                    "it is not learned; name it in the settings file and start over with --fresh to use it",
-                    name,
-                    self._parts.progress.position,
-                )
-
-    def _warn_of_other_items(self, *, at_end: bool = False) -> None:
-        """Say the first time, and how often at the end, that catalogue events name two items."""
-        n, told = self._decoder.n_other_items, self._n_other_items
-        if n > told and (not told or at_end):
-            _log.warning(
-                "%d event(s) of type item name two items, the first: %s", n, self._decoder.other_item
-            )
-            self._n_other_items = n
+        self._remarks.refused(letter)
 
     def _commit(self) -> bool:
         """Hand a commit of everything since the last one to the committer; False: it is left, in a hurry."""

@@ -18,6 +18,7 @@ from streamrec.models.registry import build_model
 from streamrec.models.settings import ModelSettings
 from streamrec.state.dense import DenseTable
 from streamrec.state.rows import Table
+from streamrec.state.table import SparseTable
 
 __all__ = ["Excerpt", "Taken"]
 
@@ -73,7 +74,7 @@ class Excerpt:
             if isinstance(table, DenseTable):
                 dense[name] = table.flat.copy()
             else:
-                its = np.unique(ids[name]) if name in ids else _ids(table)
+                its = np.unique(ids[name]) if name in ids else _all_ids(table)
                 copied, found = table.get(its)
                 rows[name] = its[found], copied[found]
         return Taken(rows, dense, self._model.blobs())
@@ -107,6 +108,6 @@ def _predictor(model: Model) -> Model:
     return predictor
 
 
-def _ids(table: Table) -> np.ndarray:
-    """Of all its rows."""
-    return np.concatenate([_NONE, *(ids for ids, _ in table.pieces())])
+def _all_ids(table: Table) -> np.ndarray:
+    assert isinstance(table, SparseTable)  # as all tables of a model that are not dense
+    return table.ids()

@@ -109,9 +109,17 @@ class SparseTable:
         self._deleted.clear()
         return ids, rows, gone[~self.get(gone)[1]]
 
+    def ids(self) -> np.ndarray[Any, Any]:
+        """All ids uint64 (N,), in no particular order; a table of few rows is quickly through."""
+        ids, none = np.empty(len(self), np.uint64), np.empty((len(self), 0), np.float32)
+        n = 0
+        for s in np.flatnonzero(self.directory[:, 2]).tolist():
+            n += probe.gather(self.directory, self.stride, s, ids[n:], none)
+        return ids
+
     def pieces(self) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         """All ids and rows in canonical order: by what is stored, not by how it came to be."""
-        for s in np.flatnonzero(self.directory[:, 2]).tolist():
+        for s in range(probe.SEGMENTS):
             n = int(self.directory[s, 2])
             ids, rows = np.empty(n, np.uint64), np.empty((n, self.width), np.float32)
             probe.gather(self.directory, self.stride, s, ids, rows)

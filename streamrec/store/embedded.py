@@ -25,7 +25,8 @@ import redis
 
 from streamrec.clock import Clock
 from streamrec.errors import ServiceError, StoreUnavailable
-from streamrec.store.flush import Limits, no_fault
+from streamrec.store.flush import no_fault
+from streamrec.store.limits import Limits
 from streamrec.store.log import Fault
 from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.redis import RedisStore

@@ -29,7 +29,6 @@ that a node lost are written again, and the log keeps the commits of one flush m
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit, Rows
 from streamrec.store.codec import unpack
 from streamrec.store.keys import Keys, Space
+from streamrec.store.limits import Limits
 from streamrec.store.log import Behind, Entry, Fault, Owner, checked
 from streamrec.store.marks import Mark, Round, read_marks, remove_buckets
 from streamrec.store.merge import newest, tables_of
@@ -56,7 +56,7 @@ from streamrec.store.rows import (
 from streamrec.store.transactions import Transactions
 from streamrec.store.wire import Script, Wires
 
-__all__ = ["Flusher", "Limits", "no_fault"]
+__all__ = ["Flusher", "no_fault"]
 
 #: Of a bucket's token where it is drawn at random: never twice, and a number that Lua writes in full.
 _TOKEN_BITS = 40
@@ -64,31 +64,6 @@ _TOKEN_BITS = 40
 
 def no_fault(step: str) -> None:
     """Nothing goes wrong."""
-
-
-class Limits(NamedTuple):
-    """Sizes that a store works with."""
-
-    #: Redis takes strings up to 512 MB, but copying one blocks it: 16 MiB take about 10 ms.
-    part_bytes: int = 16 << 20
-    #: A flush starts when this much waits …
-    flush_bytes: int = 64 << 20
-    #: … or after this long, so that little log is read at a start.
-    flush_s: float = 30.0
-    #: A flush in the background takes this share of the time, unless twice `flush_bytes` wait.
-    flush_share: float = 0.25
-    #: Learning waits for the flush when this much of the log is not flushed, whoever reads meanwhile.
-    log_bytes: int = 512 << 20
-    #: What stays in the log for scorers that are a little behind.
-    tail_bytes: int = 16 << 20
-    tail_commits: int = 256
-    #: Rows of a bucket on average before it is split by 4. Redis packs a hash of up to 512 small fields (19
-    #: bytes a row of 2 slots).
-    mean_rows: int = 256
-    #: Rows of one transaction: about 10 ms in which Redis answers nobody else.
-    batch_rows: int = 8192
-    #: Changes that are merged at once: 10 ms.
-    merge_rows: int = 1 << 16
 
 
 class Flusher:

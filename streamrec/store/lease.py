@@ -22,8 +22,9 @@ from streamrec.store import log, scripts
 from streamrec.store.backlog import Backlog
 from streamrec.store.base import Commit
 from streamrec.store.codec import pack
-from streamrec.store.flush import Flusher, Limits
+from streamrec.store.flush import Flusher
 from streamrec.store.keys import GROUPS, MODELS, Keys
+from streamrec.store.limits import Limits
 from streamrec.store.log import Behind, Entry, Fault, Forgotten, Owner
 from streamrec.store.pace import Pace
 from streamrec.store.wire import Wires

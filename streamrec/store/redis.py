@@ -14,9 +14,10 @@ from streamrec.errors import Outdated, StoreError, StoreMismatch, StoreUnavailab
 from streamrec.store import log, scripts
 from streamrec.store.base import Commit, Extent, Found, Head, Rows, Setting, Snapshot, outdated
 from streamrec.store.codec import unpack
-from streamrec.store.flush import Limits, no_fault
+from streamrec.store.flush import no_fault
 from streamrec.store.keys import GROUPS, MODELS, Keys, Space, last_id, setting_key
 from streamrec.store.lease import PIN_MS, RedisLease
+from streamrec.store.limits import Limits
 from streamrec.store.log import Fault
 from streamrec.store.lookup import LOOK_UP_S, RowReader
 from streamrec.store.marks import Mark, read_marks

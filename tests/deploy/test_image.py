@@ -128,7 +128,7 @@ def test_warm_kernels_are_all_that_a_replay_needs_and_compute_the_same(tmp_path:
     assert re.search(rf"^ARG NUMBA_CPU_NAME={portable['NUMBA_CPU_NAME']}$", TEXT, re.MULTILINE)
     kernels = {**portable, "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
     subprocess.run(
-        [sys.executable, str(DEPLOY / "warm.py")],
+        [sys.executable, str(DEPLOY / "warm.py"), "wide"],
         env={**os.environ, **kernels},
         check=True,
         timeout=_COMPILE_S,

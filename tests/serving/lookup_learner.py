@@ -19,7 +19,7 @@ from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import LookupSettings
 from streamrec.store.base import Commit, Lease, RowStore
 from streamrec.store.cluster import cluster_wires
-from streamrec.store.flush import Limits
+from streamrec.store.limits import Limits
 from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.merge import served
 from streamrec.store.redis import RedisStore

@@ -26,7 +26,7 @@ from streamrec.serving.modes import scorer_of
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import LookupSettings
 from streamrec.store.base import Found, RowStore
-from streamrec.store.flush import Limits
+from streamrec.store.limits import Limits
 from streamrec.store.memory import MemoryStore
 from streamrec.store.redis import RedisStore
 from streamrec.testing.redis_server import RedisServer

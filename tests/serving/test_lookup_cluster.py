@@ -16,8 +16,8 @@ from streamrec.errors import StoreUnavailable
 from streamrec.serving.app import create_app
 from streamrec.serving.lookup import LookupScorer
 from streamrec.serving.rows_missing import RowsMissing
-from streamrec.store.flush import Limits
 from streamrec.store.keys import GROUPS, Keys
+from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
 from streamrec.store.slots import SlotMap
 from streamrec.testing.redis_cluster import SLOTS, ClusterNode, RedisCluster

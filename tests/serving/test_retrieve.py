@@ -21,6 +21,7 @@ from streamrec.serving.retrieve import retrieve
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import RetrievalSettings
 from streamrec.store.memory import MemoryStore
+from streamrec.testing.redis_server import wait_until
 
 NAMES = [f"item {n}" for n in range(12)]
 GENRES = ["war", "drama", "crime"]
@@ -235,8 +236,7 @@ def test_nothing_is_there_yet(scorer: Scorer, shelf: Shelf) -> None:
     with client_of(create_app(scorer)) as client:
         assert client.post("/v1/retrieve", json={}).status_code == 503
         shelf.commit()
-        while scorer.generation is None:
-            pass
+        assert wait_until(lambda: scorer.generation is not None, 20)
         assert asked(client, k=1000, exclude={"items": ["a"], "seen": True}) == []
         assert client.post("/v1/recommend", json={"user": "u"}).json()["items"] == []
 

@@ -57,6 +57,7 @@ def test_a_table_is_a_dict(width, operations):
             assert set(got.tolist()) == changed
             assert set(gone.tolist()) == {i for i in deleted if i not in oracle}
             assert all(oracle[int(i)] == r.tolist() for i, r in zip(got, rows, strict=True))
+            assert sorted(table.ids().tolist()) == sorted(oracle)
             changed, deleted = set(), set()
     assert content(table) == oracle
     assert len(table) == len(oracle)

@@ -10,8 +10,8 @@ from redis.crc import key_slot
 
 from streamrec.errors import StoreUnavailable
 from streamrec.store.cluster import cluster_wires
-from streamrec.store.flush import Limits
 from streamrec.store.keys import GROUPS, Keys
+from streamrec.store.limits import Limits
 from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.redis import RedisStore
 from streamrec.store.slots import SlotMap

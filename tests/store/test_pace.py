@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from store_oracle import random_commit
 
-from streamrec.store.flush import Limits
+from streamrec.store.limits import Limits
 from streamrec.store.pace import Pace
 from streamrec.store.redis import RedisStore
 

@@ -12,8 +12,8 @@ from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.errors import Fenced, StoreFull, StoreMismatch, StoreUnavailable
 from streamrec.store.cluster import cluster_wires
-from streamrec.store.flush import Limits
 from streamrec.store.keys import Keys
+from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
 from streamrec.testing.faults import Crash, Faults
 from streamrec.testing.redis_server import RedisServer

@@ -16,8 +16,8 @@ from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, ro
 from streamrec.errors import Outdated, StoreMismatch, StoreUnavailable
 from streamrec.store import rows as row_codec
 from streamrec.store.cluster import cluster_wires
-from streamrec.store.flush import Limits
 from streamrec.store.keys import Keys, setting_key
+from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
 from streamrec.testing.redis_server import wait_until
 

@@ -10,8 +10,8 @@ from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.errors import StoreMismatch
 from streamrec.store.base import Extent, Found, RowStore
-from streamrec.store.flush import Limits
 from streamrec.store.keys import Keys
+from streamrec.store.limits import Limits
 from streamrec.store.memory import MemoryStore
 from streamrec.store.redis import RedisStore
 

@@ -11,7 +11,7 @@ from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.errors import Fenced, Outdated, StoreMismatch
 from streamrec.store.base import Head, Setting, Store
-from streamrec.store.flush import Limits
+from streamrec.store.limits import Limits
 from streamrec.store.memory import MemoryStore
 from streamrec.store.registry import SCHEMES
 

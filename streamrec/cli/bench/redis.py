@@ -10,7 +10,7 @@ from streamrec.cli.bench.figure import Figure
 from streamrec.state.table import SparseTable
 from streamrec.store.base import Commit, Lease, Rows
 from streamrec.store.embedded import EmbeddedStore
-from streamrec.store.flush import Limits
+from streamrec.store.limits import Limits
 from streamrec.store.memory import MemoryStore
 
 __all__ = ["figures"]
