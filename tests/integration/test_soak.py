@@ -27,4 +27,4 @@ def test_no_wrong_score(kafka_broker: KafkaCluster, tmp_path: Path) -> None:
     assert set(soak.statuses) <= {0, 200, 503}
     n_compared = check(soak, events)
     assert n_compared > 0.5 * len(soak.answers) > 50
-    assert len({answer.seq for answer in soak.answers}) > 10
+    assert len({answer.seq for answer in soak.answers}) > 4
