@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from streamrec.cli.bench import rating, tfrs
+from streamrec.cli.bench import BENCHES, command, rating, tfrs
 
 #: Answers as the peer does; its log loss tells what it was asked.
 FAKE = """
@@ -94,3 +95,8 @@ def test_without_the_peer_figures_stand_alone(monkeypatch, capsys):
     assert "TFRS: not measured" in capsys.readouterr().err
     monkeypatch.setattr(tfrs, "_RUNS", {1: (20, 5.0), 64: (128, 1.5)})
     assert [figure.reached for figure in tfrs._learning(given, 64, None)] == [None, None]
+
+
+def test_help_names_every_benchmark() -> None:
+    told = CliRunner().invoke(command, ["--help"]).output
+    assert all(f"\n    {name} " in told and what in told for name, what in BENCHES.items())

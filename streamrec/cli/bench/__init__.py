@@ -37,11 +37,14 @@ BENCHES: Mapping[str, str] = {
 }
 
 
-@click.command("bench")
+_LIST = "\b\nNAMES:\n" + "\n".join(f"  {name:16} {what}" for name, what in BENCHES.items())
+
+
+@click.command("bench", epilog=_LIST)
 @click.argument("names", nargs=-1)
 @json_option
 def command(names: tuple[str, ...], as_json: bool) -> int:
-    """Measure NAMES, or everything (`streamrec bench --help` lists them).
+    """Measure NAMES, or everything; they are listed below.
 
     Each figure is printed with its peer or limit from the same run. Exit code 1 if one misses its goal.
     """
