@@ -14,6 +14,7 @@ import redis
 from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, rows, without_empty
 
 from streamrec.errors import Outdated, StoreMismatch, StoreUnavailable
+from streamrec.store import redis as redis_store
 from streamrec.store import rows as row_codec
 from streamrec.store.cluster import cluster_wires
 from streamrec.store.keys import Keys, setting_key
@@ -133,7 +134,12 @@ def test_a_model_begun_anew_under_a_reader(open_redis: Opener, model: str) -> No
         list(pieces)
 
 
-def test_old_buckets_stay_for_their_reader_and_go_then(open_redis: Opener, model: str, client: Any) -> None:
+def test_old_buckets_stay_for_their_reader_and_go_then(
+    open_redis: Opener, model: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        redis_store, "PIN_MS", 200_000
+    )  # moving rows takes a busy cluster more than ten seconds
     lease, oracle, _ = _many(open_redis, model)
     expected = without_empty(oracle.seen(shadow=True))
     pieces = iter(open_redis().load(model, shadow=True).pieces)
