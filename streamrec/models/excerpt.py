@@ -84,22 +84,20 @@ class Excerpt:
         with self._lock:
             if self._second is None:
                 self._second = build_model(*self._made)
-            _fill(_predictor(self._second), taken, self._held)
+            self._fill(_predictor(self._second), taken)
             return self._second.predict(batch)
 
-
-def _fill(second: Model, taken: Taken, held: dict[str, np.ndarray]) -> None:
-    """Let it have what was taken, and nothing else; `held`: ids of its rows, by table, which are changed."""
-    for name, (ids, rows) in taken.rows.items():
-        table = second.tables[name]
-        table.delete(held.get(name, _NONE), changed=False)
-        table.upsert(ids, rows, changed=False)
-        held[name] = ids
-    for name, flat in taken.dense.items():
-        dense = second.tables[name]
-        assert isinstance(dense, DenseTable)  # of the same settings
-        dense.flat[:] = flat
-    second.restore(taken.blobs)
+    def _fill(self, second: Model, taken: Taken) -> None:
+        for name, (ids, rows) in taken.rows.items():
+            table = second.tables[name]
+            table.delete(self._held.get(name, _NONE), changed=False)
+            table.upsert(ids, rows, changed=False)
+            self._held[name] = ids
+        for name, flat in taken.dense.items():
+            dense = second.tables[name]
+            assert isinstance(dense, DenseTable)  # of the same settings
+            dense.flat[:] = flat
+        second.restore(taken.blobs)
 
 
 def _predictor(model: Model) -> Model:

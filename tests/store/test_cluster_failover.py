@@ -3,11 +3,10 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from cluster_stores import SMALL, Opener, groups_on, model_on, opening, patiently, slot_of
+from cluster_stores import SMALL, Opener, groups_on, model_on, patiently, slot_of
 from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, rows, without_empty
 
 from streamrec.errors import Fenced, StoreUnavailable
@@ -19,12 +18,6 @@ from streamrec.testing.faults import Faults
 from streamrec.testing.redis_cluster import ClusterNode, RedisCluster
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def open_cluster(redis_cluster: RedisCluster) -> Iterator[Opener]:
-    with opening(redis_cluster) as make:
-        yield make
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Single rows on a cluster: whatever a flush is at and whatever was lost, an answer is as of what it says."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from cluster_stores import Opener, groups_on, model_on, opening, patiently, slot_of
+from cluster_stores import Opener, groups_on, model_on, patiently, slot_of
 from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.store.base import Found
@@ -26,12 +25,6 @@ def _few(ids: np.ndarray) -> np.ndarray:
 
 
 ASKED = np.unique(_few(np.arange(1, SPACE + 1).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)))
-
-
-@pytest.fixture
-def open_cluster(redis_cluster: RedisCluster) -> Iterator[Opener]:
-    with opening(redis_cluster) as make:
-        yield make
 
 
 @pytest.fixture

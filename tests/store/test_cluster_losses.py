@@ -3,11 +3,9 @@
 That is what a replica is that takes over without the last writes, at a moment of our choice.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from cluster_stores import Opener, model_on, opening, patiently
+from cluster_stores import Opener, model_on, patiently
 from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.errors import StoreMismatch, StoreUnavailable
@@ -22,12 +20,6 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def cluster(redis_cluster: RedisCluster) -> RedisCluster:
     return redis_cluster
-
-
-@pytest.fixture
-def open_cluster(cluster: RedisCluster) -> Iterator[Opener]:
-    with opening(cluster) as make:
-        yield make
 
 
 @pytest.fixture
