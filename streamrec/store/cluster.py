@@ -161,6 +161,6 @@ def _key(command: tuple[Argument, ...]) -> str:
 
 
 def cluster_wires(url: str, answer_s: float | None = None) -> Wires:
-    """Wires to the Redis Cluster at this URL; `answer_s`: see `SlotMap`."""
+    """Wires to the Redis Cluster at this URL, see `wire.Connect`."""
     slots = SlotMap(url, answer_s)
     return Wires(lambda: ClusterWire(slots), slots.url, spread=True)

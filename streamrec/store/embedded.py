@@ -28,7 +28,6 @@ from streamrec.errors import ServiceError, StoreUnavailable
 from streamrec.store.flush import no_fault
 from streamrec.store.limits import Limits
 from streamrec.store.log import Fault
-from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.redis import RedisStore
 from streamrec.store.wire import ANSWER_S, ServerWire, Wires, connection_settings
 
@@ -255,9 +254,7 @@ class EmbeddedStore(RedisStore):
         url = f"embedded:{directory}" if directory else "embedded"
         try:
             self.server.ensure()
-            wires = Wires(lambda: ServerWire(self._connection(), url), url)
-            quick = Wires(lambda: ServerWire(self._connection(LOOK_UP_S), url), url)
-            super().__init__(url, wires=wires, quick=quick, limits=limits, clock=clock, fault=fault)
+            super().__init__(url, connect=self._connect, limits=limits, clock=clock, fault=fault)
             if self.version < (7, 0) and (self.server.directory / "appendonlydir").exists():
                 raise ServiceError(
                     f"{self.server.directory} was written by Redis 7 or newer, but this server is "
@@ -272,5 +269,8 @@ class EmbeddedStore(RedisStore):
         super().close()
         self.server.close()
 
-    def _connection(self, answer_s: float = ANSWER_S) -> Any:
+    def _connect(self, url: str, answer_s: float | None = None) -> Wires:
+        return Wires(lambda: ServerWire(self._connection(answer_s or ANSWER_S), url), url)
+
+    def _connection(self, answer_s: float) -> Any:
         return _Connection(self.server, **connection_settings(answer_s))

@@ -23,7 +23,7 @@ from streamrec.store.lookup import LOOK_UP_S, RowReader
 from streamrec.store.marks import Mark, read_marks
 from streamrec.store.merge import served, without_empty
 from streamrec.store.rows import read_space
-from streamrec.store.wire import Wire, Wires, server_wires
+from streamrec.store.wire import Connect, Wire, server_wires
 
 __all__ = ["RedisStore"]
 
@@ -60,8 +60,7 @@ class RedisStore:
 
     Args:
         url: redis://, rediss:// or unix://.
-        wires: connect in another way than by the URL: to a server of one's own, to a cluster.
-        quick: the same for looking up single rows, with answers within `lookup.LOOK_UP_S`.
+        connect: how it is reached: a cluster, a server of one's own.
         limits: sizes to work with.
         clock: for waiting.
         fault: called at every step of a commit and a flush.
@@ -77,16 +76,15 @@ class RedisStore:
         self,
         url: str,
         *,
-        wires: Wires | None = None,
-        quick: Wires | None = None,
+        connect: Connect = server_wires,
         limits: Limits = Limits(),  # noqa: B008  (immutable)
         clock: Clock | None = None,
         fault: Fault = no_fault,
         late: bool = False,
     ) -> None:
-        self._wires = wires or server_wires(url)
+        self._wires = connect(url)
         self.url = self._wires.url
-        self._rows = RowReader(quick or wires or server_wires(url, answer_s=LOOK_UP_S))
+        self._rows = RowReader(connect(url, LOOK_UP_S))
         self._limits = limits
         self._clock = clock or SystemClock()
         self._fault = fault

@@ -33,10 +33,9 @@ def _redis(url: str, late: bool) -> Store:
 
 def _cluster(url: str, late: bool) -> Store:
     from streamrec.store.cluster import cluster_wires
-    from streamrec.store.lookup import LOOK_UP_S
     from streamrec.store.redis import RedisStore
 
-    return RedisStore(url, wires=cluster_wires(url), quick=cluster_wires(url, LOOK_UP_S), late=late)
+    return RedisStore(url, connect=cluster_wires, late=late)
 
 
 #: What opens the URLs of a scheme. The client library is imported when it is needed: it takes 0.2 s.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from time import sleep
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,6 +23,7 @@ from streamrec.errors import StoreError, StoreFull, StoreUnavailable, UsageError
 __all__ = [
     "ANSWER_S",
     "Argument",
+    "Connect",
     "Script",
     "ServerWire",
     "Wire",
@@ -339,7 +340,15 @@ class Wires:
             self._idle.clear()
 
 
-def server_wires(url: str, answer_s: float = ANSWER_S) -> Wires:
-    """Wires to the server at this URL; `answer_s`: how long they wait for one answer."""
-    shown, pool = hide_password(url), connection_pool(url, answer_s=answer_s)
+class Connect(Protocol):
+    """How the store at a URL is reached."""
+
+    def __call__(self, url: str, answer_s: float | None = None) -> Wires:
+        """Wires to it; `answer_s`: how long they wait for one answer, None: as usual."""
+        ...
+
+
+def server_wires(url: str, answer_s: float | None = None) -> Wires:
+    """Wires to the server at this URL, see `Connect`."""
+    shown, pool = hide_password(url), connection_pool(url, answer_s=answer_s or ANSWER_S)
     return Wires(lambda: ServerWire(pool.make_connection(), shown), shown)

@@ -18,12 +18,7 @@ from streamrec.serving.lookup import LookupScorer
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import LookupSettings
 from streamrec.store.base import Commit, Lease, RowStore
-from streamrec.store.cluster import cluster_wires
-from streamrec.store.limits import Limits
-from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.merge import served
-from streamrec.store.redis import RedisStore
-from streamrec.testing.redis_cluster import RedisCluster
 
 T = TypeVar("T")
 
@@ -126,11 +121,6 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:  # kern
     while not condition():
         assert time.monotonic() < end, "timed out"
         time.sleep(0.005)
-
-
-def on_cluster(cluster: RedisCluster, limits: Limits) -> RedisStore:
-    quick = cluster_wires(cluster.url, LOOK_UP_S)
-    return RedisStore(cluster.url, wires=cluster_wires(cluster.url), quick=quick, limits=limits)
 
 
 def scorer_for(store: RowStore, name: str, rows: int = 60, stale_ms: int = 1000) -> LookupScorer:

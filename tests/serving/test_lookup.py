@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from lookup_learner import MODELS, N_ASKED, SPEC, Learner, on_cluster, scorer_for, until
+from lookup_learner import MODELS, N_ASKED, SPEC, Learner, scorer_for, until
 from serving_fakes import client_of
 
 from streamrec.cli.serve import command as serve_command
@@ -26,6 +26,7 @@ from streamrec.serving.modes import scorer_of
 from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import LookupSettings
 from streamrec.store.base import Found, RowStore
+from streamrec.store.cluster import cluster_wires
 from streamrec.store.limits import Limits
 from streamrec.store.memory import MemoryStore
 from streamrec.store.redis import RedisStore
@@ -44,7 +45,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[RowStore]:
     elif request.param == "redis":
         store = RedisStore(request.getfixturevalue("redis_url"), limits=limits)
     else:
-        store = on_cluster(request.getfixturevalue("redis_cluster"), limits._replace(mean_rows=1))
+        url = request.getfixturevalue("redis_cluster").url
+        store = RedisStore(url, connect=cluster_wires, limits=limits._replace(mean_rows=1))
     yield store
     store.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookup_learner import N_ASKED, Learner, on_cluster, patiently, scorer_for, until
+from lookup_learner import N_ASKED, Learner, patiently, scorer_for, until
 from redis.crc import key_slot
 from serving_fakes import client_of
 
@@ -16,6 +16,7 @@ from streamrec.errors import StoreUnavailable
 from streamrec.serving.app import create_app
 from streamrec.serving.lookup import LookupScorer
 from streamrec.serving.rows_missing import RowsMissing
+from streamrec.store.cluster import cluster_wires
 from streamrec.store.keys import GROUPS, Keys
 from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def store(redis_cluster: RedisCluster) -> Iterator[RedisStore]:
-    store = on_cluster(redis_cluster, Limits(flush_s=float("inf"), mean_rows=1, tail_commits=3))
+    limits = Limits(flush_s=float("inf"), mean_rows=1, tail_commits=3)
+    store = RedisStore(redis_cluster.url, connect=cluster_wires, limits=limits)
     yield store
     store.close()
 

@@ -12,7 +12,6 @@ from streamrec.errors import StoreUnavailable
 from streamrec.store.cluster import cluster_wires
 from streamrec.store.keys import GROUPS, Keys
 from streamrec.store.limits import Limits
-from streamrec.store.lookup import LOOK_UP_S
 from streamrec.store.redis import RedisStore
 from streamrec.store.slots import SlotMap
 from streamrec.testing.redis_cluster import RedisCluster
@@ -27,9 +26,7 @@ def opening(cluster: RedisCluster) -> Iterator[Opener]:
     opened: list[RedisStore] = []
 
     def make(**settings: Any) -> RedisStore:
-        wires = cluster_wires(cluster.url)
-        quick = cluster_wires(cluster.url, LOOK_UP_S)
-        opened.append(RedisStore(cluster.url, wires=wires, quick=quick, **{"limits": SMALL, **settings}))
+        opened.append(RedisStore(cluster.url, connect=cluster_wires, **{"limits": SMALL, **settings}))
         return opened[-1]
 
     yield make

@@ -15,6 +15,7 @@ from streamrec.store.cluster import cluster_wires
 from streamrec.store.keys import Keys
 from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
+from streamrec.store.wire import server_wires
 from streamrec.testing.faults import Crash, Faults
 from streamrec.testing.redis_server import RedisServer
 
@@ -52,8 +53,8 @@ def open_redis() -> Iterator[Opener]:
     opened: list[RedisStore] = []
 
     def make(url: str, **settings: Any) -> RedisStore:
-        wires = cluster_wires(url) if "cluster" in url else None
-        opened.append(RedisStore(url, wires=wires, **settings))
+        connect = cluster_wires if "cluster" in url else server_wires
+        opened.append(RedisStore(url, connect=connect, **settings))
         return opened[-1]
 
     yield make

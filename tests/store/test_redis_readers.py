@@ -20,6 +20,7 @@ from streamrec.store.cluster import cluster_wires
 from streamrec.store.keys import Keys, setting_key
 from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
+from streamrec.store.wire import server_wires
 from streamrec.testing.redis_server import wait_until
 
 pytestmark = pytest.mark.integration
@@ -42,8 +43,8 @@ def open_redis(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
     opened: list[RedisStore] = []
 
     def make(**settings: Any) -> RedisStore:
-        wires = cluster_wires(url) if "cluster" in url else None
-        opened.append(RedisStore(url, wires=wires, **{"limits": SMALL, **settings}))
+        connect = cluster_wires if "cluster" in url else server_wires
+        opened.append(RedisStore(url, connect=connect, **{"limits": SMALL, **settings}))
         return opened[-1]
 
     yield make

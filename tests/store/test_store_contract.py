@@ -38,10 +38,10 @@ def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
         from streamrec.store.wire import server_wires
 
         if request.param == "redis":
-            url, wires = request.getfixturevalue("redis_url"), server_wires
+            url, connect = request.getfixturevalue("redis_url"), server_wires
         else:
-            url, wires = request.getfixturevalue("redis_cluster").url, cluster_wires
-        make = lambda: RedisStore(url, wires=wires(url), limits=SMALL)  # noqa: E731
+            url, connect = request.getfixturevalue("redis_cluster").url, cluster_wires
+        make = lambda: RedisStore(url, connect=connect, limits=SMALL)  # noqa: E731
 
     def open_one() -> Store:
         opened.append(make())
