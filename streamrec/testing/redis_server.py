@@ -3,18 +3,21 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
+from streamrec.errors import StoreUnavailable
 from streamrec.store.embedded import EmbeddedServer, server_binary
 from streamrec.testing.docker import docker_answers
 
-__all__ = ["RedisServer", "reachable_redis", "wait_until"]
+__all__ = ["RedisServer", "patiently", "reachable_redis", "wait_until"]
+
+T = TypeVar("T")
 
 
 class RedisServer:
@@ -77,6 +80,23 @@ def reachable_redis() -> Iterator[str | None]:
                 server.stop()
     else:
         yield None
+
+
+def patiently(action: Callable[[], T], timeout_s: float = 30.0) -> T:
+    """What the action gives, as a learner's committer does: again while the store says that it helps.
+
+    Raises:
+        StoreUnavailable: for longer than this.
+
+    """
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return action()
+        except StoreUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def wait_until(condition: Any, timeout_s: float = 10.0) -> bool:

@@ -3,12 +3,10 @@
 import json
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 
 from streamrec.clock import SystemClock
-from streamrec.errors import StoreUnavailable
 from streamrec.events.decoder import BlockDecoder
 from streamrec.events.example_reader import labelled
 from streamrec.features.spec import Cross, FeatureSpec, Field, Statistics
@@ -19,8 +17,7 @@ from streamrec.serving.scorer import Scorer
 from streamrec.serving.settings import LookupSettings
 from streamrec.store.base import Commit, Lease, RowStore
 from streamrec.store.merge import served
-
-T = TypeVar("T")
+from streamrec.testing.redis_server import patiently, wait_until
 
 SPEC = FeatureSpec(
     fields=(
@@ -105,22 +102,8 @@ def ask(scorer: Scorer, data: bytes) -> tuple[tuple[int, int], np.ndarray]:
     return scorer.answer(compute)
 
 
-def patiently(action: Callable[[], T]) -> T:
-    """As a learner's committer does: again while the store is away."""
-    end = time.monotonic() + 30
-    while True:
-        try:
-            return action()
-        except StoreUnavailable:
-            assert time.monotonic() < end, "the store does not come back"
-            time.sleep(0.05)
-
-
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:  # kernels may be compiled meanwhile
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.005)
+    assert wait_until(condition, seconds), "timed out"
 
 
 def scorer_for(store: RowStore, name: str, rows: int = 60, stale_ms: int = 1000) -> LookupScorer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookup_learner import N_ASKED, Learner, patiently, scorer_for, until
+from lookup_learner import N_ASKED, Learner, scorer_for, until
 from redis.crc import key_slot
 from serving_fakes import client_of
 
@@ -22,6 +22,7 @@ from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
 from streamrec.store.slots import SlotMap
 from streamrec.testing.redis_cluster import SLOTS, ClusterNode, RedisCluster
+from streamrec.testing.redis_server import patiently
 
 pytestmark = pytest.mark.integration
 

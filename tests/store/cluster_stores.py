@@ -1,14 +1,12 @@
 """What the tests of a cluster have in common."""
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from redis.crc import key_slot
 
-from streamrec.errors import StoreUnavailable
 from streamrec.store.cluster import cluster_wires
 from streamrec.store.keys import GROUPS, Keys
 from streamrec.store.limits import Limits
@@ -18,7 +16,6 @@ from streamrec.testing.redis_cluster import RedisCluster
 
 SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
 Opener = Callable[..., RedisStore]
-T = TypeVar("T")
 
 
 @contextmanager
@@ -32,18 +29,6 @@ def opening(cluster: RedisCluster) -> Iterator[Opener]:
     yield make
     for store in opened:
         store.close()
-
-
-def patiently(action: Callable[[], T], timeout_s: float = 30.0) -> T:
-    """As the learner's committer does: again while the store says that it helps."""
-    end = time.monotonic() + timeout_s
-    while True:
-        try:
-            return action()
-        except StoreUnavailable:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
 
 
 def model_on(cluster: RedisCluster, node: Any) -> str:

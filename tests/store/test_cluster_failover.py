@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from cluster_stores import SMALL, Opener, groups_on, model_on, patiently, slot_of
+from cluster_stores import SMALL, Opener, groups_on, model_on, slot_of
 from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, rows, without_empty
 
 from streamrec.errors import Fenced, StoreUnavailable
@@ -16,6 +16,7 @@ from streamrec.store.marks import read_marks
 from streamrec.store.wire import ServerWire
 from streamrec.testing.faults import Faults
 from streamrec.testing.redis_cluster import ClusterNode, RedisCluster
+from streamrec.testing.redis_server import patiently
 
 pytestmark = pytest.mark.integration
 

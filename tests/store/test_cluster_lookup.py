@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from cluster_stores import Opener, groups_on, model_on, patiently, slot_of
+from cluster_stores import Opener, groups_on, model_on, slot_of
 from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.store.base import Found
@@ -13,6 +13,7 @@ from streamrec.store.lookup_groups import _Share
 from streamrec.store.redis import RedisStore
 from streamrec.testing.faults import Faults
 from streamrec.testing.redis_cluster import SLOTS, RedisCluster
+from streamrec.testing.redis_server import patiently
 
 pytestmark = pytest.mark.integration
 

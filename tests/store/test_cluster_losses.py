@@ -5,7 +5,7 @@ That is what a replica is that takes over without the last writes, at a moment o
 
 import numpy as np
 import pytest
-from cluster_stores import Opener, model_on, patiently
+from cluster_stores import Opener, model_on
 from store_oracle import Oracle, commit, random_commit, rows
 
 from streamrec.errors import StoreMismatch, StoreUnavailable
@@ -13,6 +13,7 @@ from streamrec.store.keys import Keys
 from streamrec.store.marks import read_marks
 from streamrec.testing.faults import Faults
 from streamrec.testing.redis_cluster import SLOTS, ClusterNode, RedisCluster, Saved
+from streamrec.testing.redis_server import patiently
 
 pytestmark = pytest.mark.integration
 
