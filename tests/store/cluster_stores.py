@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from redis.crc import key_slot
+from store_oracle import Oracle, random_commit
 
 from streamrec.store.cluster import cluster_wires
 from streamrec.store.keys import GROUPS, Keys
@@ -13,6 +15,7 @@ from streamrec.store.limits import Limits
 from streamrec.store.redis import RedisStore
 from streamrec.store.slots import SlotMap
 from streamrec.testing.redis_cluster import RedisCluster
+from streamrec.testing.redis_server import patiently
 
 SMALL = Limits(part_bytes=1024, mean_rows=1, batch_rows=32, flush_s=float("inf"), tail_commits=2)
 Opener = Callable[..., RedisStore]
@@ -29,6 +32,14 @@ def opening(cluster: RedisCluster) -> Iterator[Opener]:
     yield make
     for store in opened:
         store.close()
+
+
+def take_steps(lease, oracle: Oracle, rng: np.random.Generator, count: int, **settings: int) -> None:
+    """So many commits, which the oracle knows, too."""
+    for _ in range(count):
+        made = random_commit(oracle.seq + 1, rng, **settings)
+        patiently(lambda made=made: lease.commit(made))
+        oracle.apply(made)
 
 
 def model_on(cluster: RedisCluster, node: Any) -> str:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from cluster_stores import SMALL, Opener, groups_on, model_on, slot_of
+from cluster_stores import SMALL, Opener, groups_on, model_on, slot_of, take_steps
 from store_oracle import Oracle, apply_pieces, commit, loaded, random_commit, rows, without_empty
 
 from streamrec.errors import Fenced, StoreUnavailable
@@ -25,13 +25,6 @@ pytestmark = pytest.mark.integration
 def model(redis_cluster: RedisCluster) -> str:
     """Its head is on the master of slot 0, that of its list of models elsewhere perhaps."""
     return model_on(redis_cluster, redis_cluster.owner(0))
-
-
-def _steps(lease, oracle: Oracle, rng: np.random.Generator, count: int, **settings: int) -> None:
-    for _ in range(count):
-        made = random_commit(oracle.seq + 1, rng, **settings)
-        patiently(lambda made=made: lease.commit(made))
-        oracle.apply(made)
 
 
 def _key(cluster: RedisCluster, model: str, where: str) -> str:
@@ -54,16 +47,16 @@ def test_a_master_dies_at_any_step(
     rng, oracle, faults = np.random.default_rng(1), Oracle(), Faults()
     store = open_cluster(fault=faults)
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 3)
+    take_steps(lease, oracle, rng, 3)
     lease.flush()
     key = _key(redis_cluster, model, where)
-    _steps(lease, oracle, rng, 2, space=2000)
+    take_steps(lease, oracle, rng, 2, space=2000)
     faults.at(step, lambda _: redis_cluster.owner(key).kill(), time=9 if step == "flush batch" else 1)
-    _steps(lease, oracle, rng, 1)
+    take_steps(lease, oracle, rng, 1)
     patiently(lease.flush)
     redis_cluster.wait_replaced(key)
     patiently(lambda: oracle.check(store, model))
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     patiently(lease.flush)
     oracle.check(open_cluster(), model)
 
@@ -74,7 +67,7 @@ def test_no_acknowledged_commit_is_lost_with_its_learner_and_its_master(
     rng, oracle = np.random.default_rng(2), Oracle()
     for n in range(3):
         lease = patiently(lambda: open_cluster().acquire(model))
-        _steps(lease, oracle, rng, 10)
+        take_steps(lease, oracle, rng, 10)
         if n == 1:
             lease.flush()
         # nobody tells the replica any more what it does not know by now; the learner is gone too
@@ -90,7 +83,7 @@ def test_a_zombie_is_refused_after_a_failover(
     """It falls asleep with rows in its hands; its successor's fences are known to the replicas."""
     rng, oracle, faults = np.random.default_rng(3), Oracle(), Faults()
     old = open_cluster(fault=faults).acquire(model)
-    _steps(old, oracle, rng, 3)
+    take_steps(old, oracle, rng, 3)
     successor = open_cluster()
 
     def take_over(_: str) -> None:
@@ -98,7 +91,7 @@ def test_a_zombie_is_refused_after_a_failover(
         for key in (Keys(model).head, _key(redis_cluster, model, "rows")):
             redis_cluster.fail_over(key)
             redis_cluster.heal()
-        _steps(lease, oracle, rng, 2)
+        take_steps(lease, oracle, rng, 2)
         patiently(lease.flush)
 
     faults.at("flush 4 room", take_over)
@@ -181,9 +174,9 @@ def test_slots_move_while_learning(
     rng, oracle = np.random.default_rng(5), Oracle()
     store = open_cluster()
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 3, space=2000)
+    take_steps(lease, oracle, rng, 3, space=2000)
     lease.flush()
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     keys = Keys(model)
     refused = 0
 
@@ -203,7 +196,7 @@ def test_slots_move_while_learning(
         slot = slot_of(key)
         target = next(node for node in redis_cluster.masters() if node is not redis_cluster.owner(slot))
         redis_cluster.move_slot(slot, target, between=between)
-        _steps(lease, oracle, rng, 1)
+        take_steps(lease, oracle, rng, 1)
         patiently(lease.flush)
         oracle.check(store, model)
     assert refused  # for as long as a slot is on its way
@@ -216,7 +209,7 @@ def test_a_slot_moves_under_a_reader(
     monkeypatch.setattr("streamrec.store.rows.PIECE_ROWS", 20)
     rng, oracle = np.random.default_rng(6), Oracle()
     lease = open_cluster().acquire(model)
-    _steps(lease, oracle, rng, 3, n=180, space=1000)
+    take_steps(lease, oracle, rng, 3, n=180, space=1000)
     lease.flush()
     pieces = iter(open_cluster().load(model, shadow=True).pieces)
     first = next(pieces)
@@ -231,9 +224,9 @@ def test_all_nodes_down_and_back(open_cluster: Opener, redis_cluster: RedisClust
     rng, oracle = np.random.default_rng(7), Oracle()
     store = open_cluster()
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 3)
+    take_steps(lease, oracle, rng, 3)
     lease.flush()
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     for node in redis_cluster.nodes:
         node.kill()
     waiting = random_commit(oracle.seq + 1, rng)
@@ -259,7 +252,7 @@ def test_rows_and_models_are_spread_and_marked(
     store, oracle = open_cluster(), Oracle()
     lease = store.acquire(model)
     rng = np.random.default_rng(8)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     assert all(len(groups_on(redis_cluster, model, node)) > 40 for node in redis_cluster.masters())
     with store._wires.lent() as wire:
@@ -298,19 +291,19 @@ def test_a_master_hangs_is_replaced_and_wakes_up(
     rng, oracle = np.random.default_rng(10), Oracle()
     store = open_cluster()
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 3)
+    take_steps(lease, oracle, rng, 3)
     lease.flush()
     for key in (Keys(model).head, _key(redis_cluster, model, "rows")):
         victim = redis_cluster.owner(key)
         victim.pause()
         try:
-            _steps(lease, oracle, rng, 2)
+            take_steps(lease, oracle, rng, 2)
             patiently(lease.flush)
             patiently(lambda: oracle.check(store, model))
         finally:
             victim.go_on()
         redis_cluster.wait_ok()
-        _steps(lease, oracle, rng, 1)
+        take_steps(lease, oracle, rng, 1)
         patiently(lease.flush)
         patiently(lambda: oracle.check(store, model))
     oracle.check(open_cluster(), model)
@@ -323,7 +316,7 @@ def test_rows_of_a_flush_that_were_held_up_do_not_overwrite_the_next(
     rng, oracle = np.random.default_rng(11), Oracle()
     store = open_cluster()
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     late: list = []
 
     def hold(wire: ServerWire, data: bytes) -> None:
@@ -338,7 +331,7 @@ def test_rows_of_a_flush_that_were_held_up_do_not_overwrite_the_next(
     ((wire, data),) = late
     nodes = lease._flusher._wire._nodes
     del nodes[next(address for address, node in nodes.items() if node is wire)]  # the learner has a new one
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     wire.send(data)
     assert wire.lines(data.count(b"\r\nHSET\r\n") + data.count(b"\r\nHDEL\r\n") + 3)[-1] == b"*-1"
@@ -373,7 +366,7 @@ def test_kill_9_of_any_node_again_and_again(
             store = patiently(lambda: open_cluster(limits=limits))
             lease = patiently(lambda store=store: store.acquire(model))
             assert patiently(lambda store=store: store.head(model)).seq == oracle.seq
-            _steps(lease, oracle, rng, 25, space=100 + oracle.seq)
+            take_steps(lease, oracle, rng, 25, space=100 + oracle.seq)
             store._wires.close()  # the learner is gone, in the middle of a flush perhaps
             if lease._thread is not None:
                 with lease._wake:

@@ -5,8 +5,8 @@ That is what a replica is that takes over without the last writes, at a moment o
 
 import numpy as np
 import pytest
-from cluster_stores import Opener, model_on
-from store_oracle import Oracle, commit, random_commit, rows
+from cluster_stores import Opener, model_on, take_steps
+from store_oracle import Oracle, commit, rows
 
 from streamrec.errors import StoreMismatch, StoreUnavailable
 from streamrec.store.keys import Keys
@@ -39,13 +39,6 @@ def model(cluster: RedisCluster, head: ClusterNode) -> str:
     return model_on(cluster, head)
 
 
-def _steps(lease, oracle: Oracle, rng: np.random.Generator, count: int, **settings: int) -> None:
-    for _ in range(count):
-        made = random_commit(oracle.seq + 1, rng, **settings)
-        patiently(lambda made=made: lease.commit(made))
-        oracle.apply(made)
-
-
 def _lows(store, model: str) -> set[int]:
     with store._wires.lent() as wire:
         birth = int(wire.call("HGET", Keys(model).head, "birth"))
@@ -59,10 +52,10 @@ def test_rows_of_a_finished_flush_are_lost(
     rng, oracle = np.random.default_rng(1), Oracle()
     store = open_cluster()
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 3)
+    take_steps(lease, oracle, rng, 3)
     lease.flush()
     saved = other.saved()
-    _steps(lease, oracle, rng, 3)
+    take_steps(lease, oracle, rng, 3)
     lease.flush()
     assert _lows(store, model) == {6}
     other.forget_since(saved)
@@ -71,7 +64,7 @@ def test_rows_of_a_finished_flush_are_lost(
     if not same_learner:
         lease = open_cluster().acquire(model)
         assert _lows(store, model) == {6}
-    _steps(lease, oracle, rng, 1)
+    take_steps(lease, oracle, rng, 1)
     oracle.check(store, model)
     patiently(lease.flush)
     assert _lows(store, model) == {7}
@@ -85,10 +78,10 @@ def test_without_marks_the_loss_would_go_unnoticed(
     rng, oracle = np.random.default_rng(1), Oracle()
     store = open_cluster()
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 3)
+    take_steps(lease, oracle, rng, 3)
     lease.flush()
     saved = other.saved()
-    _steps(lease, oracle, rng, 3)
+    take_steps(lease, oracle, rng, 3)
     lease.flush()
     other.forget_since(saved)
     with store._wires.lent() as wire:
@@ -114,9 +107,9 @@ def test_a_node_loses_its_writes_in_the_middle_of_a_flush(
     rng, oracle, faults = np.random.default_rng(2), Oracle(), Faults()
     store = open_cluster(fault=faults)
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
-    _steps(lease, oracle, rng, 2, n=300, space=3000)  # more buckets are needed
+    take_steps(lease, oracle, rng, 2, n=300, space=3000)  # more buckets are needed
     saved: list[Saved] = []
     faults.at(
         "flush 1 begin" if step != "flush 1 begin" else "commit 3 keep", lambda _: saved.append(node.saved())
@@ -125,12 +118,12 @@ def test_a_node_loses_its_writes_in_the_middle_of_a_flush(
     def lose(_: str) -> None:
         node.forget_since(saved[0])
 
-    _steps(lease, oracle, rng, 1)
+    take_steps(lease, oracle, rng, 1)
     faults.at(step, lose, time=20 if step == "flush batch" else 1)
     patiently(lease.flush)
     patiently(lease.flush)  # what is lost after its last look is found by the next flush
     oracle.check(open_cluster(), model)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     oracle.check(open_cluster(), model)
     patiently(lease.flush)
     oracle.check(open_cluster(), model)
@@ -151,10 +144,10 @@ def test_a_move_to_more_buckets_is_lost(
     rng, oracle, faults = np.random.default_rng(3), Oracle(), Faults()
     store = open_cluster(fault=faults)
     lease = store.acquire(model)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     saved = node.saved()
-    _steps(lease, oracle, rng, 2, n=300, space=3000)
+    take_steps(lease, oracle, rng, 2, n=300, space=3000)
     lease.flush()
     assert faults.seen["widen 3 publish"]
     node.forget_since(saved)
@@ -164,10 +157,10 @@ def test_a_move_to_more_buckets_is_lost(
         return
     if not same_learner:
         lease = open_cluster().acquire(model)
-    _steps(lease, oracle, rng, 1)
+    take_steps(lease, oracle, rng, 1)
     patiently(lease.flush)
     oracle.check(open_cluster(), model)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     patiently(lease.flush)
     oracle.check(open_cluster(), model)
 
@@ -177,15 +170,15 @@ def test_a_reader_is_not_given_a_mixture_while_the_head_is_behind(
 ) -> None:
     rng, oracle = np.random.default_rng(4), Oracle()
     lease = open_cluster().acquire(model)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     saved = head.saved()
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     head.forget_since(saved)
     with pytest.raises(StoreUnavailable, match="do not fit"):
         open_cluster().load(model)
-    _steps(lease, oracle, rng, 1)  # sends again what was lost
+    take_steps(lease, oracle, rng, 1)  # sends again what was lost
     oracle.check(open_cluster(), model)
 
 
@@ -200,10 +193,10 @@ def test_rows_lost_while_a_reader_reads_are_noticed(
     monkeypatch.setattr("streamrec.store.rows.PIECE_ROWS", 20)
     rng, oracle = np.random.default_rng(5), Oracle()
     lease = open_cluster().acquire(model)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     saved = other.saved()
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     for mended in (False, True):
         pieces = iter(open_cluster().load(model).pieces)
@@ -224,7 +217,7 @@ def test_more_is_lost_than_the_log_has(
     lease = store.acquire(model)
     saved = other.saved()
     for _ in range(4):
-        _steps(lease, oracle, rng, 3)
+        take_steps(lease, oracle, rng, 3)
         lease.flush()
     other.forget_since(saved)
     for action in (lambda: store.load(model), lease.flush, lambda: open_cluster().acquire(model)):
@@ -234,7 +227,7 @@ def test_more_is_lost_than_the_log_has(
             patiently(action)
     oracle = Oracle()
     lease = store.acquire(model, fresh=True)
-    _steps(lease, oracle, rng, 2)
+    take_steps(lease, oracle, rng, 2)
     lease.flush()
     oracle.check(store, model)
 
@@ -248,7 +241,7 @@ def test_any_node_at_any_time(
     store = open_cluster(fault=faults)
     lease = store.acquire(model)
     for n in range(times):
-        _steps(lease, oracle, rng, int(rng.integers(1, 4)), space=100 + 400 * (n % 5))
+        take_steps(lease, oracle, rng, int(rng.integers(1, 4)), space=100 + 400 * (n % 5))
         if rng.random() < 0.6:
             patiently(lease.flush)
         victim = cluster.owner(int(rng.integers(SLOTS)))
@@ -266,7 +259,7 @@ def test_any_node_at_any_time(
             victim.forget_since(saved)
 
         faults.at(steps[int(rng.integers(len(steps)))], lose)
-        _steps(lease, oracle, rng, 1)
+        take_steps(lease, oracle, rng, 1)
         patiently(lease.flush)
         faults._plan.clear()
         patiently(lease.flush)
@@ -274,7 +267,7 @@ def test_any_node_at_any_time(
     other = open_cluster()
     lease = patiently(lambda: other.acquire(model))
     oracle.check(other, model)
-    _steps(lease, oracle, rng, 1)
+    take_steps(lease, oracle, rng, 1)
     patiently(lease.flush)
     oracle.check(other, model)
 
