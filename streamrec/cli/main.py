@@ -3,12 +3,13 @@
 import importlib
 import sys
 from collections.abc import Mapping
+from logging import CRITICAL
 from typing import Any
 
 import click
 
 from streamrec.errors import StreamrecError
-from streamrec.log import log_to_stderr
+from streamrec.log import log_to_stderr, tell
 
 __all__ = ["COMMANDS", "main"]
 
@@ -75,16 +76,16 @@ def main() -> None:
         code = _streamrec.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
-        click.echo("streamrec: interrupted", err=True)
+        tell("streamrec: interrupted", CRITICAL)
     except click.ClickException as error:
         code = 2
-        click.echo(f"streamrec: {error.format_message()}", err=True)
+        tell(f"streamrec: {error.format_message()}", CRITICAL)
     except StreamrecError as error:
         code = error.exit_code
-        click.echo(f"streamrec: {error}", err=True)
+        tell(f"streamrec: {error}", CRITICAL)
     except BrokenPipeError:
         code = 1
     except MemoryError:
         code = 1
-        click.echo("streamrec: out of memory", err=True)
+        tell("streamrec: out of memory", CRITICAL)
     sys.exit(code if isinstance(code, int) else 0)

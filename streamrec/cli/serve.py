@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from streamrec.log import tell
+
 if TYPE_CHECKING:
     from streamrec.serving.limits import Protection
     from streamrec.serving.modes import Mode
@@ -142,20 +144,18 @@ def command(
     from streamrec.store.registry import open_store
     from streamrec.transport.registry import open_sink
 
-    def tell(url: str) -> None:
+    def ready(url: str) -> None:
         if as_json:
             click.echo(json.dumps({"url": url, "model": name, "store": store_url}))
         else:
-            click.echo(
-                f"Serving model {name!r} on {url} (documentation: {url}/docs). Stop with Ctrl-C.", err=True
-            )
+            tell(f"Serving model {name!r} on {url} (documentation: {url}/docs). Stop with Ctrl-C.")
 
     open_events = open_sink(events) if events else None
     protected = _protection(**protection)
     mode = _mode(approximate_above, lookup, rows=rows, stale_ms=stale_ms)
     store = open_store(store_url, late=True)
     try:
-        run(store, name, listen(host, port), tell, open_events, protected, mode, shares)
+        run(store, name, listen(host, port), ready, open_events, protected, mode, shares)
     finally:
         store.close()
 

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import sys
 from datetime import datetime
 
 import pytest
 
+from streamrec.cli.main import main
 from streamrec.errors import StoreUnavailable, UsageError
 from streamrec.log import FORMAT, log_to_stderr
 from workers.environment import run
@@ -62,6 +64,20 @@ def test_why_a_worker_ends_is_told_in_the_same_way(
         run(fail)
     told = capsys.readouterr().err.strip()
     message = "StoreUnavailable: redis://x does not answer"
+    assert (json.loads(told)["message"] if is_json else told) == message
+
+
+@pytest.mark.parametrize(("asked", "is_json"), [("json", True), ("text", False)])
+def test_why_a_command_ends_is_told_in_the_same_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: str, is_json: bool
+) -> None:
+    monkeypatch.setenv(FORMAT, asked)
+    monkeypatch.setattr(sys, "argv", ["streamrec", "learnt"])
+    new_root(monkeypatch)
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    told = capsys.readouterr().err.strip()
+    message = "streamrec: no command 'learnt'; did you mean 'learn'?"
     assert (json.loads(told)["message"] if is_json else told) == message
 
 
